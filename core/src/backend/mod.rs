@@ -1,0 +1,186 @@
+//! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
+
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use sqlx::{Database, Either, Encode, Type, error::BoxDynError};
+
+use sqlx_core::transaction::TransactionManager;
+
+use crate::{
+    error::Ending,
+    handle::Link,
+    model::{Key, Table},
+    sql::{Dialect, Sql, Statement},
+};
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+/// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
+///
+/// It is implemented here for these databases and cannot be implemented elsewhere; a function generic over the database names it as a bound.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a database that upsertable works on",
+    label = "expected `sqlx::Sqlite`, `sqlx::Postgres` or `sqlx::MySql`",
+    note = "turn on the feature of upsertable that is named after the database: `sqlite`, `postgres` or `mysql`",
+    note = "`sqlx::Any` hides which database it talks to, and every statement depends on that: use the pool of the database itself"
+)]
+pub trait Backend: Engine {}
+
+/// What a database does in its own way. Operations hold the order of the steps; the text and the limits are here.
+pub trait Engine: Database {
+    /// Collects the values of rows as they are written.
+    type Encoder: Default + Send;
+
+    /// Where this database's texts stand in a table's cache.
+    const CACHE: usize;
+
+    /// How names and placeholders are written.
+    const DIALECT: Dialect;
+
+    /// Begins a transaction that will write.
+    const BEGIN: &'static str;
+
+    /// Begins a transaction that fills a staging table first and takes no lock on the target meanwhile.
+    const BEGIN_STAGING: &'static str;
+
+    /// Whether a connection whose work was given up half-way must be closed rather than rolled back.
+    const CLOSE_UNFINISHED: bool;
+
+    /// Runs one statement.
+    fn run<'c>(
+        conn: &'c mut Self::Connection,
+        statement: Statement<Self>,
+    ) -> BoxStream<'c, Result<Either<Self::QueryResult, Self::Row>, sqlx::Error>>;
+
+    /// How many rows a statement changed.
+    fn rows_affected(result: &Self::QueryResult) -> u64;
+
+    /// Writes one value.
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Self::Encoder, value: &T) -> Result<(), BoxDynError>;
+
+    /// The collected values, to be bound to a statement.
+    fn arguments(encoder: Self::Encoder) -> Self::Arguments;
+
+    /// What an error means for the transaction that it happened in.
+    fn aftermath(error: &sqlx::Error) -> Aftermath;
+
+    /// Whether a BEGIN failed because the connection is in a transaction already.
+    fn is_already_open(error: &sqlx::Error) -> bool;
+
+    /// Whether a statement failed because there is no unique index on the key.
+    fn is_missing_index(error: &sqlx::Error) -> bool;
+
+    /// Whether the connection is still inside its transaction, asked of the database itself.
+    fn is_open(conn: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
+
+    /// Why a key cannot be used on this database, if it cannot.
+    fn refuse_key(key: &Key) -> Option<&'static str>;
+
+    /// The statements for one row, by one key.
+    fn row_texts(table: &Table, key: &Key) -> RowTexts;
+
+    /// Looks for the key's unique index and makes the staging table.
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>>
+    where
+        Self: Backend;
+
+    /// How many rows one staging statement carries.
+    fn chunk_rows(stage: &Stage) -> usize;
+
+    /// Sends collected rows to the staging table.
+    fn fill_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        rows: usize,
+        values: Self::Encoder,
+    ) -> BoxFuture<'l, Result<(), sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Inserts the staged rows whose key is not there yet, and counts them.
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Drops the staging table.
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Puts the removal of a staging table before whatever the connection does next. Not called where an unfinished connection is closed.
+    fn queue_clean(conn: &mut Self::Connection);
+
+    /// Puts the rollback of `levels` nested transactions of the driver's counting before whatever the connection does next.
+    fn queue_rollback(conn: &mut Self::Connection, levels: usize) {
+        for _ in 0..levels {
+            <Self::TransactionManager as TransactionManager>::start_rollback(conn);
+        }
+    }
+}
+
+/// What an error does to the transaction that it happened in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The transaction goes on, or can go on from a savepoint.
+    Alive,
+    /// The database may have ended it: ask before the next statement.
+    Ask,
+    /// The database has ended it.
+    Ended(Ending),
+}
+
+/// The statements for one row, by one key.
+#[derive(Debug)]
+pub struct RowTexts {
+    /// Reads at most two rows by the key, so that a duplicate is noticed.
+    pub(crate) find: Sql,
+    /// Inserts the row unless its key is there, and gives back the row that it made.
+    pub(crate) create: Sql,
+}
+
+/// A staging table in the making: for which table, by which key, with which columns.
+#[derive(Debug)]
+pub struct Stage {
+    pub(crate) table: &'static Table,
+    pub(crate) key: &'static Key,
+    /// Indexes of the staged columns in the table.
+    pub(crate) columns: Vec<usize>,
+    /// The statement that stages a full chunk.
+    pub(crate) full_chunk: std::sync::OnceLock<Sql>,
+}
+
+/// Why a staging table could not be made.
+#[derive(Debug)]
+pub enum StageError {
+    MissingUniqueIndex,
+    Sql(sqlx::Error),
+}
+
+impl From<sqlx::Error> for StageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// Whether the error says that the same work may succeed when it is done again.
+pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
+    let Some(_error) = error.as_database_error() else { return false };
+    #[cfg(feature = "sqlite")]
+    if sqlite::is_retryable(_error) {
+        return true;
+    }
+    false
+}
+
+/// Whether the error says that a unique index refused a row.
+pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// Whether the error says that the connection is gone.
+pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed
+    )
+}

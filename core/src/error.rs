@@ -1,0 +1,163 @@
+//! The error of every call.
+
+use crate::backend;
+
+/// An error of any kind that can be sent to another thread.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong. No variant prints a value of a row in its message.
+///
+/// Match on a variant to act on one cause; ask [`is_retryable`](Self::is_retryable) and the other questions to act on a kind of cause.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The row conflicts with another row, but not on the key that was asked for.
+    ///
+    /// A `get_or_create` that answered with that other row would answer with the wrong one, and an insert that skipped the new row would lose it.
+    #[error(
+        "{model}::{operation}: the new row has another key ({key}) than every row in the table, but the same value as one of them in another unique index; find the row by that index, or change the value"
+    )]
+    #[non_exhaustive]
+    OtherUnique {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key that was asked for.
+        key: String,
+        /// What the database said, where it said anything.
+        source: Option<sqlx::Error>,
+    },
+
+    /// There is no unique index on exactly the columns of the key, so nothing was written: without one, two callers can both create the row.
+    #[error("{model}::{operation}: no unique index on ({key}), so nothing was written; add it with: {create}")]
+    #[non_exhaustive]
+    MissingUniqueIndex {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns that lack the index.
+        key: String,
+        /// The statement that adds the index.
+        create: String,
+        /// What the database said, where it said anything.
+        source: Option<sqlx::Error>,
+    },
+
+    /// A key found more than one row: the table has no unique index on it.
+    #[error("{model}::{operation}: more than one row has this key ({key}); remove the duplicates, then add the unique index")]
+    #[non_exhaustive]
+    ManyRows {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key.
+        key: String,
+    },
+
+    /// The row was there when it was to be inserted and gone when it was to be read. Calling again is safe.
+    #[error("{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again")]
+    #[non_exhaustive]
+    Vanished {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+    },
+
+    /// The transaction is over: the server ended it, or a call inside it was cancelled half-way. Nothing of it is kept.
+    #[error("the transaction was ended by {reason} and nothing of it is kept; begin a new one")]
+    #[non_exhaustive]
+    Ended {
+        /// Who ended it.
+        reason: Ending,
+    },
+
+    /// COMMIT was answered with a ROLLBACK, because a statement in the transaction had failed. Nothing of it is kept.
+    #[error("commit: the database rolled the transaction back, because a statement in it had failed; nothing of it is kept")]
+    #[non_exhaustive]
+    RolledBack {
+        /// What the database said, where it said anything.
+        source: Option<sqlx::Error>,
+    },
+
+    /// The connection was lost while COMMIT ran: the data may be saved or not. Read it to find out; every call of this crate is safe to repeat.
+    #[error("commit: the connection was lost while COMMIT ran, so the data may be saved or not; read it to find out")]
+    #[non_exhaustive]
+    CommitUnknown {
+        /// What was seen of the loss.
+        source: sqlx::Error,
+    },
+
+    /// The database cannot do what was asked.
+    #[error("{model}::{operation}: {what}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// What cannot be had, and what to do instead.
+        what: String,
+    },
+
+    /// Any other error of the database, the driver or the pool.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+}
+
+/// Who ended a transaction before its COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The server, because of a deadlock or a conflict with another transaction: running it again may succeed.
+    Conflict,
+    /// The server, for another reason.
+    Server,
+    /// A call inside the transaction was dropped before it was done.
+    Cancelled,
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Conflict => "the server, because of a conflict with another transaction",
+            Self::Server => "the server",
+            Self::Cancelled => "a call that was cancelled half-way",
+        })
+    }
+}
+
+impl Error {
+    /// Whether the same work may succeed when it is done again in a new transaction: a deadlock, a serialization failure, a lock that was not granted in time.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Vanished { .. } | Self::Ended { reason: Ending::Conflict } => true,
+            Self::Sql(error) | Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
+            _ => false,
+        }
+    }
+
+    /// Whether a unique index refused a row. A conflict on the key that was asked for is never an error, so it was another index.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::OtherUnique { .. } => true,
+            Self::Sql(error) => backend::is_unique_violation(error),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection to the database was lost, or could not be made.
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::CommitUnknown { .. } => true,
+            Self::Sql(error) => backend::is_connection_lost(error),
+            _ => false,
+        }
+    }
+}

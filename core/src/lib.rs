@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The README's and the documentation's examples are written as a user writes them.
+extern crate self as upsertable;
+
+mod after_commit;
+mod backend;
+mod bulk;
+mod calls;
+mod error;
+mod find;
+mod get_or_create;
+mod handle;
+mod model;
+mod outcome;
+mod retry;
+mod sql;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(not(feature = "testing"))]
+mod testing;
+mod transaction;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use after_commit::{AfterCommit, Committed, Output, on_commit};
+pub use backend::Backend;
+pub use bulk::BulkCreated;
+pub use calls::Upsertable;
+pub use error::{BoxError, Ending, Error};
+pub use handle::Handle;
+pub use model::{CreateKey, Field, On, Row, UniqueKey};
+pub use outcome::Outcome;
+pub use transaction::{CallOnce, Conn, Transaction, begin};
+pub use upsertable_macros::Upsertable;

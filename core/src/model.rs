@@ -1,0 +1,292 @@
+//! What the derive tells about a model: its table, columns and keys, and how its values are written.
+
+use std::{marker::PhantomData, sync::OnceLock};
+
+use sqlx::{Database, Encode, FromRow, Type};
+
+use crate::{
+    Error, Upsertable,
+    backend::{self, Backend, RowTexts},
+};
+
+/// A model that can be stored in the database `DB`: what a function generic over the database names.
+///
+/// `#[derive(Upsertable)]` implements it for every database that can hold all the field types.
+///
+/// ```
+/// use upsertable::{Backend, Error, On, Upsertable};
+///
+/// async fn import<DB: Backend, M: On<DB>>(db: &sqlx::Pool<DB>, rows: Vec<M::New>) -> Result<u64, Error> {
+///     Ok(M::bulk_create_new(db, rows).await?.created)
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in `{DB}`",
+    label = "this model does not work on `{DB}`",
+    note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
+)]
+pub trait On<DB: Backend>: Upsertable + for<'r> FromRow<'r, DB::Row> {
+    /// Writes the supplied columns of a new row, in column order.
+    #[doc(hidden)]
+    fn put(new: &Self::New, values: &mut Values<'_, DB>) -> Result<(), sqlx::Error>;
+
+    /// Writes the columns of a key, in column order.
+    #[doc(hidden)]
+    fn put_key(key: &Self::Keys, values: &mut Values<'_, DB>) -> Result<(), sqlx::Error>;
+
+    /// Names the database's type for every column, in column order.
+    #[doc(hidden)]
+    fn types(types: &mut Types<DB>);
+}
+
+/// A key of the model `M`: a struct with the fields of one `#[unique(..)]`, made by the derive.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a key of `{M}`",
+    label = "expected a key type of `{M}`",
+    note = "the derive makes one key type for each `#[unique(..)]` of the model, named `{{Model}}Key` for the first"
+)]
+pub trait UniqueKey<M: Upsertable>: Clone + Send + 'static {
+    /// Which `#[unique(..)]` of the model this is, counted from 0.
+    #[doc(hidden)]
+    const INDEX: usize;
+
+    /// This key as one of the model's keys.
+    #[doc(hidden)]
+    fn into_keys(self) -> M::Keys;
+}
+
+/// A key that a row can be created by: one of columns that the caller supplies.
+///
+/// A key with a generated column, as in `#[unique(id)]`, is a key to find by only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a key that `{M}` can be created by",
+    label = "this key is one to find by only",
+    note = "a key with a `generated` column is filled in by the database: use it with `find` and `find_all`"
+)]
+pub trait CreateKey<M: Upsertable>: UniqueKey<M> {
+    /// Stores this key's columns in a new row.
+    #[doc(hidden)]
+    fn store(self, new: &mut M::New);
+}
+
+/// An item of a stream of new rows: a row, or a result of a row whose error is the call's error.
+#[diagnostic::on_unimplemented(
+    message = "a stream of `{Self}` is not a stream of `{New}`",
+    label = "expected items of type `{New}` or `Result<{New}, E>`",
+    note = "the error of a `Result` item is the call's error, so it must implement `From<upsertable::Error>`"
+)]
+pub trait Row<New> {
+    /// The error of a call that is given such items.
+    type Error: From<Error>;
+
+    /// The row, or the error that ends the call.
+    #[doc(hidden)]
+    fn into_row(self) -> Result<New, Self::Error>;
+}
+
+impl<New, E: From<Error>> Row<New> for Result<New, E> {
+    type Error = E;
+
+    fn into_row(self) -> Self {
+        self
+    }
+}
+
+/// A type that can be a column of a model on the database `DB`.
+#[diagnostic::on_unimplemented(
+    message = "`{DB}` cannot hold a field of type `{Self}`",
+    label = "`{Self}` is not a column type of `{DB}`",
+    note = "a field's type must implement `sqlx::Type<{DB}>` and `sqlx::Encode<{DB}>`; types from other crates need the feature of sqlx that is named after the crate"
+)]
+pub trait Field<DB: Database>: for<'q> Encode<'q, DB> + Type<DB> {}
+
+#[diagnostic::do_not_recommend]
+impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> Field<DB> for T {}
+
+/// What the crate knows of a model's table.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) model: &'static str,
+    pub(crate) schema: Option<&'static str>,
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [Column],
+    pub(crate) keys: &'static [Key],
+    /// The statements for one row, for each database and key, made on first use.
+    row_texts: [OnceLock<Vec<RowTexts>>; 3],
+}
+
+/// One column of a model.
+#[derive(Debug)]
+pub struct Column {
+    /// The name of the struct's field.
+    pub field: &'static str,
+    /// The name of the column.
+    pub name: &'static str,
+    /// The database fills it in.
+    pub generated: bool,
+    /// An upsert leaves it alone.
+    pub create_only: bool,
+    /// Its Rust type is an `Option`.
+    pub nullable: bool,
+}
+
+/// One `#[unique(..)]` of a model.
+#[derive(Debug)]
+pub struct Key {
+    /// The key type's name.
+    pub name: &'static str,
+    /// Indexes into the table's columns, ascending.
+    pub columns: &'static [usize],
+    /// NULL matches NULL.
+    pub nulls_not_distinct: bool,
+}
+
+impl Table {
+    /// The table of the model called `model`.
+    #[must_use]
+    pub const fn new(
+        model: &'static str,
+        schema: Option<&'static str>,
+        name: &'static str,
+        columns: &'static [Column],
+        keys: &'static [Key],
+    ) -> Self {
+        Self { model, schema, name, columns, keys, row_texts: [const { OnceLock::new() }; 3] }
+    }
+}
+
+/// What a call is about: one key of one model, for messages and statements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) table: &'static Table,
+    pub(crate) key: &'static Key,
+    index: usize,
+    pub(crate) operation: &'static str,
+}
+
+impl Target {
+    /// The key with this number. The derive numbers them, so it is there; any other number means the first.
+    pub(crate) fn new(table: &'static Table, index: usize, operation: &'static str) -> Self {
+        let index = if index < table.keys.len() { index } else { 0 };
+        Self { table, key: &table.keys[index], index, operation }
+    }
+
+    pub(crate) fn row_texts<DB: Backend>(self) -> &'static RowTexts {
+        let make = || self.table.keys.iter().map(|key| DB::row_texts(self.table, key)).collect();
+        &self.table.row_texts[DB::CACHE].get_or_init(make)[self.index]
+    }
+
+    /// Refuses a key that the database cannot keep unique.
+    pub(crate) fn check<DB: Backend>(self) -> Result<(), Error> {
+        match DB::refuse_key(self.key) {
+            Some(reason) => Err(self.unsupported(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
+    pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
+        if DB::is_missing_index(&error) {
+            self.missing_unique_index::<DB>(Some(error))
+        } else if backend::is_unique_violation(&error) {
+            self.other_unique(Some(error))
+        } else {
+            error.into()
+        }
+    }
+
+    pub(crate) fn missing_unique_index<DB: Backend>(self, source: Option<sqlx::Error>) -> Error {
+        Error::MissingUniqueIndex {
+            model: self.table.model,
+            operation: self.operation,
+            key: self.key_columns(),
+            create: DB::DIALECT.create_unique_index(self.table, self.key),
+            source,
+        }
+    }
+
+    pub(crate) fn other_unique(self, source: Option<sqlx::Error>) -> Error {
+        Error::OtherUnique { model: self.table.model, operation: self.operation, key: self.key_columns(), source }
+    }
+
+    pub(crate) fn many_rows(self) -> Error {
+        Error::ManyRows { model: self.table.model, operation: self.operation, key: self.key_columns() }
+    }
+
+    pub(crate) fn vanished(self) -> Error {
+        Error::Vanished { model: self.table.model, operation: self.operation }
+    }
+
+    pub(crate) fn unsupported(self, what: String) -> Error {
+        Error::Unsupported { model: self.table.model, operation: self.operation, what }
+    }
+
+    fn key_columns(self) -> String {
+        self.key.columns.iter().map(|&column| self.table.columns[column].name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where the values of a row are written to.
+pub struct Values<'a, DB: Backend> {
+    encoder: &'a mut DB::Encoder,
+    table: &'static Table,
+    only: Option<&'static [usize]>,
+}
+
+impl<'a, DB: Backend> Values<'a, DB> {
+    /// Takes every column that is put.
+    pub(crate) fn all(table: &'static Table, encoder: &'a mut DB::Encoder) -> Self {
+        Self { encoder, table, only: None }
+    }
+
+    /// Takes the columns of one key and passes over the others.
+    pub(crate) fn key(table: &'static Table, key: &'static Key, encoder: &'a mut DB::Encoder) -> Self {
+        Self { encoder, table, only: Some(key.columns) }
+    }
+
+    /// Writes the value of the column with this index.
+    pub fn put<T: Field<DB>>(&mut self, column: usize, value: &T) -> Result<(), sqlx::Error> {
+        if self.only.is_some_and(|only| !only.contains(&column)) {
+            return Ok(());
+        }
+        DB::encode(self.encoder, value).map_err(|source| {
+            let field = self.table.columns.get(column).map_or("", |column| column.field);
+            sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source }))
+        })
+    }
+}
+
+/// A value that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the value of `{model}::{field}` could not be encoded: {source}")]
+struct FieldError {
+    model: &'static str,
+    field: &'static str,
+    source: sqlx::error::BoxDynError,
+}
+
+/// The database's types of a model's columns, in column order.
+pub struct Types<DB: Backend>(pub(crate) Vec<DB::TypeInfo>);
+
+impl<DB: Backend> Types<DB> {
+    /// Adds the type of the next column.
+    pub fn put<T: Type<DB>>(&mut self) {
+        self.0.push(T::type_info());
+    }
+}
+
+/// Tells whether a type is an `Option`, behind a type alias too: the inherent constant of `Probe<Option<T>>` is preferred to the trait's.
+pub struct Probe<T>(PhantomData<T>);
+
+/// See [`Probe`].
+pub trait Plain {
+    /// Whether the type is an `Option`.
+    const NULLABLE: bool = false;
+}
+
+impl<T> Plain for Probe<T> {}
+
+impl<T> Probe<Option<T>> {
+    /// Whether the type is an `Option`.
+    pub const NULLABLE: bool = true;
+}

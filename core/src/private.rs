@@ -1,0 +1,8 @@
+//! What generated code may call. Nothing here is part of the public interface.
+
+pub use crate::{
+    Error, On, Row, UniqueKey, Upsertable,
+    backend::Backend,
+    model::{Column, CreateKey, Field, Key, Plain, Probe, Table, Types, Values},
+};
+pub use sqlx::{Database, Error as SqlxError, FromRow};
