@@ -1,0 +1,263 @@
+//! A model without mistakes as Rust: constants, and one call a field. It cannot fail.
+
+use std::collections::HashSet;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
+
+use crate::{
+    ast::{Field, Model, UniqueKey},
+    attr::Json,
+    check,
+    errors::Errors,
+    fallback, types,
+};
+
+pub(crate) fn derive(input: TokenStream) -> TokenStream {
+    let input = match syn::parse2(input) {
+        Ok(input) => input,
+        Err(error) => return error.to_compile_error(),
+    };
+    let mut errors = Errors::default();
+    let model = Model::read(input, &mut errors);
+    check::check(&model, &mut errors);
+    match &model.krate {
+        Some(krate) if errors.is_empty() => expand(&model, krate),
+        _ => fallback::expand(&model, &errors),
+    }
+}
+
+fn expand(model: &Model, krate: &Path) -> TokenStream {
+    let up = &quote!(__up);
+    let new = types::new(model);
+    let keys = model.keys.iter().map(|key| types::key(model, key));
+    let allows = allows(model);
+    let table = table(model, up);
+    let all_keys = all_keys(model);
+    let upsertable = upsertable(model, up);
+    let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key, up));
+    let row = row(model, up);
+    let on = on(model, up);
+    let not_null = not_null(model, up);
+    quote! {
+        #new
+        #(#keys)*
+        #[doc(hidden)]
+        #(#allows)*
+        const _: () = {
+            use #krate::__private as #up;
+            use #up::Plain as _;
+            #table
+            #all_keys
+            #upsertable
+            #(#key_impls)*
+            #row
+            #on
+            #not_null
+        };
+    }
+}
+
+/// What the user allows for the types of fields holds where they are named again.
+fn allows(model: &Model) -> impl Iterator<Item = &syn::Attribute> {
+    model.fields.iter().map(|field| &field.carried).chain([&model.carried]).flat_map(|carried| &carried.allows)
+}
+
+fn table(model: &Model, up: &TokenStream) -> TokenStream {
+    let (name, table) = (model.ident.unraw().to_string(), &model.table);
+    let schema = model
+        .schema
+        .as_ref()
+        .map_or_else(|| quote!(::core::option::Option::None), |schema| quote!(::core::option::Option::Some(#schema)));
+    let columns = model.columns().map(|field| column(field, up));
+    let keys = model.keys.iter().map(|key| {
+        let name = key.ident.unraw().to_string();
+        let columns = model.columns_of(key).map(|(index, _)| index);
+        let nulls_not_distinct = key.nulls_not_distinct;
+        quote!(#up::Key { name: #name, columns: &[#(#columns),*], nulls_not_distinct: #nulls_not_distinct })
+    });
+    quote! {
+        const __COLUMNS: &[#up::Column] = &[#(#columns),*];
+        const __KEYS: &[#up::Key] = &[#(#keys),*];
+        static __TABLE: #up::Table = #up::Table::new(#name, #schema, #table, __COLUMNS, __KEYS);
+    }
+}
+
+fn column(field: &Field, up: &TokenStream) -> TokenStream {
+    let (name, column, ty) = (field.name(), &field.column, &field.ty);
+    let generated = field.attrs.generated.is_some();
+    let create_only = field.attrs.create_only.is_some();
+    let nullable = field
+        .attrs
+        .json
+        .map_or_else(|| quote!(#up::Probe::<#ty>::NULLABLE), |json| (json == Json::SqlNull).to_token_stream());
+    quote! {
+        #up::Column {
+            field: #name, name: #column, generated: #generated, create_only: #create_only, nullable: #nullable
+        }
+    }
+}
+
+/// One type for every key of the model, so that a statement can be given any of them.
+fn all_keys(model: &Model) -> TokenStream {
+    let vis = &model.vis;
+    let keys = model.keys.iter().enumerate().map(|(index, key)| {
+        let (variant, ident) = (variant(index), types::here(&key.ident));
+        quote!(#variant(#ident))
+    });
+    quote!(#vis enum __Keys { #(#keys),* })
+}
+
+fn variant(index: usize) -> Ident {
+    format_ident!("K{index}")
+}
+
+fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
+    let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
+    let first = model.keys.first().map(|key| {
+        let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(|field| types::here(&field.ident)));
+        let fields = fields.map(|field| quote!(#field: ::core::clone::Clone::clone(&self.#field)));
+        (quote!(#ident), quote!(#ident { #(#fields),* }))
+    });
+    let (key, value) = first.unwrap_or_default();
+    quote! {
+        #[automatically_derived]
+        impl #up::Upsertable for #ident {
+            type New = #new;
+            type Key = #key;
+            type Keys = __Keys;
+            fn table() -> &'static #up::Table { &__TABLE }
+            fn key(&self) -> #key { #value }
+        }
+    }
+}
+
+fn key_impls(model: &Model, index: usize, key: &UniqueKey, up: &TokenStream) -> TokenStream {
+    let (model_ident, ident) = (types::here(&model.ident), types::here(&key.ident));
+    let variant = variant(index);
+    let create = model.creates(key).then(|| {
+        let new = types::here(&model.new_ident());
+        let fields = model.fields_of(key).map(|field| types::here(&field.ident));
+        quote! {
+            #[automatically_derived]
+            impl #up::CreateKey<#model_ident> for #ident {
+                fn store(self, __new: &mut #new) { #(__new.#fields = self.#fields;)* }
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl #up::UniqueKey<#model_ident> for #ident {
+            const INDEX: ::core::primitive::usize = #index;
+            fn into_keys(self) -> __Keys { __Keys::#variant(self) }
+        }
+        #create
+    }
+}
+
+/// A row by itself is an item of a stream of rows.
+pub(crate) fn row(model: &Model, up: &TokenStream) -> TokenStream {
+    let (new, generics) = (types::here(&model.new_ident()), types::generics_of_new(model));
+    let (parameters, arguments, bounds) = generics.split_for_impl();
+    quote! {
+        #[automatically_derived]
+        impl #parameters #up::Row<#new #arguments> for #new #arguments #bounds {
+            type Error = #up::Error;
+            fn into_row(self) -> ::core::result::Result<Self, #up::Error> { ::core::result::Result::Ok(self) }
+        }
+    }
+}
+
+fn on(model: &Model, up: &TokenStream) -> TokenStream {
+    let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
+    let bounds = bounds(model, up);
+    let supplied = model.supplied().map(|(index, field)| put(index, field, &quote!(__new)));
+    let keys = model.keys.iter().enumerate().map(|(index, key)| {
+        let variant = variant(index);
+        let columns = model.columns_of(key).map(|(index, field)| put(index, field, &quote!(__key)));
+        quote!(__Keys::#variant(__key) => { #(#columns)* })
+    });
+    let types = model.columns().map(|field| {
+        let ty = written(field, &quote!(&));
+        quote!(__types.put::<#ty>();)
+    });
+    let result = quote!(::core::result::Result<(), #up::SqlxError>);
+    quote! {
+        #[automatically_derived]
+        impl<__DB: #up::Backend> #up::On<__DB> for #ident
+        where
+            #(#bounds,)*
+            #ident: for<'__r> #up::FromRow<'__r, <__DB as #up::Database>::Row>,
+        {
+            fn put(__new: &#new, __values: &mut #up::Values<'_, __DB>) -> #result {
+                #(#supplied)*
+                ::core::result::Result::Ok(())
+            }
+            fn put_key(__key: &__Keys, __values: &mut #up::Values<'_, __DB>) -> #result {
+                match __key { #(#keys)* }
+                ::core::result::Result::Ok(())
+            }
+            fn types(__types: &mut #up::Types<__DB>) { #(#types)* }
+        }
+    }
+}
+
+/// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
+fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
+    let mut seen = HashSet::new();
+    let mut bounds = Vec::new();
+    for field in model.columns() {
+        let ty = written(field, &quote!(&'__r));
+        if seen.insert(ty.to_string()) {
+            let span = field.ty.span();
+            let up = in_place(up.clone(), span);
+            let any = field.attrs.json.map(|_| quote_spanned!(span=> for<'__r>));
+            bounds.push(quote_spanned!(span=> #any #ty: #up::Field<__DB>));
+        }
+    }
+    bounds
+}
+
+/// The type of a column: sqlx reads JSON through a wrapper, and what is written borrows from the row.
+fn written(field: &Field, reference: &TokenStream) -> TokenStream {
+    let ty = &field.ty;
+    let span = ty.span();
+    match field.attrs.json {
+        None => ty.to_token_stream(),
+        Some(Json::Null) => quote_spanned!(span=> ::sqlx::types::Json<#reference #ty>),
+        Some(Json::SqlNull) => quote_spanned!(span=> ::core::option::Option<::sqlx::types::Json<#reference #ty>>),
+    }
+}
+
+fn put(index: usize, field: &Field, row: &TokenStream) -> TokenStream {
+    let ident = types::here(&field.ident);
+    let value = match field.attrs.json {
+        None => quote!(#row.#ident),
+        Some(Json::Null) => quote!(::sqlx::types::Json(&#row.#ident)),
+        Some(Json::SqlNull) => quote!(#row.#ident.as_ref().map(|_| ::sqlx::types::Json(&#row.#ident))),
+    };
+    quote!(__values.put(#index, &#value)?;)
+}
+
+/// Catches a key column whose `Option` is behind an alias.
+fn not_null(model: &Model, up: &TokenStream) -> TokenStream {
+    let columns = model.columns().filter(|field| field.attrs.json.is_none() && model.must_not_be_null(field));
+    columns
+        .map(|field| {
+            let (ty, span) = (&field.ty, field.ty.span());
+            let up = in_place(up.clone(), span);
+            let message = check::null_in_key(field);
+            quote_spanned!(span=> const _: () = ::core::assert!(!#up::Probe::<#ty>::NULLABLE, #message);)
+        })
+        .collect()
+}
+
+/// The tokens as if they stood at the span, so that an error about them points there as a whole.
+fn in_place(tokens: TokenStream, span: Span) -> TokenStream {
+    let moved = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.into_iter().map(moved).collect()
+}

@@ -1,0 +1,74 @@
+//! The derive macro of the [`upsertable`](https://docs.rs/upsertable) crate, which exports it as
+//! `upsertable::Upsertable`.
+
+mod ast;
+mod attr;
+mod case;
+mod check;
+mod entry;
+mod errors;
+mod expand;
+mod fallback;
+#[cfg(test)]
+mod tests;
+mod types;
+
+/// Makes a struct a model: a table that `upsertable` finds, creates and merges rows in.
+///
+/// ```ignore
+/// #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+/// #[upsertable(table = "retweets")]
+/// #[unique(tweet, retweeter)]
+/// pub struct Retweet {
+///     #[upsertable(generated)]
+///     pub id: i64,
+///     pub tweet: i64,
+///     pub retweeter: i64,
+///     pub original_author: i64,
+/// }
+/// ```
+///
+/// # What it writes
+///
+/// | type | when | what |
+/// |---|---|---|
+/// | `NewRetweet` | some field is `generated` | the columns that a caller supplies, with the names, types, visibility and documentation of the fields; `Debug` and `Clone` |
+/// | `RetweetKey` | always | the fields of the first `#[unique(..)]`: the key that rows are created and merged by; `Debug` and `Clone` |
+/// | `RetweetTweetKey` and so on | for each further `#[unique(tweet)]` | the fields of that key |
+///
+/// Where no field is `generated`, the model itself is the new row.
+///
+/// # On the struct
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `#[unique(a, b)]`, once or more | the fields of a unique index of the table; the first is the key that rows are created and merged by |
+/// | `#[unique(a, key = ByA)]` | names the key type |
+/// | `#[unique(a, nulls_not_distinct)]` | the index is `NULLS NOT DISTINCT`, so its columns may be `Option` |
+/// | `#[upsertable(table = "..")]` | the table; without it the struct's name in snake case, never a plural |
+/// | `#[upsertable(schema = "..")]` | the table's schema |
+/// | `#[upsertable(new(name = .., derive(..)))]` | names the type of new rows, and what it derives besides `Debug` and `Clone`; with `Serialize` or `Deserialize` among them, the `#[serde(..)]` attributes are carried over |
+/// | `#[upsertable(crate = "path")]` | where the `upsertable` crate is, when it was renamed or re-exported |
+///
+/// # On a field
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `#[upsertable(generated)]` | the database fills the column in: it is not part of the new row |
+/// | `#[upsertable(create_only)]` | the column is written when a row is created, and an upsert leaves it alone |
+///
+/// A key with a `generated` field is one to find by only, so it cannot be the first.
+///
+/// The attributes of `sqlx::FromRow` count too, so that no column is named twice: `rename` and `rename_all`, `json` and
+/// `json(nullable)`, `skip` (the field is not a column) and
+/// `default` (for reading only: the column is still written). `flatten` and `try_from` are refused, as they only say
+/// how a value is read.
+///
+/// # Mistakes
+///
+/// Every mistake is reported in one compile, each where it is. A model cannot be generic: one table and one set of
+/// statements belong to one type.
+#[proc_macro_derive(Upsertable, attributes(upsertable, unique, sqlx))]
+pub fn upsertable(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand::derive(input.into()).into()
+}
