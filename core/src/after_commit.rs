@@ -92,7 +92,15 @@ impl Callback {
         F: Future + Send + 'static,
         F::Output: Output,
     {
-        Self { work: Box::pin(async move { work.await.outcome() }), place: Location::caller() }
+        Self::at(Location::caller(), work)
+    }
+
+    pub(crate) fn at<F>(place: &'static Location<'static>, work: F) -> Self
+    where
+        F: Future + Send + 'static,
+        F::Output: Output,
+    {
+        Self { work: Box::pin(async move { work.await.outcome() }), place }
     }
 }
 

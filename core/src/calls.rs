@@ -1,18 +1,21 @@
 //! The trait that the derive implements, with every call of the crate.
 
-use std::pin::pin;
+use std::sync::Arc;
 
 use futures_core::Stream;
 use futures_util::stream;
 
 use crate::{
     Error, Outcome,
+    after_commit::Output,
     backend::Backend,
-    bulk::{self, BulkCreated, Streamed},
+    bulk::{Bulk, BulkCreated, BulkUpserted},
     find::{self, Part},
     get_or_create::{self, Known},
     handle::{Call, Handle, Session},
-    model::{CreateKey, On, Row, Table, Target, UniqueKey, Values},
+    hooks::{Hook, PendingHook, Registry},
+    model::{CreateKey, On, Only, Row, Table, Target, UniqueKey, Values},
+    upsert,
 };
 
 /// A struct whose rows may already be there. Derive it: `#[derive(Upsertable)]`.
@@ -113,9 +116,10 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Self::table(), Self::Key::INDEX, "get_or_create");
+            let mut session = db.session();
             let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-            let found = get_or_create::get_or_create::<DB>(db.session(), target, Known::Nothing, write).await?;
-            outcome::<DB, Self>(found)
+            let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Nothing, write).await?;
+            outcome::<DB, Self>(&mut session, done)
         })
     }
 
@@ -164,14 +168,14 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let mut session = db.session();
             let keys = key.clone().into_keys();
             let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &keys, encoder);
-            if let Some(row) = find::find::<DB>(session.again(), target, write).await? {
-                return Ok(outcome::<DB, Self>((row, false))?);
+            if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
+                return Ok(outcome::<DB, Self>(&mut session, (row, false))?);
             }
             let mut new = make().await?;
             key.store(&mut new);
             let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-            let found = get_or_create::get_or_create::<DB>(session, target, Known::Absent, write).await?;
-            Ok(outcome::<DB, Self>(found)?)
+            let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Absent, write).await?;
+            Ok(outcome::<DB, Self>(&mut session, done)?)
         })
     }
 
@@ -215,7 +219,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let target = Target::new(Self::table(), K::INDEX, "find");
             let key = key.into_keys();
             let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &key, encoder);
-            let row = find::find::<DB>(db.session(), target, write).await?;
+            let row = find::find::<DB>(&mut db.session(), target, write).await?;
             Ok(row.as_ref().map(Self::from_row).transpose()?)
         })
     }
@@ -270,10 +274,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         I::IntoIter: Send + 'a,
         Self: On<DB>,
     {
-        Box::pin(async move {
-            let target = Target::new(Self::table(), Self::Key::INDEX, "bulk_create_new");
-            bulk_create_new::<DB, Self, _, _>(db.session(), target, stream::iter(rows)).await
-        })
+        Self::bulk(rows).create_new(db)
     }
 
     /// The same for a stream of rows, or of results of rows: an error in the stream ends the call, and is its error.
@@ -317,25 +318,254 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         E: From<Error> + Send + 'a,
         Self: On<DB>,
     {
+        Self::bulk_stream(rows).create_new(db)
+    }
+
+    /// The row with the key of `new`, made, or given the values of `new`: update_or_create.
+    ///
+    /// An existing row gets every column of `new` but the key's and those marked `create_only`; `generated` columns stay. A model without
+    /// such columns has nothing to update, and the call is [`get_or_create`](Self::get_or_create).
+    ///
+    /// # Statements
+    ///
+    /// An UPDATE when the row exists, and an INSERT more when it does not. When another caller creates the row between the two, the UPDATE is
+    /// done again. No id is used up for a row that is found. No transaction is begun.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_or_create`](Self::get_or_create).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, the row has been written or not; calling again is safe. Inside a [`Transaction`](crate::Transaction) that ends the
+    /// transaction.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::{Outcome, Upsertable};
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Song { #[upsertable(generated)] id: i64, name: String, score: i64 }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// let Outcome { row, created } = Song::upsert(&pool, NewSong { name: "Naima".into(), score: 7 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn upsert<'a, DB, H>(db: H, new: Self::New) -> Call<'a, Outcome<Self>>
+    where
+        DB: Backend,
+        H: Handle<'a, DB>,
+        Self: On<DB>,
+    {
         Box::pin(async move {
-            let target = Target::new(Self::table(), Self::Key::INDEX, "bulk_create_new_stream");
-            bulk_create_new::<DB, Self, S, E>(db.session(), target, rows).await
+            let target = Target::new(Self::table(), Self::Key::INDEX, "upsert");
+            let mut session = db.session();
+            let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+            let done = upsert::upsert::<DB>(&mut session, target, write).await?;
+            outcome::<DB, Self>(&mut session, done)
         })
     }
-}
 
-async fn bulk_create_new<DB, M, S, E>(session: Session<'_, DB>, target: Target, rows: S) -> Result<BulkCreated, E>
-where
-    DB: Backend,
-    M: On<DB>,
-    S: Stream + Send,
-    S::Item: Row<M::New, Error = E> + Send,
-    E: From<Error> + Send,
-{
-    let rows = pin!(rows);
-    let mut rows = Streamed::<M, S, E>::new(rows);
-    let done = bulk::create_new::<DB>(session, target, &mut rows).await;
-    done.map_err(|failure| rows.error(failure))
+    /// The row for each key, in the order of the keys, or `None` where there is no such row.
+    ///
+    /// # Statements
+    ///
+    /// One for as many keys as a statement can carry: on SQLite 32,766 values. None for no keys.
+    ///
+    /// # Errors
+    ///
+    /// As for [`find`](Self::find).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, nothing is changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// let keys = ["jazz", "blues"].map(|name| TagKey { name: name.into() });
+    /// let tags: Vec<Option<Tag>> = Tag::find_all(&pool, keys).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn find_all<'a, DB, H, K, I>(db: H, keys: I) -> Call<'a, Vec<Option<Self>>>
+    where
+        DB: Backend,
+        H: Handle<'a, DB>,
+        K: UniqueKey<Self> + 'a,
+        I: IntoIterator<Item = K> + Send + 'a,
+        I::IntoIter: Send + 'a,
+        Self: On<DB>,
+    {
+        Box::pin(async move {
+            let target = Target::new(Self::table(), K::INDEX, "find_all");
+            let mut keys = keys.into_iter();
+            let next_key = &mut |encoder: &mut DB::Encoder| match keys.next() {
+                Some(key) => put_key::<DB, Self>(target, &key.into_keys(), encoder).map(|()| true),
+                None => Ok(false),
+            };
+            let found = find::find_all::<DB>(&mut db.session(), target, next_key).await?;
+            found.iter().map(|row| Ok(row.as_ref().map(Self::from_row).transpose()?)).collect()
+        })
+    }
+
+    /// A row for each of `rows`, in their order, found or made; `created` says which.
+    ///
+    /// Rows that exist are never changed. Of several rows with one key the first is the one created; the others get its row with
+    /// `created: false`, as if done one by one. The call is kept whole or not at all.
+    ///
+    /// # Statements
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new), with at most three more, however many rows there are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new), and [`Error::Vanished`] where a row was deleted meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::{Outcome, Upsertable};
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// let tags = ["jazz", "blues"].map(|name| NewTag { name: name.into() });
+    /// let tags: Vec<Outcome<Tag>> = Tag::bulk_get_or_create(&pool, tags).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn bulk_get_or_create<'a, DB, H, I>(db: H, rows: I) -> Call<'a, Vec<Outcome<Self>>>
+    where
+        DB: Backend,
+        H: Handle<'a, DB>,
+        I: IntoIterator<Item = Self::New> + Send + 'a,
+        I::IntoIter: Send + 'a,
+        Self: On<DB>,
+    {
+        Self::bulk(rows).get_or_create(db)
+    }
+
+    /// Creates the rows whose key is not in the table yet, and gives the rows that are the new values.
+    ///
+    /// An existing row gets every column but the key's and those marked `create_only`; `generated` columns stay. Of several rows with one
+    /// key the last wins, as if done one by one. The call is kept whole or not at all.
+    ///
+    /// # Statements
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new), with at most five more, however many rows there are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`bulk_create_new`](Self::bulk_create_new).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Song { #[upsertable(generated)] id: i64, name: String, score: i64 }
+    /// # async fn example(pool: sqlx::SqlitePool, songs: Vec<NewSong>) -> Result<(), upsertable::Error> {
+    /// let done = Song::bulk_upsert(&pool, songs).await?;
+    /// println!("{} new, {} updated", done.created, done.updated);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn bulk_upsert<'a, DB, H, I>(db: H, rows: I) -> Call<'a, BulkUpserted>
+    where
+        DB: Backend,
+        H: Handle<'a, DB>,
+        I: IntoIterator<Item = Self::New> + Send + 'a,
+        I::IntoIter: Send + 'a,
+        Self: On<DB>,
+    {
+        Self::bulk(rows).upsert(db)
+    }
+
+    /// The bulk calls with options, as a builder.
+    ///
+    /// # Example
+    ///
+    /// See [`Bulk::on_progress`].
+    fn bulk<'a, I>(rows: I) -> Bulk<'a, Self, stream::Iter<I::IntoIter>>
+    where
+        I: IntoIterator<Item = Self::New>,
+    {
+        Bulk::new(stream::iter(rows))
+    }
+
+    /// The same for a stream of rows, or of results of rows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// let tags = futures_util::stream::iter(["jazz", "blues"].map(|name| NewTag { name: name.into() }));
+    /// let done = Tag::bulk_stream(tags).on_progress(|p| println!("{}", p.received)).upsert(&pool).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn bulk_stream<'a, S: Stream>(rows: S) -> Bulk<'a, Self, S> {
+        Bulk::new(rows)
+    }
+
+    /// Hands every row of this model that a transaction creates to `work`, once, after the transaction has committed.
+    ///
+    /// Registered on a [`Transaction`](crate::Transaction) it counts for that one; on [`Hooks`](crate::Hooks), for every transaction begun
+    /// with them. Rows created by `get_or_create`, `get_or_create_with`, `upsert` and every bulk call are seen, in the order created; rows
+    /// that were found never are, nor rows of a savepoint that was rolled back. Where the transaction creates none, `work` is not called.
+    /// All that holds for [callbacks](crate::Transaction::on_commit) holds here.
+    ///
+    /// # Statements
+    ///
+    /// None for one row. A bulk call that counts reads the rows it has created, with one SELECT more, in a transaction with such a hook only.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// let mut tx = upsertable::begin(&pool).await?;
+    /// Tag::after_commit(&mut tx, async |tags: Arc<[Tag]>| println!("{} new tags", tags.len()));
+    /// Tag::get_or_create(&mut tx, NewTag { name: "jazz".into() }).await?;
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    fn after_commit<R, F, Fut>(registry: &mut R, work: F)
+    where
+        R: Registry,
+        Self: Clone,
+        F: FnOnce(Arc<[Self]>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Output,
+    {
+        registry.register(PendingHook(Hook::new(work)));
+    }
 }
 
 fn put_new<DB: Backend, M: On<DB>>(
@@ -344,17 +574,27 @@ fn put_new<DB: Backend, M: On<DB>>(
     part: Part,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    let mut values = match part {
-        Part::Key => Values::key(target.table, target.key, encoder),
-        Part::Row => Values::all(target.table, encoder),
-    };
-    M::put(new, &mut values)
+    let mut put = |only| M::put(new, &mut Values::new(target.table, only, encoder));
+    match part {
+        Part::Key => put(Only::Key(target.key)),
+        Part::Row => put(Only::Everything),
+        Part::Update => {
+            put(Only::Updatable(target.key))?;
+            put(Only::Key(target.key))
+        }
+    }
 }
 
 fn put_key<DB: Backend, M: On<DB>>(target: Target, key: &M::Keys, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
-    M::put_key(key, &mut Values::all(target.table, encoder))
+    M::put_key(key, &mut Values::new(target.table, Only::Everything, encoder))
 }
 
-fn outcome<DB: Backend, M: On<DB>>((row, created): (DB::Row, bool)) -> Result<Outcome<M>, Error> {
+fn outcome<DB: Backend, M: On<DB>>(
+    session: &mut Session<'_, DB>,
+    (row, created): (DB::Row, bool),
+) -> Result<Outcome<M>, Error> {
+    if created {
+        session.created::<M>(std::slice::from_ref(&row))?;
+    }
     Ok(Outcome { row: M::from_row(&row)?, created })
 }

@@ -1,4 +1,4 @@
-//! Finding one row by its key.
+//! Finding rows by key.
 
 use crate::{
     Error,
@@ -6,29 +6,32 @@ use crate::{
     handle::{Link, Session},
     model::Target,
     retry::Retry,
-    sql::Statement,
+    sql::{Sql, Statement},
 };
 
 /// Which columns of a row are to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Key,
+    /// All that a caller supplies.
     Row,
+    /// The columns that an upsert gives new values, and behind them the key.
+    Update,
 }
 
 /// Writes a part of a row, as often as it is needed.
 pub(crate) type Write<'w, DB> = &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
 
-/// The values of a part, to be bound to a statement.
-pub(crate) fn arguments<DB: Backend>(write: Write<'_, DB>, part: Part) -> Result<DB::Arguments, sqlx::Error> {
+/// A cached statement with the values of a part.
+pub(crate) fn statement<DB: Backend>(sql: &Sql, write: Write<'_, DB>, part: Part) -> Result<Statement<DB>, sqlx::Error> {
     let mut encoder = DB::Encoder::default();
     write(part, &mut encoder)?;
-    Ok(DB::arguments(encoder))
+    Ok(Statement::cached(sql, DB::arguments(encoder)))
 }
 
 /// The row with this key, if there is one.
 pub(crate) async fn find<DB: Backend>(
-    mut session: Session<'_, DB>,
+    session: &mut Session<'_, DB>,
     target: Target,
     write: Write<'_, DB>,
 ) -> Result<Option<DB::Row>, Error> {
@@ -52,10 +55,49 @@ pub(crate) async fn find_on<DB: Backend>(
     target: Target,
     write: Write<'_, DB>,
 ) -> Result<Option<DB::Row>, Error> {
-    let key = arguments::<DB>(write, Part::Key)?;
-    let mut rows = link.fetch(Statement::cached(&target.row_texts::<DB>().find, key)).await?;
+    let find = statement::<DB>(&target.row_texts::<DB>().find, write, Part::Key)?;
+    let mut rows = link.fetch(find).await?;
     if rows.len() > 1 {
         return Err(target.many_rows());
     }
     Ok(rows.pop())
+}
+
+/// The row for each key, in the order of the keys. `next_key` writes a key, and says `false` when there is none left.
+pub(crate) async fn find_all<DB: Backend>(
+    session: &mut Session<'_, DB>,
+    target: Target,
+    next_key: &mut (dyn FnMut(&mut DB::Encoder) -> Result<bool, sqlx::Error> + Send),
+) -> Result<Vec<Option<DB::Row>>, Error> {
+    target.check::<DB>()?;
+    let mut found = Vec::new();
+    loop {
+        let mut values = DB::Encoder::default();
+        let mut keys = 0;
+        while keys < DB::find_rows(target.key) && next_key(&mut values)? {
+            keys += 1;
+        }
+        if keys == 0 {
+            return Ok(found);
+        }
+        let find = Statement::once(&DB::find_many(target.table, target.key, keys), DB::arguments(values));
+        let rows = session.link().await?.fetch(find).await?;
+        add_found::<DB>(&mut found, rows, keys, target)?;
+    }
+}
+
+/// Each key gives one row, of the table or of NULLs; a second row for a key means that the key is not unique.
+fn add_found<DB: Backend>(
+    found: &mut Vec<Option<DB::Row>>,
+    rows: Vec<DB::Row>,
+    keys: usize,
+    target: Target,
+) -> Result<(), Error> {
+    if rows.len() != keys {
+        return Err(target.many_rows());
+    }
+    for row in rows {
+        found.push(if DB::mark(&row)?.found { Some(row) } else { None });
+    }
+    Ok(())
 }

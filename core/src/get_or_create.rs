@@ -3,11 +3,10 @@
 use crate::{
     Error,
     backend::Backend,
-    find::{Part, Write, arguments, find_on},
-    handle::Session,
+    find::{Part, Write, find_on, statement},
+    handle::{Link, Session},
     model::Target,
     retry::Retry,
-    sql::Statement,
 };
 
 /// What is known of the row before its statements run.
@@ -22,7 +21,7 @@ pub(crate) enum Known {
 ///
 /// Reading first costs an existing row one statement and no id; the insert then leaves the race to the unique index.
 pub(crate) async fn get_or_create<DB: Backend>(
-    mut session: Session<'_, DB>,
+    session: &mut Session<'_, DB>,
     target: Target,
     known: Known,
     write: Write<'_, DB>,
@@ -30,13 +29,11 @@ pub(crate) async fn get_or_create<DB: Backend>(
     target.check::<DB>()?;
     let mut retry = Retry::new();
     loop {
-        let error = match attempt(&mut session, target, known, &mut *write).await {
+        let error = match attempt(session, target, known, &mut *write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        // A row that vanished leaves the caller's transaction as it was; every other conflict has ended it.
-        let may_repeat = session.is_pool() || matches!(error, Error::Vanished { .. });
-        if !(may_repeat && error.is_retryable() && retry.again().await) {
+        if !(session.may_repeat(&error) && retry.again().await) {
             return Err(error);
         }
     }
@@ -54,13 +51,21 @@ async fn attempt<DB: Backend>(
     {
         return Ok((row, false));
     }
-    let values = arguments::<DB>(&mut *write, Part::Row)?;
-    let create = Statement::cached(&target.row_texts::<DB>().create, values);
-    let created = link.fetch_written(create).await.map_err(|error| target.explain::<DB>(error))?;
-    if let Some(row) = created.into_iter().next() {
+    if let Some(row) = create_on(&mut link, target, &mut *write).await? {
         return Ok((row, true));
     }
     // Another caller was faster.
     let row = find_on(&mut link, target, write).await?.ok_or_else(|| target.vanished())?;
     Ok((row, false))
+}
+
+/// Inserts the row unless its key is there.
+pub(crate) async fn create_on<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    target: Target,
+    write: Write<'_, DB>,
+) -> Result<Option<DB::Row>, Error> {
+    let create = statement::<DB>(&target.row_texts::<DB>().create, write, Part::Row)?;
+    let created = link.fetch_written(create).await.map_err(|error| target.explain::<DB>(error))?;
+    Ok(created.into_iter().next())
 }

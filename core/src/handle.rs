@@ -8,6 +8,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use crate::{
     Error,
     backend::Backend,
+    model::On,
     sql::{Sql, Statement},
     testing,
     transaction::{Conn, Transaction},
@@ -69,13 +70,27 @@ impl<DB: Backend> Session<'_, DB> {
         matches!(self, Self::Pool(_))
     }
 
-    /// The same place, for a first part of a call.
-    pub(crate) fn again(&mut self) -> Session<'_, DB> {
-        match self {
-            Self::Pool(pool) => Session::Pool(pool),
-            Self::Bare(conn) => Session::Bare(&mut **conn),
-            Self::Inside(conn) => Session::Inside(&mut **conn),
+    /// Whether a call that failed so may be done again here. A row that vanished leaves the caller's transaction as it was; every other
+    /// conflict may have ended it.
+    pub(crate) fn may_repeat(&self, error: &Error) -> bool {
+        error.is_retryable() && (self.is_pool() || matches!(error, Error::Vanished { .. }))
+    }
+
+    /// Whether a hook waits for created rows of this model.
+    pub(crate) fn wants_created<M: 'static>(&self) -> bool {
+        matches!(self, Self::Inside(conn) if conn.wants_created::<M>())
+    }
+
+    /// Tells the hooks of rows that the call has created.
+    pub(crate) fn created<M: On<DB>>(&mut self, rows: &[DB::Row]) -> Result<(), Error> {
+        if let Self::Inside(conn) = self
+            && conn.wants_created::<M>()
+        {
+            for row in rows {
+                conn.created(M::from_row(row)?);
+            }
         }
+        Ok(())
     }
 
     /// A connection to run statements on, taken from the pool if need be.

@@ -12,6 +12,7 @@ mod error;
 mod find;
 mod get_or_create;
 mod handle;
+mod hooks;
 mod model;
 mod outcome;
 mod retry;
@@ -21,6 +22,7 @@ pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
 mod transaction;
+mod upsert;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -28,11 +30,12 @@ pub mod __private;
 
 pub use after_commit::{AfterCommit, Committed, Output, on_commit};
 pub use backend::Backend;
-pub use bulk::BulkCreated;
+pub use bulk::{Bulk, BulkCreated, BulkUpserted, Progress};
 pub use calls::Upsertable;
 pub use error::{BoxError, Ending, Error};
 pub use handle::Handle;
+pub use hooks::{Hooks, Registry};
 pub use model::{CreateKey, Field, On, Row, UniqueKey};
 pub use outcome::Outcome;
-pub use transaction::{CallOnce, Conn, Transaction, begin};
+pub use transaction::{CallOnce, Conn, Transaction, begin, begin_with};
 pub use upsertable_macros::Upsertable;

@@ -230,23 +230,31 @@ impl Target {
 pub struct Values<'a, DB: Backend> {
     encoder: &'a mut DB::Encoder,
     table: &'static Table,
-    only: Option<&'static [usize]>,
+    only: Only,
+}
+
+/// Which of the columns that are put are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Only {
+    Everything,
+    Key(&'static Key),
+    /// The columns that an upsert by the key gives new values.
+    Updatable(&'static Key),
 }
 
 impl<'a, DB: Backend> Values<'a, DB> {
-    /// Takes every column that is put.
-    pub(crate) fn all(table: &'static Table, encoder: &'a mut DB::Encoder) -> Self {
-        Self { encoder, table, only: None }
-    }
-
-    /// Takes the columns of one key and passes over the others.
-    pub(crate) fn key(table: &'static Table, key: &'static Key, encoder: &'a mut DB::Encoder) -> Self {
-        Self { encoder, table, only: Some(key.columns) }
+    pub(crate) fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
+        Self { encoder, table, only }
     }
 
     /// Writes the value of the column with this index.
     pub fn put<T: Field<DB>>(&mut self, column: usize, value: &T) -> Result<(), sqlx::Error> {
-        if self.only.is_some_and(|only| !only.contains(&column)) {
+        let taken = match self.only {
+            Only::Everything => true,
+            Only::Key(key) => key.columns.contains(&column),
+            Only::Updatable(key) => self.table.is_updatable(key, column),
+        };
+        if !taken {
             return Ok(());
         }
         DB::encode(self.encoder, value).map_err(|source| {

@@ -4,11 +4,11 @@ use std::{fmt::Write as _, sync::Arc};
 
 use sqlx::{AssertSqlSafe, Database, Execute, SqlSafeStr as _, SqlStr, error::BoxDynError};
 
-use crate::model::{Key, Table};
+use crate::model::{Column, Key, Table};
 
 /// The text of a statement. It is made of fixed words, quoted identifiers and placeholders, and cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Sql(Arc<str>);
+pub struct Sql(Arc<str>);
 
 impl Sql {
     pub(crate) fn text(&self) -> SqlStr {
@@ -181,5 +181,16 @@ impl Table {
     /// The columns that a caller supplies.
     pub(crate) fn supplied(&self) -> impl Iterator<Item = usize> + Clone {
         self.columns.iter().enumerate().filter(|(_, column)| !column.generated).map(|(index, _)| index)
+    }
+
+    /// The columns that an upsert by this key gives new values.
+    pub(crate) fn updatable(&self, key: &Key) -> impl Iterator<Item = usize> {
+        self.supplied().filter(|&column| self.is_updatable(key, column))
+    }
+
+    /// Whether an upsert by this key gives this column a new value.
+    pub(crate) fn is_updatable(&self, key: &Key, column: usize) -> bool {
+        let Column { generated, create_only, .. } = self.columns[column];
+        !generated && !create_only && !key.columns.contains(&column)
     }
 }

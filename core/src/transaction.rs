@@ -17,6 +17,7 @@ use crate::{
     after_commit::{Callback, Committed, Output, run_callbacks},
     backend::{self, Aftermath, Backend},
     error::Ending,
+    hooks::{CreatedRows, Hook, Hooks},
     testing,
 };
 
@@ -28,7 +29,20 @@ pub struct Conn<DB: Backend> {
     /// How many BEGINs and SAVEPOINTs of sqlx's counting are open.
     levels: usize,
     state: State,
-    callbacks: Vec<Callback>,
+    queue: Vec<Queued>,
+    created: CreatedRows,
+}
+
+/// Work that waits for the commit, in the order registered.
+enum Queued {
+    Callback(Callback),
+    Hook(Hook),
+}
+
+/// How far the queue was when a savepoint was set.
+struct QueueMark {
+    queued: usize,
+    created: Vec<usize>,
 }
 
 /// What is known of whether the transaction is still one.
@@ -117,7 +131,39 @@ impl<DB: Backend> Conn<DB> {
     }
 
     pub(crate) fn queue(&mut self, callback: Callback) {
-        self.callbacks.push(callback);
+        self.queue.push(Queued::Callback(callback));
+    }
+
+    pub(crate) fn queue_hook(&mut self, hook: Hook) {
+        self.queue.push(Queued::Hook(hook));
+    }
+
+    /// Whether somebody wants to know of created rows of this model.
+    pub(crate) fn wants_created<M: 'static>(&self) -> bool {
+        self.queue.iter().any(|queued| matches!(queued, Queued::Hook(hook) if hook.is_for::<M>()))
+    }
+
+    pub(crate) fn created<M: Send + Sync + 'static>(&mut self, row: M) {
+        self.created.push(row);
+    }
+
+    /// What is to run now that the transaction is committed.
+    fn take_callbacks(&mut self) -> Vec<Callback> {
+        let mut created = std::mem::take(&mut self.created);
+        let callback = |queued| match queued {
+            Queued::Callback(callback) => Some(callback),
+            Queued::Hook(hook) => hook.callback(&mut created),
+        };
+        std::mem::take(&mut self.queue).into_iter().filter_map(callback).collect()
+    }
+
+    fn mark(&self) -> QueueMark {
+        QueueMark { queued: self.queue.len(), created: self.created.lengths() }
+    }
+
+    fn return_to(&mut self, mark: &QueueMark) {
+        self.queue.truncate(mark.queued);
+        self.created.truncate(&mark.created);
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
@@ -309,8 +355,35 @@ impl<DB: Backend> fmt::Debug for Transaction<DB> {
 /// # }
 /// ```
 pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Error> {
-    let inner = pool.acquire().await?;
-    let mut conn = Conn { inner, levels: 0, state: State { unfinished: true, ..State::default() }, callbacks: Vec::new() };
+    begin_with(pool, &Hooks::default()).await
+}
+
+/// The same, with hooks on the rows that the transaction creates.
+///
+/// # Statements
+///
+/// One: `BEGIN`, on SQLite `BEGIN IMMEDIATE`.
+///
+/// # Errors
+///
+/// [`Error::Sql`]: no connection could be had, or the database refused.
+///
+/// # Cancel safety
+///
+/// Dropped half-way, no transaction stays open.
+///
+/// # Example
+///
+/// See [`Hooks`].
+pub async fn begin_with<DB: Backend>(pool: &Pool<DB>, hooks: &Hooks) -> Result<Transaction<DB>, Error> {
+    let mut conn = Conn {
+        inner: pool.acquire().await?,
+        levels: 0,
+        // Marked as unfinished until BEGIN is answered.
+        state: State { unfinished: true, ..State::default() },
+        queue: hooks.iter().cloned().map(Queued::Hook).collect(),
+        created: CreatedRows::default(),
+    };
     testing::record(DB::BEGIN);
     DB::TransactionManager::begin(&mut conn.inner, Some(DB::BEGIN.into_sql_str())).await?;
     conn.levels = 1;
@@ -397,7 +470,7 @@ impl<DB: Backend> Transaction<DB> {
         let mut conn = self.0;
         let task = tokio::spawn(testing::inherit(async move {
             conn.commit().await?;
-            let callbacks = std::mem::take(&mut conn.callbacks);
+            let callbacks = conn.take_callbacks();
             drop(conn);
             Ok(run_callbacks(callbacks).await)
         }));
@@ -483,7 +556,7 @@ impl<DB: Backend> Transaction<DB> {
     {
         async move {
             self.0.check().await?;
-            let guard = Savepoint { callbacks: self.0.callbacks.len(), tx: self, done: false };
+            let guard = Savepoint { mark: self.0.mark(), tx: self, done: false };
             guard.tx.0.begin_savepoint().await.map_err(Error::from)?;
             let outcome = AssertUnwindSafe(work(&mut *guard.tx)).catch_unwind().await;
             match outcome {
@@ -507,8 +580,7 @@ impl<DB: Backend> Transaction<DB> {
 /// An open savepoint. Dropped before it is done, it leaves the transaction marked as ended.
 struct Savepoint<'t, DB: Backend> {
     tx: &'t mut Transaction<DB>,
-    /// How many callbacks had been registered before.
-    callbacks: usize,
+    mark: QueueMark,
     done: bool,
 }
 
@@ -532,7 +604,7 @@ impl<DB: Backend> Savepoint<'_, DB> {
 
     /// The error that led here is the one to tell; where the rollback fails too, the transaction is over.
     async fn rollback(mut self) {
-        self.tx.0.callbacks.truncate(self.callbacks);
+        self.tx.0.return_to(&self.mark);
         self.done = self.tx.0.check().await.is_err() || self.tx.0.rollback_savepoint().await.is_ok();
     }
 }
@@ -540,7 +612,7 @@ impl<DB: Backend> Savepoint<'_, DB> {
 impl<DB: Backend> Drop for Savepoint<'_, DB> {
     fn drop(&mut self) {
         if !self.done {
-            self.tx.0.callbacks.truncate(self.callbacks);
+            self.tx.0.return_to(&self.mark);
             self.tx.0.state.unfinished = true;
         }
     }

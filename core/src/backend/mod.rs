@@ -1,5 +1,7 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
+use std::sync::OnceLock;
+
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{Database, Either, Encode, Type, error::BoxDynError};
 
@@ -80,27 +82,58 @@ pub trait Engine: Database {
     fn row_texts(table: &Table, key: &Key) -> RowTexts;
 
     /// Looks for the key's unique index and makes the staging table.
-    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>>
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), StageError>>
     where
         Self: Backend;
 
     /// How many rows one staging statement carries.
-    fn chunk_rows(stage: &Stage) -> usize;
+    fn chunk_rows(stage: &Stage<Self>) -> usize
+    where
+        Self: Backend;
 
     /// Sends collected rows to the staging table.
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
+        stage: &'l Stage<Self>,
         rows: usize,
         values: Self::Encoder,
     ) -> BoxFuture<'l, Result<(), sqlx::Error>>
     where
         Self: Backend;
 
-    /// Inserts the staged rows whose key is not there yet, and counts them.
-    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    /// Inserts the staged rows whose key is not there yet, and counts them: the fast way where nobody asks which rows they were.
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
+
+    /// The same, and marks the staged rows that were inserted.
+    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Gives the rows that were there before [`merge_marked`](Self::merge_marked) the values of the last staged row with their key, and
+    /// counts them. A row that the merge has made gets the values of a later staged row with its key, and is not counted.
+    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Reads the table's row for each staged row, in the order staged, with its [`Mark`] behind the model's columns.
+    fn read_staged<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage<Self>,
+        which: Which,
+    ) -> BoxFuture<'l, Result<Vec<Self::Row>, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// How many keys one [`find_many`](Self::find_many) carries.
+    fn find_rows(key: &Key) -> usize;
+
+    /// A statement that finds a row for each of `keys` keys, in their order, with its [`Mark`] behind the model's columns.
+    fn find_many(table: &Table, key: &Key, keys: usize) -> Sql;
+
+    /// What stands behind the model's columns.
+    fn mark(row: &Self::Row) -> Result<Mark, sqlx::Error>;
 
     /// Drops the staging table.
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
@@ -136,17 +169,57 @@ pub struct RowTexts {
     pub(crate) find: Sql,
     /// Inserts the row unless its key is there, and gives back the row that it made.
     pub(crate) create: Sql,
+    /// Gives the row with this key new values, and gives it back. Nothing where no column may change.
+    pub(crate) update: Option<Sql>,
 }
 
 /// A staging table in the making: for which table, by which key, with which columns.
-#[derive(Debug)]
-pub struct Stage {
+pub struct Stage<DB: Backend> {
     pub(crate) table: &'static Table,
     pub(crate) key: &'static Key,
     /// Indexes of the staged columns in the table.
     pub(crate) columns: Vec<usize>,
+    /// The types of the staged columns.
+    pub(crate) types: Vec<DB::TypeInfo>,
     /// The statement that stages a full chunk.
-    pub(crate) full_chunk: std::sync::OnceLock<Sql>,
+    pub(crate) full_chunk: OnceLock<Sql>,
+}
+
+impl<DB: Backend> Stage<DB> {
+    /// The supplied columns of the target's table; `types` are those of all its columns.
+    pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>) -> Self {
+        let columns: Vec<usize> = table.supplied().collect();
+        let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
+        Self { table, key, types: types.collect(), columns, full_chunk: OnceLock::new() }
+    }
+
+    /// Where a column of the table stands among the staged ones.
+    pub(crate) fn position(&self, column: usize) -> usize {
+        self.columns.iter().position(|staged| *staged == column).unwrap_or_default()
+    }
+
+    /// Where the key's columns stand among the staged ones.
+    pub(crate) fn key_positions(&self) -> impl Iterator<Item = usize> {
+        self.key.columns.iter().map(|&column| self.position(column))
+    }
+}
+
+/// Which staged rows to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Created,
+}
+
+/// What stands behind the model's columns in a row that was read for a staged row or a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The number of the staged row or key.
+    pub(crate) number: i64,
+    /// Whether there is such a row in the table.
+    pub(crate) found: bool,
+    /// Whether this staged row made it.
+    pub(crate) created: bool,
 }
 
 /// Why a staging table could not be made.

@@ -3,14 +3,16 @@
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::FutureExt as _;
 use sqlx::{
-    Arguments as _, Database, Either, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type,
+    Arguments as _, Database, Either, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
     sqlite::{SqliteArguments, SqliteError, SqliteQueryResult, SqliteRow},
 };
 
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::{Aftermath, Backend, Engine, RowTexts, Stage, StageError};
+use super::{Aftermath, Backend, Engine, Mark, RowTexts, StageError, Which};
+
+type Stage = super::Stage<Sqlite>;
 use crate::{
     handle::Link,
     model::{Key, Table},
@@ -20,11 +22,23 @@ use crate::{
 /// The most values that one statement can carry: SQLite's default SQLITE_MAX_VARIABLE_NUMBER since 3.32.
 const MAX_BINDS: usize = 32_766;
 
-/// Rows of one staging statement. Each statement is a hop to the connection's thread; past a thousand rows the hop no longer counts.
-const CHUNK_ROWS: usize = 1_000;
+/// Rows of one staging statement where a column is text or a blob, so that long values do not pile up. Each statement is a hop to the
+/// connection's thread; past a thousand rows the hop hardly counts.
+const CHUNK_ROWS_OF_TEXT: usize = 1_000;
 
 /// The staging table. It lives in the connection's own `temp` database, so no other connection sees or locks it.
 const STAGE: &str = r#"temp."upsertable_staged""#;
+
+/// What the merge does with a staged row: nothing, as its key exists or another staged row speaks for it; it makes the table's row; it gives
+/// its values to a row that was there; it gives its values to a row that the merge has just made.
+const MARK_NONE: u8 = 0;
+const MARK_CREATED: u8 = 1;
+const MARK_UPDATE: u8 = 2;
+const MARK_AGAIN: u8 = 3;
+
+/// The keys that no staged row, or some staged row, has made.
+const CREATED_NOWHERE: &str = "max(\"w\") = 0";
+const CREATED_HERE: &str = "max(\"w\") = 1";
 
 const DIALECT: Dialect = Dialect { quote: '"', numbered: false };
 
@@ -108,6 +122,7 @@ impl Engine for Sqlite {
                 "INSERT INTO {into} ({supplied}) VALUES {values} ON CONFLICT ({key_columns}) DO NOTHING RETURNING {all}"
             )
             .into(),
+            update: update_row(table, key, &all),
         }
     }
 
@@ -121,7 +136,9 @@ impl Engine for Sqlite {
     }
 
     fn chunk_rows(stage: &Stage) -> usize {
-        (MAX_BINDS / stage.columns.len().max(1)).clamp(1, CHUNK_ROWS)
+        let rows = (MAX_BINDS / stage.columns.len().max(1)).max(1);
+        let any_size = stage.types.iter().any(|kind| matches!(kind.name(), "TEXT" | "BLOB"));
+        if any_size { rows.min(CHUNK_ROWS_OF_TEXT) } else { rows }
     }
 
     fn fill_stage<'l>(
@@ -143,6 +160,59 @@ impl Engine for Sqlite {
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move { link.execute(Statement::plain(&merge_new(stage))).await })
+    }
+
+    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            link.execute(Statement::plain(&take_write_lock(stage))).await?;
+            link.execute(Statement::plain(&mark_new(stage))).await?;
+            link.execute(Statement::plain(&insert_marked(stage))).await
+        })
+    }
+
+    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let existing = link.execute(Statement::plain(&mark_last(stage, CREATED_NOWHERE, MARK_UPDATE))).await?;
+            let Some(update) = update_marked(stage) else { return Ok(existing) };
+            link.execute(Statement::plain(&mark_last(stage, CREATED_HERE, MARK_AGAIN))).await?;
+            link.execute(Statement::plain(&update)).await?;
+            Ok(existing)
+        })
+    }
+
+    fn read_staged<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        which: Which,
+    ) -> BoxFuture<'l, Result<Vec<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move { link.fetch(Statement::plain(&read_staged(stage, which))).await })
+    }
+
+    fn find_rows(key: &Key) -> usize {
+        (MAX_BINDS / key.columns.len().max(1)).max(1)
+    }
+
+    fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+        let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
+        let names: Vec<String> = (0..key.columns.len()).map(|position| format!("\"c{position}\"")).collect();
+        let equal = key.columns.iter().zip(&names).map(|(&column, name)| {
+            format!("t.{} = s.{name}", DIALECT.name(table.columns[column].name))
+        });
+        let found = format!("t.{}", DIALECT.name(table.columns[key.columns[0]].name));
+        format!(
+            "WITH s(\"n\", {}) AS (VALUES {}) SELECT {columns}, s.\"n\", {found} IS NOT NULL, 0 \
+             FROM s LEFT JOIN {} AS t ON {} ORDER BY s.\"n\"",
+            names.join(", "),
+            numbered_values(keys, key.columns.len()),
+            DIALECT.table(table),
+            equal.collect::<Vec<_>>().join(" AND "),
+        )
+        .into()
+    }
+
+    fn mark(row: &SqliteRow) -> Result<Mark, sqlx::Error> {
+        let behind = row.len().saturating_sub(3);
+        Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
     }
 
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
@@ -220,9 +290,9 @@ async fn key_collations(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Ve
         .ok_or(StageError::MissingUniqueIndex)
 }
 
-/// `n` numbers the rows in the order they came. The other columns have no type, so every value stays as it was bound.
+/// `n` numbers the rows in the order they came, `w` says what the merge does with them. The other columns have no type, so every value stays as it was bound.
 fn create_stage(stage: &Stage, collations: &[String]) -> Sql {
-    let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY"#);
+    let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY, "w" INTEGER NOT NULL DEFAULT {MARK_NONE}"#);
     for (position, column) in stage.columns.iter().enumerate() {
         sql.push_str(&format!(r#", "c{position}""#));
         if let Some(in_key) = stage.key.columns.iter().position(|key_column| key_column == column) {
@@ -259,12 +329,116 @@ fn merge_new(stage: &Stage) -> Sql {
     .into()
 }
 
+/// Takes the write lock before anything is read: a deferred transaction that reads first cannot write after another has written.
+fn take_write_lock(stage: &Stage) -> Sql {
+    let column = DIALECT.name(stage.table.columns[stage.key.columns[0]].name);
+    format!("UPDATE {} SET {column} = {column} WHERE false", DIALECT.table(stage.table)).into()
+}
+
+/// Marks the first staged row of each key that is not in the table.
+fn mark_new(stage: &Stage) -> Sql {
+    let into = DIALECT.table(stage.table);
+    let absent = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
+    format!(
+        "UPDATE {STAGE} SET \"w\" = {MARK_CREATED} WHERE \"n\" IN (SELECT min(s.\"n\") FROM {STAGE} AS s LEFT JOIN {into} AS t \
+         ON {} WHERE {absent} IS NULL GROUP BY {})",
+        same_key(stage),
+        staged_key(stage, "s.")
+    )
+    .into()
+}
+
+/// The key is named for the same reason as in [`merge_new`].
+fn insert_marked(stage: &Stage) -> Sql {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {STAGE} WHERE \"w\" = {MARK_CREATED} ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(stage.table),
+        DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
+        staged_columns(stage, ""),
+        DIALECT.columns(stage.table, stage.key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// Marks the last staged row of each key, where it has no mark yet.
+fn mark_last(stage: &Stage, keys: &str, mark: u8) -> Sql {
+    let key = staged_key(stage, "");
+    format!(
+        "UPDATE {STAGE} SET \"w\" = {mark} WHERE \"w\" = {MARK_NONE} AND \"n\" IN (\
+         SELECT max(\"n\") FROM {STAGE} GROUP BY {key} HAVING {keys})"
+    )
+    .into()
+}
+
+fn update_marked(stage: &Stage) -> Option<Sql> {
+    let set = stage.table.updatable(stage.key).map(|column| {
+        format!("{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+    });
+    let set = set.collect::<Vec<_>>().join(", ");
+    let update = format!(
+        "UPDATE {} AS t SET {set} FROM {STAGE} AS s WHERE s.\"w\" IN ({MARK_UPDATE}, {MARK_AGAIN}) AND {}",
+        DIALECT.table(stage.table),
+        same_key(stage)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+fn read_staged(stage: &Stage, which: Which) -> Sql {
+    let columns = DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t.");
+    let found = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
+    let only = match which {
+        Which::All => String::new(),
+        Which::Created => format!(" WHERE s.\"w\" = {MARK_CREATED}"),
+    };
+    format!(
+        "SELECT {columns}, s.\"n\", {found} IS NOT NULL, s.\"w\" = {MARK_CREATED} \
+         FROM {STAGE} AS s LEFT JOIN {} AS t ON {}{only} ORDER BY s.\"n\"",
+        DIALECT.table(stage.table),
+        same_key(stage)
+    )
+    .into()
+}
+
+/// The index is looked for in the statement itself: without it nothing may be written, and an UPDATE alone would not notice.
+fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
+    let set: Vec<String> =
+        table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name))).collect();
+    let width = key.columns.len();
+    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
+    let of_table = match table.schema {
+        Some(schema) => format!("{}, {}", text(table.name), text(schema)),
+        None => text(table.name),
+    };
+    let of_index = table.schema.map_or_else(String::new, |schema| format!(", {}", text(schema)));
+    let update = format!(
+        "UPDATE {} SET {} WHERE {} AND (\
+         EXISTS (SELECT 1 FROM pragma_index_list({of_table}) AS il WHERE il.\"unique\" = 1 AND il.partial = 0 AND (\
+         SELECT count(*) = {width} AND sum(name COLLATE NOCASE IN ({names})) = {width} \
+         FROM pragma_index_xinfo(il.name{of_index}) WHERE key = 1)) \
+         OR (SELECT count(*) = {width} AND sum(name COLLATE NOCASE IN ({names})) = {width} \
+         FROM pragma_table_xinfo({of_table}) WHERE pk > 0)) RETURNING {all}",
+        DIALECT.table(table),
+        set.join(", "),
+        DIALECT.key_is(table, key, 1),
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+/// A name as a string literal.
+fn text(name: &str) -> String {
+    format!("'{}'", name.replace('\'', "''"))
+}
+
+/// `(0, ?, ..), (1, ?, ..), ..`
+fn numbered_values(rows: usize, width: usize) -> String {
+    let row = |number| format!("({number}{})", ",?".repeat(width));
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
 /// The table's column stands left, for the left side's collation decides.
 fn same_key(stage: &Stage) -> String {
-    let equal = |&column: &usize| {
-        let position = stage.columns.iter().position(|staged| *staged == column).unwrap_or_default();
-        format!("t.{} = s.\"c{position}\"", DIALECT.name(stage.table.columns[column].name))
-    };
+    let equal =
+        |&column: &usize| format!("t.{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column));
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
 
@@ -273,6 +447,5 @@ fn staged_columns(stage: &Stage, prefix: &str) -> String {
 }
 
 fn staged_key(stage: &Stage, prefix: &str) -> String {
-    let staged = stage.columns.iter().enumerate().filter(|(_, column)| stage.key.columns.contains(column));
-    staged.map(|(position, _)| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
+    stage.key_positions().map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
 }

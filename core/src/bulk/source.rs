@@ -11,7 +11,7 @@ use futures_core::Stream;
 use crate::{
     Error,
     backend::Backend,
-    model::{On, Row, Values},
+    model::{On, Only, Row, Values},
 };
 
 /// Rows to come, written as they are asked for.
@@ -84,5 +84,5 @@ where
 }
 
 fn write<DB: Backend, M: On<DB>>(new: &M::New, encoder: &mut DB::Encoder) -> Result<(), Failure> {
-    Ok(M::put(new, &mut Values::all(M::table(), encoder))?)
+    Ok(M::put(new, &mut Values::new(M::table(), Only::Everything, encoder))?)
 }

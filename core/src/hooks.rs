@@ -1,0 +1,181 @@
+//! Hooks on the rows that a transaction creates.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    future::Future,
+    panic::Location,
+    sync::Arc,
+};
+
+use crate::{
+    after_commit::{Callback, Output},
+    backend::Backend,
+    transaction::{Conn, Transaction},
+};
+
+/// Hooks for every transaction that is begun with them: see [`Upsertable::after_commit`](crate::Upsertable::after_commit) and
+/// [`begin_with`](crate::begin_with).
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use upsertable::{Hooks, Upsertable};
+/// # #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+/// # #[unique(name)]
+/// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+/// let mut hooks = Hooks::new();
+/// Tag::after_commit(&mut hooks, async move |tags: Arc<[Tag]>| println!("{} new tags", tags.len()));
+/// let tx = upsertable::begin_with(&pool, &hooks).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Hooks(Vec<Hook>);
+
+impl Hooks {
+    /// No hooks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Hook> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hooks").field(&self.0.len()).finish()
+    }
+}
+
+/// Where hooks are registered: a [`Transaction`], or [`Hooks`] for many.
+#[diagnostic::on_unimplemented(
+    message = "hooks cannot be registered on `{Self}`",
+    label = "expected an upsertable `Transaction` or `Hooks`"
+)]
+pub trait Registry {
+    /// Takes the hook.
+    #[doc(hidden)]
+    fn register(&mut self, hook: PendingHook);
+}
+
+/// A hook on its way to its registry.
+#[doc(hidden)]
+pub struct PendingHook(pub(crate) Hook);
+
+impl Registry for Hooks {
+    fn register(&mut self, hook: PendingHook) {
+        self.0.push(hook.0);
+    }
+}
+
+impl<DB: Backend> Registry for Transaction<DB> {
+    fn register(&mut self, hook: PendingHook) {
+        self.queue_hook(hook.0);
+    }
+}
+
+impl<DB: Backend> Registry for Conn<DB> {
+    fn register(&mut self, hook: PendingHook) {
+        self.queue_hook(hook.0);
+    }
+}
+
+/// Makes a callback for the created rows of one model, if there are any.
+type MakeCallback = Arc<dyn Fn(&mut CreatedRows) -> Option<Callback> + Send + Sync>;
+
+/// Work for the rows of one model.
+#[derive(Clone)]
+pub(crate) struct Hook {
+    model: TypeId,
+    make: MakeCallback,
+}
+
+impl Hook {
+    #[track_caller]
+    pub(crate) fn new<M, F, Fut>(work: F) -> Self
+    where
+        M: Send + Sync + 'static,
+        F: FnOnce(Arc<[M]>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Output,
+    {
+        let place = Location::caller();
+        let make = move |created: &mut CreatedRows| {
+            let rows = created.shared::<M>()?;
+            let work = work.clone();
+            Some(Callback::at(place, async move { work(rows).await }))
+        };
+        Self { model: TypeId::of::<M>(), make: Arc::new(make) }
+    }
+
+    pub(crate) fn callback(&self, created: &mut CreatedRows) -> Option<Callback> {
+        (self.make)(created)
+    }
+
+    pub(crate) fn is_for<M: 'static>(&self) -> bool {
+        self.model == TypeId::of::<M>()
+    }
+}
+
+/// The rows that a transaction has created, by model, in the order created.
+#[derive(Default)]
+pub(crate) struct CreatedRows(Vec<Box<dyn Rows>>);
+
+impl CreatedRows {
+    pub(crate) fn push<M: Send + Sync + 'static>(&mut self, row: M) {
+        match self.0.iter_mut().find_map(|rows| rows.as_any().downcast_mut::<Gathered<M>>()) {
+            Some(gathered) => gathered.rows.push(row),
+            None => self.0.push(Box::new(Gathered { rows: vec![row], shared: None })),
+        }
+    }
+
+    /// How many rows there are of each model.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.0.iter().map(|rows| rows.len()).collect()
+    }
+
+    /// Forgets what came after `lengths` were taken.
+    pub(crate) fn truncate(&mut self, lengths: &[usize]) {
+        for (position, rows) in self.0.iter_mut().enumerate() {
+            rows.truncate(lengths.get(position).copied().unwrap_or(0));
+        }
+    }
+
+    /// All rows of a model, shared by all its hooks; nothing where there are none.
+    fn shared<M: Send + Sync + 'static>(&mut self) -> Option<Arc<[M]>> {
+        let gathered = self.0.iter_mut().find_map(|rows| rows.as_any().downcast_mut::<Gathered<M>>())?;
+        let rows = &mut gathered.rows;
+        let shared = gathered.shared.get_or_insert_with(|| std::mem::take(rows).into());
+        (!shared.is_empty()).then(|| Arc::clone(shared))
+    }
+}
+
+struct Gathered<M> {
+    rows: Vec<M>,
+    /// The rows, once the first hook has asked for them.
+    shared: Option<Arc<[M]>>,
+}
+
+trait Rows: Send {
+    fn len(&self) -> usize;
+    fn truncate(&mut self, length: usize);
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl<M: Send + Sync + 'static> Rows for Gathered<M> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.rows.truncate(length);
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}

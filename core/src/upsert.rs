@@ -1,0 +1,57 @@
+//! One row by its unique key, made or given new values.
+
+use crate::{
+    Error,
+    backend::Backend,
+    find::{Part, Write, statement},
+    get_or_create::{self, Known, create_on},
+    handle::Session,
+    model::Target,
+    retry::Retry,
+};
+
+/// The row, and whether this call made it.
+///
+/// The update comes first: it alone says for certain that the row was there, and a conflict clause would use up an id.
+pub(crate) async fn upsert<DB: Backend>(
+    session: &mut Session<'_, DB>,
+    target: Target,
+    write: Write<'_, DB>,
+) -> Result<(DB::Row, bool), Error> {
+    if target.row_texts::<DB>().update.is_none() {
+        return get_or_create::get_or_create(session, target, Known::Nothing, write).await;
+    }
+    target.check::<DB>()?;
+    let mut retry = Retry::new();
+    loop {
+        let error = match attempt(session, target, &mut *write).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if !(session.may_repeat(&error) && retry.again().await) {
+            return Err(error);
+        }
+    }
+}
+
+async fn attempt<DB: Backend>(
+    session: &mut Session<'_, DB>,
+    target: Target,
+    write: Write<'_, DB>,
+) -> Result<(DB::Row, bool), Error> {
+    let mut link = session.link().await?;
+    // The second round is for a row that another caller made after the first update.
+    for _ in 0..2 {
+        if let Some(update) = &target.row_texts::<DB>().update {
+            let update = statement::<DB>(update, &mut *write, Part::Update)?;
+            let updated = link.fetch_written(update).await.map_err(|error| target.explain::<DB>(error))?;
+            if let Some(row) = updated.into_iter().next() {
+                return Ok((row, false));
+            }
+        }
+        if let Some(row) = create_on(&mut link, target, &mut *write).await? {
+            return Ok((row, true));
+        }
+    }
+    Err(target.vanished())
+}
