@@ -117,7 +117,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Box::pin(async move {
             let target = Target::new(Self::table(), Self::Key::INDEX, "get_or_create");
             let mut session = db.session();
-            let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+            let write =
+                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
             let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Nothing, write).await?;
             outcome::<DB, Self>(&mut session, done)
         })
@@ -173,7 +174,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             }
             let mut new = make().await?;
             key.store(&mut new);
-            let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+            let write =
+                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
             let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Absent, write).await?;
             Ok(outcome::<DB, Self>(&mut session, done)?)
         })
@@ -361,7 +363,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Box::pin(async move {
             let target = Target::new(Self::table(), Self::Key::INDEX, "upsert");
             let mut session = db.session();
-            let write = &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+            let write =
+                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
             let done = upsert::upsert::<DB>(&mut session, target, write).await?;
             outcome::<DB, Self>(&mut session, done)
         })
@@ -585,7 +588,11 @@ fn put_new<DB: Backend, M: On<DB>>(
     }
 }
 
-fn put_key<DB: Backend, M: On<DB>>(target: Target, key: &M::Keys, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
+fn put_key<DB: Backend, M: On<DB>>(
+    target: Target,
+    key: &M::Keys,
+    encoder: &mut DB::Encoder,
+) -> Result<(), sqlx::Error> {
     M::put_key(key, &mut Values::new(target.table, Only::Everything, encoder))
 }
 

@@ -46,7 +46,9 @@ pub enum Error {
     },
 
     /// A key found more than one row: the table has no unique index on it.
-    #[error("{model}::{operation}: more than one row has this key ({key}); remove the duplicates, then add the unique index")]
+    #[error(
+        "{model}::{operation}: more than one row has this key ({key}); remove the duplicates, then add the unique index"
+    )]
     #[non_exhaustive]
     ManyRows {
         /// The model's name.
@@ -58,7 +60,9 @@ pub enum Error {
     },
 
     /// The row was there when it was to be inserted and gone when it was to be read. Calling again is safe.
-    #[error("{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again")]
+    #[error(
+        "{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again"
+    )]
     #[non_exhaustive]
     Vanished {
         /// The model's name.
@@ -76,7 +80,9 @@ pub enum Error {
     },
 
     /// COMMIT was answered with a ROLLBACK, because a statement in the transaction had failed. Nothing of it is kept.
-    #[error("commit: the database rolled the transaction back, because a statement in it had failed; nothing of it is kept")]
+    #[error(
+        "commit: the database rolled the transaction back, because a statement in it had failed; nothing of it is kept"
+    )]
     #[non_exhaustive]
     RolledBack {
         /// What the database said, where it said anything.

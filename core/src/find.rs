@@ -11,7 +11,7 @@ use crate::{
 
 /// Which columns of a row are to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     Key,
     /// All that a caller supplies.
     Row,
@@ -20,10 +20,15 @@ pub(crate) enum Part {
 }
 
 /// Writes a part of a row, as often as it is needed.
-pub(crate) type Write<'w, DB> = &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
+pub(crate) type Write<'w, DB> =
+    &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
 
 /// A cached statement with the values of a part.
-pub(crate) fn statement<DB: Backend>(sql: &Sql, write: Write<'_, DB>, part: Part) -> Result<Statement<DB>, sqlx::Error> {
+pub(crate) fn statement<DB: Backend>(
+    sql: &Sql,
+    write: Write<'_, DB>,
+    part: Part,
+) -> Result<Statement<DB>, sqlx::Error> {
     let mut encoder = DB::Encoder::default();
     write(part, &mut encoder)?;
     Ok(Statement::cached(sql, DB::arguments(encoder)))
@@ -55,7 +60,17 @@ pub(crate) async fn find_on<DB: Backend>(
     target: Target,
     write: Write<'_, DB>,
 ) -> Result<Option<DB::Row>, Error> {
-    let find = statement::<DB>(&target.row_texts::<DB>().find, write, Part::Key)?;
+    find_by(link, target, &target.row_texts::<DB>().find, write).await
+}
+
+/// The same by one of the key's statements.
+pub(crate) async fn find_by<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    target: Target,
+    sql: &Sql,
+    write: Write<'_, DB>,
+) -> Result<Option<DB::Row>, Error> {
+    let find = statement::<DB>(sql, write, Part::Key)?;
     let mut rows = link.fetch(find).await?;
     if rows.len() > 1 {
         return Err(target.many_rows());

@@ -2,8 +2,8 @@
 
 use crate::{
     Error,
-    backend::Backend,
-    find::{Part, Write, find_on, statement},
+    backend::{Backend, Creation},
+    find::{Write, find_by, find_on},
     handle::{Link, Session},
     model::Target,
     retry::Retry,
@@ -51,21 +51,41 @@ async fn attempt<DB: Backend>(
     {
         return Ok((row, false));
     }
-    if let Some(row) = create_on(&mut link, target, &mut *write).await? {
-        return Ok((row, true));
-    }
-    // Another caller was faster.
-    let row = find_on(&mut link, target, write).await?.ok_or_else(|| target.vanished())?;
-    Ok((row, false))
+    Ok(match create_on(&mut link, target, write).await? {
+        Created::Made(row) => (row, true),
+        Created::Found(row) => (row, false),
+    })
 }
 
-/// Inserts the row unless its key is there.
+/// A row that was to be inserted.
+pub(crate) enum Created<DB: Backend> {
+    Made(DB::Row),
+    /// Another caller was faster.
+    Found(DB::Row),
+}
+
+/// Inserts the row unless its key is there, and reads it where it is.
 pub(crate) async fn create_on<DB: Backend>(
     link: &mut Link<'_, DB>,
     target: Target,
     write: Write<'_, DB>,
-) -> Result<Option<DB::Row>, Error> {
-    let create = statement::<DB>(&target.row_texts::<DB>().create, write, Part::Row)?;
-    let created = link.fetch_written(create).await.map_err(|error| target.explain::<DB>(error))?;
-    Ok(created.into_iter().next())
+) -> Result<Created<DB>, Error> {
+    let texts = target.row_texts::<DB>();
+    let mut in_the_way = None;
+    // The second round is for a row that was deleted before it could be read.
+    for _ in 0..2 {
+        let creation = DB::create_row(link, texts, &mut *write).await.map_err(|error| target.explain::<DB>(error))?;
+        in_the_way = match creation {
+            Creation::Made(row) => return Ok(Created::Made(row)),
+            Creation::KeyExists => None,
+            Creation::SomethingExists(error) => Some(error),
+        };
+        if let Some(row) = find_by(link, target, &texts.reread, &mut *write).await? {
+            return Ok(Created::Found(row));
+        }
+    }
+    Err(match in_the_way {
+        Some(error) => target.other_unique(Some(error)),
+        None => target.vanished(),
+    })
 }

@@ -168,6 +168,7 @@ impl<DB: Backend> Conn<DB> {
 
     async fn commit(&mut self) -> Result<(), Error> {
         self.check().await?;
+        DB::before_commit(&mut self.inner).await.map_err(|source| Error::RolledBack { source: Some(source) })?;
         testing::record("COMMIT");
         match DB::TransactionManager::commit(&mut self.inner).await {
             Ok(()) => {
@@ -262,7 +263,11 @@ where
         })
     }
 
-    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [DB::TypeInfo]) -> BoxFuture<'e, Result<DB::Statement, sqlx::Error>>
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, sqlx::Error>>
     where
         'c: 'e,
     {

@@ -3,11 +3,12 @@
 use crate::{
     Error,
     backend::Backend,
-    find::{Part, Write, statement},
-    get_or_create::{self, Known, create_on},
+    find::Write,
+    get_or_create::{self, Created, Known, create_on},
     handle::Session,
     model::Target,
     retry::Retry,
+    sql::Sql,
 };
 
 /// The row, and whether this call made it.
@@ -18,13 +19,14 @@ pub(crate) async fn upsert<DB: Backend>(
     target: Target,
     write: Write<'_, DB>,
 ) -> Result<(DB::Row, bool), Error> {
-    if target.row_texts::<DB>().update.is_none() {
+    let texts = target.row_texts::<DB>();
+    let Some(update) = &texts.update else {
         return get_or_create::get_or_create(session, target, Known::Nothing, write).await;
-    }
+    };
     target.check::<DB>()?;
     let mut retry = Retry::new();
     loop {
-        let error = match attempt(session, target, &mut *write).await {
+        let error = match attempt(session, target, update, &mut *write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -37,19 +39,18 @@ pub(crate) async fn upsert<DB: Backend>(
 async fn attempt<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,
+    update: &Sql,
     write: Write<'_, DB>,
 ) -> Result<(DB::Row, bool), Error> {
+    let texts = target.row_texts::<DB>();
     let mut link = session.link().await?;
     // The second round is for a row that another caller made after the first update.
     for _ in 0..2 {
-        if let Some(update) = &target.row_texts::<DB>().update {
-            let update = statement::<DB>(update, &mut *write, Part::Update)?;
-            let updated = link.fetch_written(update).await.map_err(|error| target.explain::<DB>(error))?;
-            if let Some(row) = updated.into_iter().next() {
-                return Ok((row, false));
-            }
+        let updated = DB::update_row(&mut link, texts, update, &mut *write).await;
+        if let Some(row) = updated.map_err(|error| target.explain::<DB>(error))? {
+            return Ok((row, false));
         }
-        if let Some(row) = create_on(&mut link, target, &mut *write).await? {
+        if let Created::Made(row) = create_on(&mut link, target, &mut *write).await? {
             return Ok((row, true));
         }
     }

@@ -1,14 +1,14 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
-use std::sync::OnceLock;
-
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{Database, Either, Encode, Type, error::BoxDynError};
 
 use sqlx_core::transaction::TransactionManager;
 
 use crate::{
+    bulk::{Failure, Feed},
     error::Ending,
+    find::Write,
     handle::Link,
     model::{Key, Table},
     sql::{Dialect, Sql, Statement},
@@ -81,23 +81,41 @@ pub trait Engine: Database {
     /// The statements for one row, by one key.
     fn row_texts(table: &Table, key: &Key) -> RowTexts;
 
+    /// Inserts a row unless its key is there.
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Gives the row with this key new values by `update`, and gives it back, if it is there.
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<Self::Row>, sqlx::Error>>
+    where
+        Self: Backend;
+
+    /// Whether the transaction can be committed, where COMMIT itself does not say so.
+    fn before_commit(_conn: &mut Self::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Looks for the key's unique index and makes the staging table.
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), StageError>>
     where
         Self: Backend;
 
-    /// How many rows one staging statement carries.
-    fn chunk_rows(stage: &Stage<Self>) -> usize
-    where
-        Self: Backend;
-
-    /// Sends collected rows to the staging table.
+    /// Sends all rows of the feed to the staging table.
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l Stage<Self>,
-        rows: usize,
-        values: Self::Encoder,
-    ) -> BoxFuture<'l, Result<(), sqlx::Error>>
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<(), Failure>>
     where
         Self: Backend;
 
@@ -107,13 +125,19 @@ pub trait Engine: Database {
         Self: Backend;
 
     /// The same, and marks the staged rows that were inserted.
-    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    fn merge_marked<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage<Self>,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
 
     /// Gives the rows that were there before [`merge_marked`](Self::merge_marked) the values of the last staged row with their key, and
     /// counts them. A row that the merge has made gets the values of a later staged row with its key, and is not counted.
-    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    fn update_existing<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage<Self>,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
 
@@ -167,10 +191,22 @@ pub enum Aftermath {
 pub struct RowTexts {
     /// Reads at most two rows by the key, so that a duplicate is noticed.
     pub(crate) find: Sql,
-    /// Inserts the row unless its key is there, and gives back the row that it made.
+    /// Reads the row that stood in the way of `create`.
+    pub(crate) reread: Sql,
+    /// Inserts the row unless its key is there, and gives back the row that it made where the database can.
     pub(crate) create: Sql,
-    /// Gives the row with this key new values, and gives it back. Nothing where no column may change.
+    /// Gives the row with this key new values, and gives it back where the database can. Nothing where no column may change.
     pub(crate) update: Option<Sql>,
+}
+
+/// What became of an insert.
+pub enum Creation<DB: Database> {
+    /// It made this row.
+    Made(DB::Row),
+    /// A row with the key is there.
+    KeyExists,
+    /// A row is there that has the same value in some unique index; the database did not say in which.
+    SomethingExists(sqlx::Error),
 }
 
 /// A staging table in the making: for which table, by which key, with which columns.
@@ -181,8 +217,6 @@ pub struct Stage<DB: Backend> {
     pub(crate) columns: Vec<usize>,
     /// The types of the staged columns.
     pub(crate) types: Vec<DB::TypeInfo>,
-    /// The statement that stages a full chunk.
-    pub(crate) full_chunk: OnceLock<Sql>,
 }
 
 impl<DB: Backend> Stage<DB> {
@@ -190,7 +224,7 @@ impl<DB: Backend> Stage<DB> {
     pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self { table, key, types: types.collect(), columns, full_chunk: OnceLock::new() }
+        Self { table, key, types: types.collect(), columns }
     }
 
     /// Where a column of the table stands among the staged ones.
@@ -252,8 +286,5 @@ pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
 
 /// Whether the error says that the connection is gone.
 pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed
-    )
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
 }

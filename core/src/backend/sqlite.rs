@@ -10,10 +10,12 @@ use sqlx::{
 
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::{Aftermath, Backend, Engine, Mark, RowTexts, StageError, Which};
+use super::{Aftermath, Backend, Creation, Engine, Mark, RowTexts, StageError, Which};
 
 type Stage = super::Stage<Sqlite>;
 use crate::{
+    bulk::{Chunk, Failure, Feed},
+    find::{Part, Write, statement},
     handle::Link,
     model::{Key, Table},
     sql::{Dialect, Sql, Statement},
@@ -69,7 +71,10 @@ impl Engine for Sqlite {
         result.rows_affected()
     }
 
-    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut SqliteArguments, value: &T) -> Result<(), BoxDynError> {
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(
+        encoder: &mut SqliteArguments,
+        value: &T,
+    ) -> Result<(), BoxDynError> {
         encoder.add(value)
     }
 
@@ -116,14 +121,39 @@ impl Engine for Sqlite {
         let key_columns = DIALECT.columns(table, key.columns.iter().copied(), "");
         let values = DIALECT.placeholders(1, table.supplied().count(), 1);
         let found = DIALECT.key_is(table, key, 1);
+        let find = Sql::from(format!("SELECT {all} FROM {into} WHERE {found} LIMIT 2"));
         RowTexts {
-            find: format!("SELECT {all} FROM {into} WHERE {found} LIMIT 2").into(),
+            reread: find.clone(),
+            find,
             create: format!(
                 "INSERT INTO {into} ({supplied}) VALUES {values} ON CONFLICT ({key_columns}) DO NOTHING RETURNING {all}"
             )
             .into(),
             update: update_row(table, key, &all),
         }
+    }
+
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+        Box::pin(async move {
+            let made = link.fetch_written(statement(&texts.create, write, Part::Row)?).await?;
+            Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
+        })
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        _: &'l RowTexts,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let updated = link.fetch_written(statement(update, write, Part::Update)?).await?;
+            Ok(updated.into_iter().next())
+        })
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
@@ -135,25 +165,23 @@ impl Engine for Sqlite {
         })
     }
 
-    fn chunk_rows(stage: &Stage) -> usize {
-        let rows = (MAX_BINDS / stage.columns.len().max(1)).max(1);
-        let any_size = stage.types.iter().any(|kind| matches!(kind.name(), "TEXT" | "BLOB"));
-        if any_size { rows.min(CHUNK_ROWS_OF_TEXT) } else { rows }
-    }
-
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l Stage,
-        rows: usize,
-        values: SqliteArguments,
-    ) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(async move {
-            let statement = if rows == Self::chunk_rows(stage) {
-                Statement::cached(stage.full_chunk.get_or_init(|| stage_rows(stage, rows)), values)
-            } else {
-                Statement::once(&stage_rows(stage, rows), values)
-            };
-            link.execute(statement).await?;
+            let full = chunk_rows(stage);
+            let mut full_text = None;
+            while let Some(Chunk { rows, values }) = feed.chunk(full).await? {
+                let statement = if rows == full {
+                    Statement::cached(full_text.get_or_insert_with(|| stage_rows(stage, rows)), values)
+                } else {
+                    Statement::once(&stage_rows(stage, rows), values)
+                };
+                link.execute(statement).await?;
+                feed.note_sent(rows);
+            }
             Ok(())
         })
     }
@@ -195,9 +223,11 @@ impl Engine for Sqlite {
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
         let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
         let names: Vec<String> = (0..key.columns.len()).map(|position| format!("\"c{position}\"")).collect();
-        let equal = key.columns.iter().zip(&names).map(|(&column, name)| {
-            format!("t.{} = s.{name}", DIALECT.name(table.columns[column].name))
-        });
+        let equal = key
+            .columns
+            .iter()
+            .zip(&names)
+            .map(|(&column, name)| format!("t.{} = s.{name}", DIALECT.name(table.columns[column].name)));
         let found = format!("t.{}", DIALECT.name(table.columns[key.columns[0]].name));
         format!(
             "WITH s(\"n\", {}) AS (VALUES {}) SELECT {columns}, s.\"n\", {found} IS NOT NULL, 0 \
@@ -237,6 +267,12 @@ impl Engine for Sqlite {
         }
         queue(conn, "ROLLBACK".to_owned());
     }
+}
+
+fn chunk_rows(stage: &Stage) -> usize {
+    let rows = (MAX_BINDS / stage.columns.len().max(1)).max(1);
+    let any_size = stage.types.iter().any(|kind| matches!(kind.name(), "TEXT" | "BLOB"));
+    if any_size { rows.min(CHUNK_ROWS_OF_TEXT) } else { rows }
 }
 
 /// Sends a statement to the connection's thread without waiting for what comes of it: the first poll hands it over.
@@ -437,8 +473,9 @@ fn numbered_values(rows: usize, width: usize) -> String {
 
 /// The table's column stands left, for the left side's collation decides.
 fn same_key(stage: &Stage) -> String {
-    let equal =
-        |&column: &usize| format!("t.{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column));
+    let equal = |&column: &usize| {
+        format!("t.{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+    };
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
 

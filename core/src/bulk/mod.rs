@@ -1,12 +1,15 @@
 //! Any number of rows: staged in a temporary table, merged from there in a few statements.
 
 mod builder;
+mod feed;
 mod report;
 mod source;
 
 pub use builder::Bulk;
+pub(crate) use feed::{Chunk, Feed};
 pub use report::{BulkCreated, BulkUpserted, Progress};
-pub(crate) use source::{Failure, Source, Streamed};
+pub(crate) use source::Streamed;
+pub(crate) use source::{Failure, Source};
 
 use crate::{
     Error,
@@ -62,16 +65,15 @@ pub(crate) struct Job<'j, DB: Backend> {
 
 impl<DB: Backend> Job<'_, DB> {
     /// Stages the rows and merges them, wholly or not at all.
-    pub(crate) async fn run(mut self, session: &mut Session<'_, DB>) -> Result<Merged<DB>, Failure> {
+    pub(crate) async fn run(self, session: &mut Session<'_, DB>) -> Result<Merged<DB>, Failure> {
         self.plan.target.check::<DB>()?;
-        let mut chunk = Chunk::default();
         // The first row before the connection: a source that waits must not hold one.
-        if !chunk.add_row(self.source).await? {
+        let Some(mut feed) = Feed::start(self.source, self.on_progress).await? else {
             return Ok(Merged::default());
-        }
-        let stage = Stage::new(self.plan.target.table, self.plan.target.key, std::mem::take(&mut self.types));
+        };
+        let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types);
         let mut unit = Unit::begin(session).await?;
-        match self.stage_and_merge(&mut unit, &stage, chunk).await {
+        match self.plan.stage_and_merge(&mut unit, &stage, &mut feed).await {
             Ok(merged) => {
                 unit.commit().await?;
                 Ok(merged)
@@ -82,47 +84,25 @@ impl<DB: Backend> Job<'_, DB> {
             }
         }
     }
-
-    async fn stage_and_merge(
-        &mut self,
-        unit: &mut Unit<'_, DB>,
-        stage: &Stage<DB>,
-        first: Chunk<DB>,
-    ) -> Result<Merged<DB>, Failure> {
-        DB::open_stage(unit.link()?, stage).await.map_err(|error| match error {
-            StageError::MissingUniqueIndex => self.plan.target.missing_unique_index::<DB>(None),
-            StageError::Sql(error) => self.plan.target.explain::<DB>(error),
-        })?;
-        let received = self.fill(unit, stage, first).await?;
-        let merged = self.plan.merge(unit, stage).await?;
-        DB::close_stage(unit.link()?).await.map_err(Error::from)?;
-        Ok(Merged { received, ..merged })
-    }
-
-    /// Sends the rows to the staging table, a chunk at a time, and counts them.
-    async fn fill(&mut self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>, mut chunk: Chunk<DB>) -> Result<u64, Failure> {
-        let full = DB::chunk_rows(stage);
-        let mut received = 0;
-        loop {
-            let mut more = true;
-            while chunk.rows < full && more {
-                more = chunk.add_row(self.source).await?;
-            }
-            if chunk.rows > 0 {
-                let Chunk { rows, values } = std::mem::take(&mut chunk);
-                DB::fill_stage(unit.link()?, stage, rows, values).await.map_err(Error::from)?;
-                received += rows as u64;
-                (self.on_progress)(Progress { received });
-            }
-            if !more {
-                return Ok(received);
-            }
-        }
-    }
-
 }
 
 impl Plan {
+    async fn stage_and_merge<DB: Backend>(
+        self,
+        unit: &mut Unit<'_, DB>,
+        stage: &Stage<DB>,
+        feed: &mut Feed<'_, DB>,
+    ) -> Result<Merged<DB>, Failure> {
+        DB::open_stage(unit.link()?, stage).await.map_err(|error| match error {
+            StageError::MissingUniqueIndex => self.target.missing_unique_index::<DB>(None),
+            StageError::Sql(error) => self.target.explain::<DB>(error),
+        })?;
+        DB::fill_stage(unit.link()?, stage, feed).await?;
+        let merged = self.merge(unit, stage).await?;
+        DB::close_stage(unit.link()?).await.map_err(Error::from)?;
+        Ok(Merged { received: feed.sent(), ..merged })
+    }
+
     /// Merges what is staged. On a pool it is run again when another transaction stood in the way, without staging anew.
     async fn merge<DB: Backend>(self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>) -> Result<Merged<DB>, Error> {
         let mut retry = Retry::new();
@@ -174,32 +154,5 @@ impl Plan {
             }
         }
         Ok(rows)
-    }
-}
-
-/// Rows that have been written and not yet sent.
-struct Chunk<DB: Backend> {
-    rows: usize,
-    values: DB::Encoder,
-}
-
-impl<DB: Backend> Default for Chunk<DB> {
-    fn default() -> Self {
-        Self { rows: 0, values: DB::Encoder::default() }
-    }
-}
-
-impl<DB: Backend> Chunk<DB> {
-    /// Writes the source's next row. At the end it says `false`.
-    async fn add_row(&mut self, source: &mut dyn Source<DB>) -> Result<bool, Failure> {
-        let written = std::future::poll_fn(|context| source.poll_row(context, &mut self.values)).await;
-        match written {
-            Some(Ok(())) => {
-                self.rows += 1;
-                Ok(true)
-            }
-            Some(Err(failure)) => Err(failure),
-            None => Ok(false),
-        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait Source<DB: Backend>: Send {
 }
 
 /// Why a bulk call failed.
-pub(crate) enum Failure {
+pub enum Failure {
     /// The stream gave an error, which is kept where the stream is.
     Item,
     Call(Error),
