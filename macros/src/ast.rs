@@ -4,7 +4,8 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
-    Attribute, Data, DeriveInput, Fields, Generics, Meta, Path, Type, Visibility, ext::IdentExt as _, parse_quote,
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Generics, Lit, LitStr, Meta, Path, Type, Visibility,
+    ext::IdentExt as _, parse_quote,
 };
 
 use crate::{
@@ -91,7 +92,7 @@ impl Model {
             table: attrs.table.map_or_else(|| snake(&input.ident.unraw().to_string()), |table| table.value()),
             schema: attrs.schema.map(|schema| schema.value()),
             new: attrs.new,
-            carried: Carried::read(&input.attrs),
+            carried: Carried::read(&input.attrs, &input.ident),
             ident: input.ident,
             vis: input.vis,
             generics: input.generics,
@@ -190,7 +191,7 @@ impl Field {
         };
         // In the types that the derive writes, `Self` would be those types.
         let ty = syn::parse2(without_self(field.ty.to_token_stream(), model)).unwrap_or(field.ty);
-        Some(Self { ident, vis: field.vis, ty, column, attrs, carried: Carried::read(&field.attrs) })
+        Some(Self { ident, vis: field.vis, ty, column, attrs, carried: Carried::read(&field.attrs, model) })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -260,12 +261,12 @@ impl UniqueKey {
 }
 
 impl Carried {
-    fn read(attrs: &[Attribute]) -> Self {
+    fn read(attrs: &[Attribute], model: &Ident) -> Self {
         let mut carried = Self::default();
         for attr in attrs {
             let path = attr.path();
             if path.is_ident("doc") {
-                carried.docs.push(attr.clone());
+                carried.docs.push(linked(attr.clone(), model));
             } else if path.is_ident("deprecated") {
                 carried.deprecated.push(attr.clone());
             } else if path.is_ident("serde") {
@@ -280,6 +281,21 @@ impl Carried {
         }
         carried
     }
+}
+
+/// The text of a field with its links to the model: `Self` is another type where the text is repeated, and may lack what
+/// is linked to.
+fn linked(mut attr: Attribute, model: &Ident) -> Attribute {
+    if let Meta::NameValue(doc) = &mut attr.meta
+        && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &mut doc.value
+    {
+        let mut linked = text.value();
+        for before in ["[`", "[", "("] {
+            linked = linked.replace(&format!("{before}Self::"), &format!("{before}{model}::"));
+        }
+        *text = LitStr::new(&linked, text.span());
+    }
+    attr
 }
 
 /// An identifier made of identifiers, which the compiler may still refuse: some letters change into two when they

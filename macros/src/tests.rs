@@ -200,7 +200,7 @@ fn expansion() {
         pub struct Retweet {
             #[upsertable(generated)]
             pub id: i64,
-            /// The tweet that was passed on.
+            /// The tweet that was passed on, by [`Self::id`].
             pub tweet: i64,
             pub retweeter: i64,
             #[upsertable(create_only)]

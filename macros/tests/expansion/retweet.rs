@@ -1,7 +1,7 @@
 /// The columns of a new [`Retweet`] that the caller supplies.
 #[derive(::core::fmt::Debug, ::core::clone::Clone)]
 pub struct NewRetweet {
-    /// The tweet that was passed on.
+    /// The tweet that was passed on, by [`Retweet::id`].
     pub tweet: i64,
     pub retweeter: i64,
     pub original_author: Option<i64>,
@@ -10,7 +10,7 @@ pub struct NewRetweet {
 /// The key of a [`Retweet`]: no two rows share `tweet` and `retweeter`.
 #[derive(::core::fmt::Debug, ::core::clone::Clone)]
 pub struct RetweetKey {
-    /// The tweet that was passed on.
+    /// The tweet that was passed on, by [`Retweet::id`].
     pub tweet: i64,
     pub retweeter: i64,
 }
