@@ -323,7 +323,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self::bulk_stream(rows).create_new(db)
     }
 
-    /// The row with the key of `new`, made, or given the values of `new`: update_or_create.
+    /// The row with the key of `new`, made, or given the values of `new`: what others call `update_or_create`.
     ///
     /// An existing row gets every column of `new` but the key's and those marked `create_only`; `generated` columns stay. A model without
     /// such columns has nothing to update, and the call is [`get_or_create`](Self::get_or_create).

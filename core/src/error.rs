@@ -26,7 +26,7 @@ pub enum Error {
         /// The columns of the key that was asked for.
         key: String,
         /// What the database said, where it said anything.
-        source: Option<sqlx::Error>,
+        source: Option<Box<sqlx::Error>>,
     },
 
     /// There is no unique index on exactly the columns of the key, so nothing was written: without one, two callers can both create the row.
@@ -42,7 +42,7 @@ pub enum Error {
         /// The statement that adds the index.
         create: String,
         /// What the database said, where it said anything.
-        source: Option<sqlx::Error>,
+        source: Option<Box<sqlx::Error>>,
     },
 
     /// A key found more than one row: the table has no unique index on it.
@@ -86,7 +86,7 @@ pub enum Error {
     #[non_exhaustive]
     RolledBack {
         /// What the database said, where it said anything.
-        source: Option<sqlx::Error>,
+        source: Option<Box<sqlx::Error>>,
     },
 
     /// The connection was lost while COMMIT ran: the data may be saved or not. Read it to find out; every call of this crate is safe to repeat.
@@ -142,7 +142,8 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Vanished { .. } | Self::Ended { reason: Ending::Conflict } => true,
-            Self::Sql(error) | Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
+            Self::Sql(error) => backend::is_retryable(error),
+            Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
             _ => false,
         }
     }

@@ -201,12 +201,17 @@ impl Target {
             operation: self.operation,
             key: self.key_columns(),
             create: DB::DIALECT.create_unique_index(self.table, self.key),
-            source,
+            source: source.map(Box::new),
         }
     }
 
     pub(crate) fn other_unique(self, source: Option<sqlx::Error>) -> Error {
-        Error::OtherUnique { model: self.table.model, operation: self.operation, key: self.key_columns(), source }
+        Error::OtherUnique {
+            model: self.table.model,
+            operation: self.operation,
+            key: self.key_columns(),
+            source: source.map(Box::new),
+        }
     }
 
     pub(crate) fn many_rows(self) -> Error {

@@ -1,7 +1,10 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
-use sqlx::{Database, Either, Encode, Type, error::BoxDynError};
+use sqlx::{
+    Database, Either, Encode, Type,
+    error::{BoxDynError, DatabaseError},
+};
 
 use sqlx_core::transaction::TransactionManager;
 
@@ -49,10 +52,7 @@ pub trait Engine: Database {
     const CLOSE_UNFINISHED: bool;
 
     /// Runs one statement.
-    fn run<'c>(
-        conn: &'c mut Self::Connection,
-        statement: Statement<Self>,
-    ) -> BoxStream<'c, Result<Either<Self::QueryResult, Self::Row>, sqlx::Error>>;
+    fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
 
     /// How many rows a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
@@ -175,6 +175,10 @@ pub trait Engine: Database {
     }
 }
 
+/// What a statement gives: rows, and the result at its end.
+pub(crate) type Steps<'c, DB> =
+    BoxStream<'c, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>>;
+
 /// What an error does to the transaction that it happened in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aftermath {
@@ -271,17 +275,16 @@ impl From<sqlx::Error> for StageError {
 
 /// Whether the error says that the same work may succeed when it is done again.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
-    let Some(_error) = error.as_database_error() else { return false };
-    #[cfg(feature = "sqlite")]
-    if sqlite::is_retryable(_error) {
-        return true;
-    }
-    false
+    let answers: &[fn(&dyn DatabaseError) -> bool] = &[
+        #[cfg(feature = "sqlite")]
+        sqlite::is_retryable,
+    ];
+    error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }
 
 /// Whether the error says that a unique index refused a row.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
 }
 
 /// Whether the error says that the connection is gone.

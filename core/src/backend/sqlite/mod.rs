@@ -1,0 +1,285 @@
+//! SQLite: its text, its limits and what its errors mean.
+
+mod rows;
+mod stage;
+
+use futures_core::future::BoxFuture;
+use futures_util::FutureExt as _;
+use sqlx::{
+    Arguments as _, Database, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
+    error::{BoxDynError, DatabaseError},
+    sqlite::{SqliteArguments, SqliteError, SqliteQueryResult, SqliteRow},
+};
+use sqlx_core::transaction::TransactionManager as _;
+
+use self::stage::{STAGE, Stage};
+use super::{Aftermath, Backend, Creation, Engine, Mark, RowTexts, StageError, Steps, Which};
+use crate::{
+    bulk::{Chunk, Failure, Feed},
+    find::{Part, Write, statement},
+    handle::Link,
+    model::{Key, Table},
+    sql::{Dialect, Sql, Statement},
+};
+
+/// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
+const MAX_BINDS: usize = 32_766;
+
+/// Rows of one staging statement where a column is text or a blob, so that long values do not pile up. Each statement is a hop to the
+/// connection's thread; past a thousand rows the hop hardly counts.
+const CHUNK_ROWS_OF_TEXT: usize = 1_000;
+
+const DIALECT: Dialect = Dialect { quote: '"', numbered: false };
+
+impl Backend for Sqlite {}
+
+impl Engine for Sqlite {
+    type Encoder = SqliteArguments;
+
+    const CACHE: usize = 0;
+    const DIALECT: Dialect = DIALECT;
+
+    // A deferred transaction that has read fails at once, without waiting, when it writes after another has written: https://www.sqlite.org/isolation.html
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const BEGIN_STAGING: &'static str = "BEGIN";
+
+    // Closing the only connection to a database in memory would delete the database. A statement given up half-way is finished or
+    // undone by the connection's thread, so a rollback is enough.
+    const CLOSE_UNFINISHED: bool = false;
+
+    fn run(conn: &mut SqliteConnection, statement: Statement<Self>) -> Steps<'_, Self> {
+        conn.fetch_many(statement)
+    }
+
+    fn rows_affected(result: &SqliteQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(
+        encoder: &mut SqliteArguments,
+        value: &T,
+    ) -> Result<(), BoxDynError> {
+        encoder.add(value)
+    }
+
+    fn arguments(encoder: SqliteArguments) -> SqliteArguments {
+        encoder
+    }
+
+    fn aftermath(error: &sqlx::Error) -> Aftermath {
+        // A full disk, an I/O error, ON CONFLICT ROLLBACK or RAISE(ROLLBACK) end the transaction, and the error's code does not say so.
+        if error.as_database_error().is_some() { Aftermath::Ask } else { Aftermath::Alive }
+    }
+
+    fn is_already_open(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| error.message().contains("within a transaction"))
+    }
+
+    fn is_missing_index(error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .is_some_and(|error| error.message().contains("does not match any PRIMARY KEY or UNIQUE constraint"))
+    }
+
+    fn is_open(conn: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            // The autocommit flag cannot be read without unsafe code; BEGIN tells it.
+            match conn.execute("BEGIN").await {
+                Err(error) if Self::is_already_open(&error) => Ok(true),
+                Err(error) => Err(error),
+                Ok(_) => conn.execute("ROLLBACK").await.map(|_| false),
+            }
+        })
+    }
+
+    fn refuse_key(key: &Key) -> Option<&'static str> {
+        key.nulls_not_distinct.then_some(
+            "a unique index of SQLite never takes two NULLs for equal, so a key with `nulls_not_distinct` works on PostgreSQL 15 and later only",
+        )
+    }
+
+    fn row_texts(table: &Table, key: &Key) -> RowTexts {
+        rows::row_texts(table, key)
+    }
+
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+        Box::pin(async move {
+            let made = link.fetch_written(statement(&texts.create, write, Part::Row)?).await?;
+            Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
+        })
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        _: &'l RowTexts,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let updated = link.fetch_written(statement(update, write, Part::Update)?).await?;
+            Ok(updated.into_iter().next())
+        })
+    }
+
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+        Box::pin(async move {
+            let collations = key_collations(link, stage).await?;
+            link.execute(Statement::plain(&format!("DROP TABLE IF EXISTS {STAGE}").into())).await?;
+            link.execute(Statement::plain(&stage::create_stage(stage, &collations))).await?;
+            Ok(())
+        })
+    }
+
+    fn fill_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<(), Failure>> {
+        Box::pin(async move {
+            let full = chunk_rows(stage);
+            let mut full_text = None;
+            while let Some(Chunk { rows, values }) = feed.chunk(full).await? {
+                let statement = if rows == full {
+                    Statement::cached(full_text.get_or_insert_with(|| stage::stage_rows(stage, rows)), values)
+                } else {
+                    Statement::once(&stage::stage_rows(stage, rows), values)
+                };
+                link.execute(statement).await?;
+                feed.note_sent(rows);
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&stage::merge_new(stage))).await })
+    }
+
+    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
+            link.execute(Statement::plain(&stage::mark_new(stage))).await?;
+            link.execute(Statement::plain(&stage::insert_marked(stage))).await
+        })
+    }
+
+    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let existing = link
+                .execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_NOWHERE, stage::MARK_UPDATE)))
+                .await?;
+            let Some(update) = stage::update_marked(stage) else { return Ok(existing) };
+            link.execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_HERE, stage::MARK_AGAIN))).await?;
+            link.execute(Statement::plain(&update)).await?;
+            Ok(existing)
+        })
+    }
+
+    fn read_staged<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        which: Which,
+    ) -> BoxFuture<'l, Result<Vec<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move { link.fetch(Statement::plain(&stage::read_staged(stage, which))).await })
+    }
+
+    fn find_rows(key: &Key) -> usize {
+        (MAX_BINDS / key.columns.len().max(1)).max(1)
+    }
+
+    fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+        rows::find_many(table, key, keys)
+    }
+
+    fn mark(row: &SqliteRow) -> Result<Mark, sqlx::Error> {
+        let behind = row.len().saturating_sub(3);
+        Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
+    }
+
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&format!("DROP TABLE {STAGE}").into())).await.map(drop) })
+    }
+
+    fn queue_clean(conn: &mut SqliteConnection) {
+        queue(conn, format!("DROP TABLE IF EXISTS {STAGE}"));
+    }
+
+    // sqlx's count of open transactions can be wrong in two ways, and a wrong count would meet the connection's next user: SQLite has ended
+    // the transaction by itself (then the ROLLBACK of sqlx fails and the count stays), or a BEGIN or COMMIT was done and never acknowledged
+    // (then sqlx has corrected the count itself). So a transaction is begun where there is none, which fails where there is one; sqlx
+    // rolls back what it counts; and what is still open then is rolled back by text.
+    fn queue_rollback(conn: &mut SqliteConnection, levels: usize) {
+        queue(conn, "BEGIN".to_owned());
+        for level in 1..levels {
+            queue(conn, format!("SAVEPOINT _sqlx_savepoint_{level}"));
+        }
+        for _ in 0..levels {
+            <Self as Database>::TransactionManager::start_rollback(conn);
+        }
+        queue(conn, "ROLLBACK".to_owned());
+    }
+}
+
+fn chunk_rows(stage: &Stage) -> usize {
+    let rows = (MAX_BINDS / stage.columns.len().max(1)).max(1);
+    let any_size = stage.types.iter().any(|kind| matches!(kind.name(), "TEXT" | "BLOB"));
+    if any_size { rows.min(CHUNK_ROWS_OF_TEXT) } else { rows }
+}
+
+/// Sends a statement to the connection's thread without waiting for what comes of it: the first poll hands it over.
+fn queue(conn: &mut SqliteConnection, sql: String) {
+    let statement = Statement::<Sqlite>::plain(&sql.into());
+    drop(conn.execute(statement).now_or_never());
+}
+
+/// Whether another connection stood in the way: `SQLITE_BUSY` (5) and `SQLITE_LOCKED` (6), whatever the extended code adds.
+pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<SqliteError>().is_some()
+        && error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// The name of an indexed column, which an expression does not have, and its collation.
+type IndexColumn = (Option<String>, String);
+
+/// The collation of each key column in the unique index on exactly the key's columns.
+///
+/// The staging table takes them over, so that two staged rows are one key exactly where the index says so.
+async fn key_collations(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Vec<String>, StageError> {
+    // A row-id primary key has no index of its own, so the table's own list of primary key columns comes last.
+    let sql = Sql::from(
+        r#"SELECT il.name, ii.name, ii.coll FROM pragma_index_list(?1, ?2) AS il, pragma_index_xinfo(il.name, ?2) AS ii
+           WHERE il."unique" = 1 AND il.partial = 0 AND ii.key = 1
+           UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0"#,
+    );
+    let mut arguments = SqliteArguments::default();
+    for value in [Some(stage.table.name), stage.table.schema] {
+        arguments.add(value).map_err(sqlx::Error::Encode)?;
+    }
+    let mut indexes: Vec<(String, Vec<IndexColumn>)> = Vec::new();
+    for row in link.fetch(Statement::cached(&sql, arguments)).await? {
+        let (index, column, collation) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        match indexes.iter_mut().find(|(name, _)| *name == index) {
+            Some((_, columns)) => columns.push((column, collation)),
+            None => indexes.push((index, vec![(column, collation)])),
+        }
+    }
+    let wanted: Vec<&str> = stage.key.columns.iter().map(|&column| stage.table.columns[column].name).collect();
+    // The names of columns, not values: SQLite compares them without case.
+    indexes
+        .iter()
+        .filter(|(_, columns)| columns.len() == wanted.len())
+        .find_map(|(_, columns)| {
+            let collation_of = |wanted: &&str| {
+                columns
+                    .iter()
+                    .find(|(name, _)| name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
+                    .map(|(_, collation)| collation.clone())
+            };
+            wanted.iter().map(collation_of).collect()
+        })
+        .ok_or(StageError::MissingUniqueIndex)
+}

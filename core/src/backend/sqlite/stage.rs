@@ -1,0 +1,151 @@
+//! The staging table and the merges from it.
+
+use std::fmt::Write as _;
+
+use super::DIALECT;
+use crate::{
+    backend::{self, Which},
+    sql::Sql,
+};
+
+pub(super) type Stage = backend::Stage<sqlx::Sqlite>;
+
+/// The staging table. It lives in the connection's own `temp` database, so no other connection sees or locks it.
+pub(super) const STAGE: &str = r#"temp."upsertable_staged""#;
+
+/// What the merge does with a staged row: nothing, as its key exists or another staged row speaks for it; it makes the table's row; it gives
+/// its values to a row that was there; it gives its values to a row that the merge has just made.
+pub(super) const MARK_NONE: u8 = 0;
+pub(super) const MARK_CREATED: u8 = 1;
+pub(super) const MARK_UPDATE: u8 = 2;
+pub(super) const MARK_AGAIN: u8 = 3;
+
+/// The keys that no staged row, or some staged row, has made.
+pub(super) const CREATED_NOWHERE: &str = "max(\"w\") = 0";
+pub(super) const CREATED_HERE: &str = "max(\"w\") = 1";
+
+/// `n` numbers the rows in the order they came, `w` says what the merge does with them. The other columns have no type, so every value stays as it was bound.
+pub(super) fn create_stage(stage: &Stage, collations: &[String]) -> Sql {
+    let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY, "w" INTEGER NOT NULL DEFAULT {MARK_NONE}"#);
+    for (position, column) in stage.columns.iter().enumerate() {
+        // Writing to a `String` cannot fail.
+        let _ = write!(sql, r#", "c{position}""#);
+        if let Some(in_key) = stage.key.columns.iter().position(|key_column| key_column == column) {
+            sql.push_str(" COLLATE ");
+            sql.push_str(&DIALECT.name(&collations[in_key]));
+        }
+    }
+    sql.push(')');
+    sql.into()
+}
+
+pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
+    let values = DIALECT.placeholders(rows, stage.columns.len(), 1);
+    format!("INSERT INTO {STAGE} ({}) VALUES {values}", staged_columns(stage, "")).into()
+}
+
+/// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts.
+/// ON CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
+pub(super) fn merge_new(stage: &Stage) -> Sql {
+    let table = stage.table;
+    let into = DIALECT.table(table);
+    let columns = DIALECT.columns(table, stage.columns.iter().copied(), "");
+    let key = DIALECT.columns(table, stage.key.columns.iter().copied(), "");
+    let staged = staged_columns(stage, "");
+    let staged_of_s = staged_columns(stage, "s.");
+    let same_key = same_key(stage);
+    let absent = format!("t.{}", DIALECT.name(table.columns[stage.key.columns[0]].name));
+    let staged_key = staged_key(stage, "s.");
+    format!(
+        "INSERT INTO {into} ({columns}) SELECT {staged} FROM (\
+         SELECT {staged_of_s}, min(s.\"n\") FROM {STAGE} AS s LEFT JOIN {into} AS t ON {same_key} \
+         WHERE {absent} IS NULL GROUP BY {staged_key}) WHERE true ON CONFLICT ({key}) DO NOTHING"
+    )
+    .into()
+}
+
+/// Takes the write lock before anything is read: a deferred transaction that reads first cannot write after another has written.
+pub(super) fn take_write_lock(stage: &Stage) -> Sql {
+    let column = DIALECT.name(stage.table.columns[stage.key.columns[0]].name);
+    format!("UPDATE {} SET {column} = {column} WHERE false", DIALECT.table(stage.table)).into()
+}
+
+/// Marks the first staged row of each key that is not in the table.
+pub(super) fn mark_new(stage: &Stage) -> Sql {
+    let into = DIALECT.table(stage.table);
+    let absent = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
+    format!(
+        "UPDATE {STAGE} SET \"w\" = {MARK_CREATED} WHERE \"n\" IN (SELECT min(s.\"n\") FROM {STAGE} AS s LEFT JOIN {into} AS t \
+         ON {} WHERE {absent} IS NULL GROUP BY {})",
+        same_key(stage),
+        staged_key(stage, "s.")
+    )
+    .into()
+}
+
+/// The key is named for the same reason as in [`merge_new`].
+pub(super) fn insert_marked(stage: &Stage) -> Sql {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {STAGE} WHERE \"w\" = {MARK_CREATED} ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(stage.table),
+        DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
+        staged_columns(stage, ""),
+        DIALECT.columns(stage.table, stage.key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// Marks the last staged row of each key, where it has no mark yet.
+pub(super) fn mark_last(stage: &Stage, keys: &str, mark: u8) -> Sql {
+    let key = staged_key(stage, "");
+    format!(
+        "UPDATE {STAGE} SET \"w\" = {mark} WHERE \"w\" = {MARK_NONE} AND \"n\" IN (\
+         SELECT max(\"n\") FROM {STAGE} GROUP BY {key} HAVING {keys})"
+    )
+    .into()
+}
+
+pub(super) fn update_marked(stage: &Stage) -> Option<Sql> {
+    let set = stage.table.updatable(stage.key).map(|column| {
+        format!("{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+    });
+    let set = set.collect::<Vec<_>>().join(", ");
+    let update = format!(
+        "UPDATE {} AS t SET {set} FROM {STAGE} AS s WHERE s.\"w\" IN ({MARK_UPDATE}, {MARK_AGAIN}) AND {}",
+        DIALECT.table(stage.table),
+        same_key(stage)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
+    let columns = DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t.");
+    let found = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
+    let only = match which {
+        Which::All => String::new(),
+        Which::Created => format!(" WHERE s.\"w\" = {MARK_CREATED}"),
+    };
+    format!(
+        "SELECT {columns}, s.\"n\", {found} IS NOT NULL, s.\"w\" = {MARK_CREATED} \
+         FROM {STAGE} AS s LEFT JOIN {} AS t ON {}{only} ORDER BY s.\"n\"",
+        DIALECT.table(stage.table),
+        same_key(stage)
+    )
+    .into()
+}
+
+/// The table's column stands left, for the left side's collation decides.
+fn same_key(stage: &Stage) -> String {
+    let equal = |&column: &usize| {
+        format!("t.{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+    };
+    stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
+fn staged_columns(stage: &Stage, prefix: &str) -> String {
+    (0..stage.columns.len()).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
+}
+
+fn staged_key(stage: &Stage, prefix: &str) -> String {
+    stage.key_positions().map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,225 @@
+//! The connection of a transaction, and what is known of it.
+
+use std::fmt;
+
+use sqlx::{Pool, SqlSafeStr as _, pool::PoolConnection};
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::{
+    Error,
+    after_commit::Callback,
+    backend::{self, Aftermath, Backend},
+    error::Ending,
+    hooks::{CreatedRows, Hook, Hooks},
+    testing,
+};
+
+/// The connection of a [`Transaction`]: an sqlx `Executor` that sees every statement, whichever way it is run.
+///
+/// It refuses statements once the transaction has ended, where plain sqlx would run them outside any transaction.
+pub struct Conn<DB: Backend> {
+    pub(super) inner: PoolConnection<DB>,
+    /// How many BEGINs and SAVEPOINTs of sqlx's counting are open.
+    levels: usize,
+    pub(super) state: State,
+    queue: Vec<Queued>,
+    created: CreatedRows,
+}
+
+/// Work that waits for the commit, in the order registered.
+enum Queued {
+    Callback(Callback),
+    Hook(Hook),
+}
+
+/// How far the queue was when a savepoint was set.
+pub(super) struct QueueMark {
+    queued: usize,
+    created: Vec<usize>,
+}
+
+/// What is known of whether the transaction is still one.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    ended: Option<Ending>,
+    /// The database may have ended it; the reason to give if it says so.
+    ask: Option<Ending>,
+    /// A call is in the middle of its work. Found so by the next one, it was dropped there.
+    unfinished: bool,
+}
+
+impl State {
+    pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
+        let reason = if backend::is_retryable(error) { Ending::Conflict } else { Ending::Server };
+        match DB::aftermath(error) {
+            Aftermath::Alive => {}
+            Aftermath::Ask => self.ask = Some(reason),
+            Aftermath::Ended(reason) => self.ended = self.ended.or(Some(reason)),
+        }
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.unfinished || self.ended.is_some() || self.ask.is_some()
+    }
+}
+
+impl<DB: Backend> Conn<DB> {
+    pub(super) async fn begin(pool: &Pool<DB>, hooks: &Hooks) -> Result<Self, Error> {
+        let mut conn = Self {
+            inner: pool.acquire().await?,
+            levels: 0,
+            // Marked as unfinished until BEGIN is answered.
+            state: State { unfinished: true, ..State::default() },
+            queue: hooks.iter().cloned().map(Queued::Hook).collect(),
+            created: CreatedRows::default(),
+        };
+        testing::record(DB::BEGIN);
+        DB::TransactionManager::begin(&mut conn.inner, Some(DB::BEGIN.into_sql_str())).await?;
+        conn.levels = 1;
+        conn.state.unfinished = false;
+        Ok(conn)
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
+        &mut self.inner
+    }
+
+    /// Whether statements may still run here.
+    pub(crate) async fn check(&mut self) -> Result<(), Error> {
+        if self.state.unfinished {
+            self.state.ended = self.state.ended.or(Some(Ending::Cancelled));
+        }
+        if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
+            if DB::is_open(&mut self.inner).await? {
+                self.state.ask = None;
+            } else {
+                self.state.ended = Some(reason);
+            }
+        }
+        match self.state.ended {
+            Some(reason) => Err(Error::Ended { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Draws the conclusions from an error of a statement that ran here.
+    pub(crate) fn observe(&mut self, error: &sqlx::Error) {
+        self.state.observe::<DB>(error);
+    }
+
+    /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
+    pub(super) fn doubt(&mut self) {
+        self.state.ask = self.state.ask.or(Some(Ending::Server));
+    }
+
+    /// Marks the time in which a call that is dropped leaves the transaction half-way.
+    pub(crate) fn set_unfinished(&mut self, unfinished: bool) {
+        self.state.unfinished = unfinished;
+    }
+
+    pub(crate) async fn begin_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        testing::record("SAVEPOINT");
+        DB::TransactionManager::begin(&mut self.inner, None).await?;
+        self.levels += 1;
+        Ok(())
+    }
+
+    pub(crate) async fn release_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        testing::record("RELEASE SAVEPOINT");
+        let released = DB::TransactionManager::commit(&mut self.inner).await;
+        self.level_ended(released)
+    }
+
+    pub(crate) async fn rollback_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        testing::record("ROLLBACK TO SAVEPOINT");
+        let undone = DB::TransactionManager::rollback(&mut self.inner).await;
+        self.level_ended(undone)
+    }
+
+    fn level_ended(&mut self, outcome: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
+        match &outcome {
+            Ok(()) => self.levels -= 1,
+            Err(error) => self.observe(error),
+        }
+        outcome
+    }
+
+    pub(crate) fn queue(&mut self, callback: Callback) {
+        self.queue.push(Queued::Callback(callback));
+    }
+
+    pub(crate) fn queue_hook(&mut self, hook: Hook) {
+        self.queue.push(Queued::Hook(hook));
+    }
+
+    /// Whether somebody wants to know of created rows of this model.
+    pub(crate) fn wants_created<M: 'static>(&self) -> bool {
+        self.queue.iter().any(|queued| matches!(queued, Queued::Hook(hook) if hook.is_for::<M>()))
+    }
+
+    pub(crate) fn created<M: Send + Sync + 'static>(&mut self, row: M) {
+        self.created.push(row);
+    }
+
+    /// What is to run now that the transaction is committed.
+    pub(super) fn take_callbacks(&mut self) -> Vec<Callback> {
+        let mut created = std::mem::take(&mut self.created);
+        let callback = |queued| match queued {
+            Queued::Callback(callback) => Some(callback),
+            Queued::Hook(hook) => hook.callback(&mut created),
+        };
+        std::mem::take(&mut self.queue).into_iter().filter_map(callback).collect()
+    }
+
+    pub(super) fn mark(&self) -> QueueMark {
+        QueueMark { queued: self.queue.len(), created: self.created.lengths() }
+    }
+
+    pub(super) fn return_to(&mut self, mark: &QueueMark) {
+        self.queue.truncate(mark.queued);
+        self.created.truncate(&mark.created);
+    }
+
+    /// Rolls back all that is open.
+    pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        testing::record("ROLLBACK");
+        while self.levels > 0 {
+            DB::TransactionManager::rollback(&mut self.inner).await?;
+            self.levels -= 1;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), Error> {
+        self.check().await?;
+        DB::before_commit(&mut self.inner)
+            .await
+            .map_err(|source| Error::RolledBack { source: Some(Box::new(source)) })?;
+        testing::record("COMMIT");
+        match DB::TransactionManager::commit(&mut self.inner).await {
+            Ok(()) => {
+                self.levels = 0;
+                Ok(())
+            }
+            Err(source) if backend::is_connection_lost(&source) => Err(Error::CommitUnknown { source }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What is still open is rolled back; the driver does it before the connection's next use.
+impl<DB: Backend> Drop for Conn<DB> {
+    fn drop(&mut self) {
+        if self.state.is_doubtful() && DB::CLOSE_UNFINISHED {
+            self.inner.close_on_drop();
+        } else if self.levels > 0 {
+            DB::queue_rollback(&mut self.inner, self.levels);
+        }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Conn<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("levels", &self.levels).field("state", &self.state).finish_non_exhaustive()
+    }
+}

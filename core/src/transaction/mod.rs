@@ -1,0 +1,303 @@
+//! A transaction that knows what to do after its commit, and whether it is still one.
+
+mod conn;
+mod executor;
+mod savepoint;
+
+use std::{
+    fmt,
+    future::Future,
+    ops::{Deref, DerefMut},
+    panic::{AssertUnwindSafe, resume_unwind},
+};
+
+use futures_util::FutureExt as _;
+use sqlx::Pool;
+
+pub use conn::Conn;
+pub use savepoint::CallOnce;
+use savepoint::Savepoint;
+
+use crate::{
+    Error,
+    after_commit::{Callback, Committed, Output, run_callbacks},
+    backend::Backend,
+    hooks::Hooks,
+    testing,
+};
+
+/// An open transaction. It owns its connection and has no lifetime, so that a closure which borrows it is `Send`.
+///
+/// It derefs to [`Conn`], which is an sqlx `Executor`: `&mut tx` and `&mut *tx` are handles of this crate's calls, and
+/// `sqlx::query(..).execute(&mut *tx)` goes on working. Dropped without [`commit`](Self::commit), it is rolled back and its callbacks are
+/// dropped.
+///
+/// # Statements
+///
+/// [`begin`] runs one (`BEGIN IMMEDIATE` on SQLite), [`commit`](Self::commit) and [`rollback`](Self::rollback) one each.
+///
+/// # Example
+///
+/// ```
+/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+/// let mut tx = upsertable::begin(&pool).await?;
+/// sqlx::query("UPDATE songs SET score = score + 1").execute(&mut *tx).await?;
+/// tx.on_commit(async { println!("the new scores are saved") });
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Transaction<DB: Backend>(Conn<DB>);
+
+impl<DB: Backend> Deref for Transaction<DB> {
+    type Target = Conn<DB>;
+
+    fn deref(&self) -> &Conn<DB> {
+        &self.0
+    }
+}
+
+impl<DB: Backend> DerefMut for Transaction<DB> {
+    fn deref_mut(&mut self) -> &mut Conn<DB> {
+        &mut self.0
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Transaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transaction").field(&self.0).finish()
+    }
+}
+
+/// Begins a transaction on a connection of the pool.
+///
+/// On SQLite it begins IMMEDIATE: a deferred transaction that reads and then writes fails at once, whatever the busy timeout, when another
+/// has written meanwhile.
+///
+/// # Statements
+///
+/// One: `BEGIN`, on SQLite `BEGIN IMMEDIATE`.
+///
+/// # Errors
+///
+/// [`Error::Sql`]: no connection could be had, or the database refused.
+///
+/// # Cancel safety
+///
+/// Dropped half-way, no transaction stays open.
+///
+/// # Example
+///
+/// ```
+/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+/// let tx = upsertable::begin(&pool).await?;
+/// tx.rollback().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Error> {
+    begin_with(pool, &Hooks::default()).await
+}
+
+/// The same, with hooks on the rows that the transaction creates.
+///
+/// # Statements
+///
+/// One: `BEGIN`, on SQLite `BEGIN IMMEDIATE`.
+///
+/// # Errors
+///
+/// [`Error::Sql`]: no connection could be had, or the database refused.
+///
+/// # Cancel safety
+///
+/// Dropped half-way, no transaction stays open.
+///
+/// # Example
+///
+/// See [`Hooks`].
+pub async fn begin_with<DB: Backend>(pool: &Pool<DB>, hooks: &Hooks) -> Result<Transaction<DB>, Error> {
+    Ok(Transaction(Conn::begin(pool, hooks).await?))
+}
+
+impl<DB: Backend> Transaction<DB> {
+    /// sqlx's own connection, for what needs it.
+    ///
+    /// What runs on it bypasses this crate: its statements and errors are not seen, so a transaction that the database ends there is
+    /// noticed only by the next statement or by [`commit`](Self::commit), and statements that follow on it run outside any transaction.
+    pub fn raw(&mut self) -> &mut DB::Connection {
+        self.0.doubt();
+        self.0.connection()
+    }
+
+    /// Runs `callback` once this transaction has really been committed, and never otherwise.
+    ///
+    /// Callbacks run one after the other in the order registered, on a task of their own, after the connection has gone back to the pool;
+    /// so a callback may begin transactions of its own, on a pool of one connection too. A callback that fails or panics does not stop the
+    /// others: see [`Committed`]. A callback that is registered inside a [`savepoint`](Self::savepoint) is dropped when that is rolled back.
+    ///
+    /// When the process dies between the commit and the callback, the callback is lost, as it is nowhere but in memory. Work that must not
+    /// be lost belongs into the database: write it as a row in the same transaction, and let the callback only announce it.
+    ///
+    /// # Statements
+    ///
+    /// None.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once COMMIT is on its way, dropping the future of [`commit`](Self::commit) does not stop the callbacks.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn push(_: i64) -> std::io::Result<()> { Ok(()) }
+    /// # async fn example(mut tx: upsertable::Transaction<sqlx::Sqlite>, id: i64) {
+    /// tx.on_commit(async move { push(id).await });
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn on_commit<F>(&mut self, callback: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: Output,
+    {
+        self.0.queue(Callback::new(callback));
+    }
+
+    /// Commits, gives the connection back to the pool, and runs the callbacks.
+    ///
+    /// # Statements
+    ///
+    /// One: `COMMIT`.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Ended`]: the server or a cancelled call has ended the transaction; nothing is kept.
+    /// * [`Error::RolledBack`]: COMMIT was answered with a rollback; nothing is kept.
+    /// * [`Error::CommitUnknown`]: the connection was lost while COMMIT ran.
+    /// * [`Error::Sql`]: COMMIT failed, as a deferred constraint can make it; nothing is kept.
+    ///
+    /// In all of these no callback runs. A callback that fails is not an error of the commit: see [`Committed::failures`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is first polled, the transaction is rolled back. After that, COMMIT and the callbacks run to their end on a task
+    /// of their own, whether this future is kept or not.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn example(tx: upsertable::Transaction<sqlx::Sqlite>) -> Result<(), upsertable::Error> {
+    /// let committed = tx.commit().await?;
+    /// for failure in committed.failures() {
+    ///     eprintln!("saved, but a callback failed: {failure}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn commit(self) -> Result<Committed, Error> {
+        let mut conn = self.0;
+        let task = tokio::spawn(testing::inherit(async move {
+            conn.commit().await?;
+            let callbacks = conn.take_callbacks();
+            drop(conn);
+            Ok(run_callbacks(callbacks).await)
+        }));
+        match task.await {
+            Ok(outcome) => outcome,
+            // The callbacks' panics are caught, so this is the runtime shutting down.
+            Err(stopped) => Err(Error::CommitUnknown { source: sqlx::Error::Io(std::io::Error::other(stopped)) }),
+        }
+    }
+
+    /// Rolls back, and drops the callbacks.
+    ///
+    /// # Statements
+    ///
+    /// One: `ROLLBACK`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sql`]: the connection was lost; nothing is kept then either.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at any time, the transaction is rolled back all the same.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn example(tx: upsertable::Transaction<sqlx::Sqlite>) -> Result<(), upsertable::Error> {
+    /// tx.rollback().await
+    /// # }
+    /// ```
+    pub async fn rollback(mut self) -> Result<(), Error> {
+        if self.0.check().await.is_err() {
+            return Ok(());
+        }
+        Ok(self.0.rollback().await?)
+    }
+
+    /// Runs `work` inside a savepoint: where it fails or panics, what it did is undone, its callbacks are dropped, and the transaction goes on.
+    ///
+    /// Callbacks registered in a savepoint that succeeds wait for the outermost commit. Savepoints can be nested to any depth.
+    ///
+    /// # Statements
+    ///
+    /// Two: `SAVEPOINT` and `RELEASE SAVEPOINT`, or `ROLLBACK TO SAVEPOINT` after an error.
+    ///
+    /// # Errors
+    ///
+    /// The error of `work`, or [`Error::Ended`] and [`Error::Sql`] where the savepoint itself fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, it ends the whole transaction: every later use gives [`Error::Ended`], the commit included.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn example(mut tx: upsertable::Transaction<sqlx::Sqlite>) -> Result<(), upsertable::Error> {
+    /// let tried: Result<(), upsertable::Error> = tx
+    ///     .savepoint(async |tx| {
+    ///         sqlx::query("DELETE FROM songs").execute(&mut **tx).await?;
+    ///         Ok(())
+    ///     })
+    ///     .await;
+    /// # drop(tried);
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
+    pub fn savepoint<'a, R, E, F>(&'a mut self, work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
+    where
+        E: From<Error> + Send + 'a,
+        R: Send + 'a,
+        for<'t> F: AsyncFnOnce(&'t mut Transaction<DB>) -> Result<R, E>
+            + CallOnce<&'t mut Transaction<DB>, Result<R, E>, Fut: Send>
+            + Send
+            + 'a,
+    {
+        async move {
+            self.0.check().await?;
+            let guard = Savepoint { mark: self.0.mark(), tx: self, done: false };
+            guard.tx.0.begin_savepoint().await.map_err(Error::from)?;
+            let outcome = AssertUnwindSafe(work(&mut *guard.tx)).catch_unwind().await;
+            match outcome {
+                Ok(Ok(value)) => {
+                    guard.release().await?;
+                    Ok(value)
+                }
+                Ok(Err(error)) => {
+                    guard.rollback().await;
+                    Err(error)
+                }
+                Err(panic) => {
+                    guard.rollback().await;
+                    resume_unwind(panic)
+                }
+            }
+        }
+    }
+}
