@@ -104,6 +104,13 @@ impl Callback {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Callback {
+    pub(crate) fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+}
+
 /// Runs all of them in order, whatever becomes of each.
 pub(crate) async fn run_callbacks(callbacks: Vec<Callback>) -> Committed {
     let mut failures = Vec::new();

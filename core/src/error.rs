@@ -148,6 +148,11 @@ impl Error {
         }
     }
 
+    /// Whether the transaction was over before its COMMIT.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::RolledBack { .. })
+    }
+
     /// Whether a unique index refused a row. A conflict on the key that was asked for is never an error, so it was another index.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {

@@ -151,10 +151,10 @@ impl<DB: Backend> Link<'_, DB> {
     }
 
     fn observed<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if let (Self::Inside(conn), Err(error)) = (self, &outcome) {
-            conn.observe(error);
+        match self {
+            Self::Inside(conn) => conn.observed(outcome),
+            _ => outcome,
         }
-        outcome
     }
 
     fn set_unfinished(&mut self, unfinished: bool) {

@@ -37,5 +37,7 @@ pub use handle::Handle;
 pub use hooks::{Hooks, Registry};
 pub use model::{CreateKey, Field, On, Row, UniqueKey};
 pub use outcome::Outcome;
-pub use transaction::{CallOnce, Conn, Transaction, begin, begin_with};
+pub use transaction::{
+    Call, CallOnce, Conn, Isolation, Transaction, TransactionOptions, begin, begin_with, transaction,
+};
 pub use upsertable_macros::Upsertable;

@@ -11,6 +11,10 @@ use crate::model::{Column, Key, Table};
 pub struct Sql(Arc<str>);
 
 impl Sql {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn text(&self) -> SqlStr {
         AssertSqlSafe(Arc::clone(&self.0)).into_sql_str()
     }

@@ -1,7 +1,17 @@
 //! What tests can see of the crate's work.
 
 #[cfg(feature = "testing")]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    panic::Location,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+#[cfg(feature = "testing")]
+use crate::{
+    after_commit::{Callback, Committed, run_callbacks},
+    backend::Backend,
+    transaction::Transaction,
+};
 
 #[cfg(feature = "testing")]
 tokio::task_local! {
@@ -50,4 +60,61 @@ where
 #[cfg(not(feature = "testing"))]
 pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> F {
     work
+}
+
+/// Takes the callbacks that `tx` would run after its commit out of it, hooks on created rows included, to be looked at or run without
+/// committing: for tests that always roll back.
+///
+/// They are no longer the transaction's: a commit does not run them.
+///
+/// ```
+/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+/// let mut tx = upsertable::begin(&pool).await?;
+/// tx.on_commit(async { println!("saved") });
+/// let callbacks = upsertable::testing::capture(&mut tx);
+/// assert_eq!(callbacks.len(), 1);
+/// assert!(callbacks.run().await.failures().is_empty());
+/// tx.rollback().await
+/// # }
+/// ```
+#[cfg(feature = "testing")]
+#[must_use = "the callbacks are dropped without having run"]
+pub fn capture<DB: Backend>(tx: &mut Transaction<DB>) -> Captured {
+    Captured(tx.take_callbacks())
+}
+
+/// Callbacks that were taken out of a transaction: see [`capture`].
+#[cfg(feature = "testing")]
+pub struct Captured(Vec<Callback>);
+
+#[cfg(feature = "testing")]
+impl Captured {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where each was registered, in the order in which they would run.
+    pub fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
+        self.0.iter().map(Callback::place)
+    }
+
+    /// Runs them in order, as a commit would.
+    pub async fn run(self) -> Committed {
+        run_callbacks(self.0).await
+    }
+}
+
+#[cfg(feature = "testing")]
+impl std::fmt::Debug for Captured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.places().map(ToString::to_string)).finish()
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     handle::Link,
     model::{Key, Table},
     sql::{Dialect, Sql, Statement},
+    transaction::TransactionOptions,
 };
 
 #[cfg(feature = "sqlite")]
@@ -50,6 +51,13 @@ pub trait Engine: Database {
 
     /// Whether a connection whose work was given up half-way must be closed rather than rolled back.
     const CLOSE_UNFINISHED: bool;
+
+    /// How a transaction with these options is begun; by default as in the SQL standard.
+    fn begin(options: &TransactionOptions) -> Begin {
+        let isolation = options.isolation.map_or(String::new(), |level| format!(" ISOLATION LEVEL {}", level.name()));
+        let read_only = if options.read_only { " READ ONLY" } else { "" };
+        Begin { before: None, begin: format!("{}{isolation}{read_only}", Self::BEGIN).into() }
+    }
 
     /// Runs one statement.
     fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
@@ -178,6 +186,13 @@ pub trait Engine: Database {
 /// What a statement gives: rows, and the result at its end.
 pub(crate) type Steps<'c, DB> =
     BoxStream<'c, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>>;
+
+/// The statements that begin a transaction.
+pub struct Begin {
+    /// Runs first, where BEGIN cannot say all.
+    pub(crate) before: Option<Sql>,
+    pub(crate) begin: Sql,
+}
 
 /// What an error does to the transaction that it happened in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

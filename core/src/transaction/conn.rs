@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-use sqlx::{Pool, SqlSafeStr as _, pool::PoolConnection};
+use sqlx::{Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
+use super::TransactionOptions;
 use crate::{
     Error,
     after_commit::Callback,
-    backend::{self, Aftermath, Backend},
+    backend::{self, Aftermath, Backend, Begin},
     error::Ending,
+    handle::Link,
     hooks::{CreatedRows, Hook, Hooks},
+    sql::Statement,
     testing,
 };
 
@@ -44,18 +47,26 @@ pub(super) struct State {
     ended: Option<Ending>,
     /// The database may have ended it; the reason to give if it says so.
     ask: Option<Ending>,
+    /// The last statement lost against another transaction.
+    conflict: bool,
     /// A call is in the middle of its work. Found so by the next one, it was dropped there.
     unfinished: bool,
 }
 
 impl State {
     pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
-        let reason = if backend::is_retryable(error) { Ending::Conflict } else { Ending::Server };
+        self.conflict = backend::is_retryable(error);
+        let reason = if self.conflict { Ending::Conflict } else { Ending::Server };
         match DB::aftermath(error) {
             Aftermath::Alive => {}
             Aftermath::Ask => self.ask = Some(reason),
             Aftermath::Ended(reason) => self.ended = self.ended.or(Some(reason)),
         }
+    }
+
+    /// A statement has succeeded, so whatever conflict there was before has been dealt with.
+    pub(super) fn observe_success(&mut self) {
+        self.conflict = false;
     }
 
     fn is_doubtful(&self) -> bool {
@@ -64,7 +75,7 @@ impl State {
 }
 
 impl<DB: Backend> Conn<DB> {
-    pub(super) async fn begin(pool: &Pool<DB>, hooks: &Hooks) -> Result<Self, Error> {
+    pub(super) async fn begin(pool: &Pool<DB>, options: &TransactionOptions, hooks: &Hooks) -> Result<Self, Error> {
         let mut conn = Self {
             inner: pool.acquire().await?,
             levels: 0,
@@ -73,8 +84,12 @@ impl<DB: Backend> Conn<DB> {
             queue: hooks.iter().cloned().map(Queued::Hook).collect(),
             created: CreatedRows::default(),
         };
-        testing::record(DB::BEGIN);
-        DB::TransactionManager::begin(&mut conn.inner, Some(DB::BEGIN.into_sql_str())).await?;
+        let Begin { before, begin } = DB::begin(options);
+        if let Some(before) = before {
+            Link::<DB>::Bare(&mut conn.inner).execute(Statement::plain(&before)).await?;
+        }
+        testing::record(begin.as_str());
+        DB::TransactionManager::begin(&mut conn.inner, Some(begin.text())).await?;
         conn.levels = 1;
         conn.state.unfinished = false;
         Ok(conn)
@@ -105,6 +120,20 @@ impl<DB: Backend> Conn<DB> {
     /// Draws the conclusions from an error of a statement that ran here.
     pub(crate) fn observe(&mut self, error: &sqlx::Error) {
         self.state.observe::<DB>(error);
+    }
+
+    /// Draws the conclusions from what came of a statement that ran here.
+    pub(crate) fn observed<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &outcome {
+            Ok(_) => self.state.observe_success(),
+            Err(error) => self.observe(error),
+        }
+        outcome
+    }
+
+    /// Whether the work here lost against another transaction, so that it may succeed when it is done again.
+    pub(super) fn lost(&self) -> bool {
+        self.state.conflict || self.state.ended == Some(Ending::Conflict)
     }
 
     /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
@@ -162,7 +191,7 @@ impl<DB: Backend> Conn<DB> {
     }
 
     /// What is to run now that the transaction is committed.
-    pub(super) fn take_callbacks(&mut self) -> Vec<Callback> {
+    pub(crate) fn take_callbacks(&mut self) -> Vec<Callback> {
         let mut created = std::mem::take(&mut self.created);
         let callback = |queued| match queued {
             Queued::Callback(callback) => Some(callback),

@@ -1,7 +1,7 @@
 //! The connection as an sqlx `Executor`: plain sqlx passes through here.
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
-use futures_util::{TryFutureExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryFutureExt as _};
 use sqlx::{Describe, Either, Execute, Executor, SqlStr};
 
 use super::Conn;
@@ -54,7 +54,10 @@ where
             self.check().await.map_err(refused)?;
             let Conn { inner, state, .. } = self;
             let rows = (&mut **inner).fetch_many(Noted(query));
-            Ok(rows.inspect_err(move |error| state.observe::<DB>(error)))
+            Ok(rows.inspect(move |step| match step {
+                Ok(_) => state.observe_success(),
+                Err(error) => state.observe::<DB>(error),
+            }))
         };
         Box::pin(stream.try_flatten_stream())
     }
@@ -68,7 +71,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             let outcome = (&mut *self.inner).fetch_optional(Noted(query)).await;
-            outcome.inspect_err(|error| self.observe(error))
+            self.observed(outcome)
         })
     }
 
@@ -83,7 +86,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             let outcome = (&mut *self.inner).prepare_with(sql, parameters).await;
-            outcome.inspect_err(|error| self.observe(error))
+            self.observed(outcome)
         })
     }
 
@@ -94,7 +97,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             let outcome = (&mut *self.inner).describe(sql).await;
-            outcome.inspect_err(|error| self.observe(error))
+            self.observed(outcome)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! A transaction that knows what to do after its commit, and whether it is still one.
 
+mod closure;
 mod conn;
 mod executor;
 mod savepoint;
@@ -14,6 +15,7 @@ use std::{
 use futures_util::FutureExt as _;
 use sqlx::Pool;
 
+pub use closure::{Call, Isolation, TransactionOptions, transaction};
 pub use conn::Conn;
 pub use savepoint::CallOnce;
 use savepoint::Savepoint;
@@ -117,7 +119,7 @@ pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Erro
 ///
 /// See [`Hooks`].
 pub async fn begin_with<DB: Backend>(pool: &Pool<DB>, hooks: &Hooks) -> Result<Transaction<DB>, Error> {
-    Ok(Transaction(Conn::begin(pool, hooks).await?))
+    Ok(Transaction(Conn::begin(pool, &TransactionOptions::new(), hooks).await?))
 }
 
 impl<DB: Backend> Transaction<DB> {

@@ -13,13 +13,14 @@ use sqlx::{
 use sqlx_core::transaction::TransactionManager as _;
 
 use self::stage::{STAGE, Stage};
-use super::{Aftermath, Backend, Creation, Engine, Mark, RowTexts, StageError, Steps, Which};
+use super::{Aftermath, Backend, Begin, Creation, Engine, Mark, RowTexts, StageError, Steps, Which};
 use crate::{
     bulk::{Chunk, Failure, Feed},
     find::{Part, Write, statement},
     handle::Link,
     model::{Key, Table},
     sql::{Dialect, Sql, Statement},
+    transaction::TransactionOptions,
 };
 
 /// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
@@ -46,6 +47,11 @@ impl Engine for Sqlite {
     // Closing the only connection to a database in memory would delete the database. A statement given up half-way is finished or
     // undone by the connection's thread, so a rollback is enough.
     const CLOSE_UNFINISHED: bool = false;
+
+    // Every transaction of SQLite is serializable.
+    fn begin(options: &TransactionOptions) -> Begin {
+        Begin { before: None, begin: if options.read_only { "BEGIN" } else { Self::BEGIN }.into() }
+    }
 
     fn run(conn: &mut SqliteConnection, statement: Statement<Self>) -> Steps<'_, Self> {
         conn.fetch_many(statement)
