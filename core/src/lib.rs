@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    allow(dead_code, unused_imports, reason = "without a database there is nobody to use what the databases share")
+)]
 
 // The README's and the documentation's examples are written as a user writes them.
 extern crate self as upsertable;
