@@ -1,0 +1,176 @@
+//! Run with: cargo run -p flights
+//!
+//! Imports flights as somebody sees them who asks for them again and again, in windows of days that overlap. Each window is one transaction:
+//! airports and planes that are not known yet are made first, then the flights that are new. A second run adds nothing.
+
+mod data;
+mod models;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use clap::Parser as _;
+use futures_util::stream;
+use indicatif::{ProgressBar, ProgressStyle};
+use sqlx::{Pool, SqlitePool, sqlite::SqliteConnectOptions};
+use upsertable::{Backend, BulkCreated, On, Upsertable as _};
+
+use data::{DataFile, Window};
+use models::{Airline, Airport, Flight, FlightCodes, FlightLine, NewAirline, NewAirport, NewFlight, NewPlane, Plane};
+
+/// Imports flights in windows of days that overlap, and adds those that are new.
+#[derive(Debug, clap::Parser)]
+struct Options {
+    /// The database; its file is made when it is missing.
+    #[arg(long, value_name = "sqlite://PATH", default_value = "sqlite://flights.db")]
+    database_url: String,
+
+    /// A folder with flights, airlines, airports and planes, each as .csv or .csv.gz; without it, the first week of 2013 is imported.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let url = &options.database_url;
+    ensure!(url.starts_with("sqlite:"), "{url}: expected sqlite://PATH");
+    let folder = options.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("data"));
+
+    let database = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
+    let pool = SqlitePool::connect_with(database).await.map_err(|error| anyhow!("{url}: {error}"))?;
+    sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+    let imported = import(&pool, &folder).await;
+    pool.close().await;
+    imported
+}
+
+/// The ids of the rows that flights refer to, by the codes that stand in the file.
+#[derive(Default)]
+struct Ids {
+    airlines: HashMap<String, i64>,
+    airports: HashMap<String, i64>,
+    planes: HashMap<String, i64>,
+}
+
+async fn import<DB: Backend>(pool: &Pool<DB>, folder: &Path) -> Result<()>
+where
+    Airline: On<DB>,
+    Airport: On<DB>,
+    Plane: On<DB>,
+    Flight: On<DB>,
+{
+    let mut ids = Ids::default();
+    for line in DataFile::open(folder, "airlines")?.lines::<NewAirline>() {
+        let airline = Airline::get_or_create(pool, line?).await?.into_row();
+        ids.airlines.insert(airline.carrier, airline.id);
+    }
+    let mut airports = DataFile::open(folder, "airports")?;
+    Airport::bulk_create_new_stream(pool, stream::iter(airports.lines::<NewAirport>())).await?;
+    let mut planes = DataFile::open(folder, "planes")?;
+    Plane::bulk_create_new_stream(pool, stream::iter(planes.lines::<NewPlane>())).await?;
+
+    let mut flights = DataFile::open(folder, "flights")?;
+    let windows = flights.windows()?;
+    // On stderr, and drawn only where that is a terminal.
+    let bar = ProgressBar::new(windows.iter().map(Window::lines).sum())
+        .with_style(ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} lines, {eta}")?);
+    for window in &windows {
+        let done = import_window(pool, &mut flights, window, &mut ids, &bar)
+            .await
+            .map_err(|error| anyhow!("{error}; nothing of {window} is kept"))?;
+        bar.suspend(|| println!("{window}: {done}"));
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// One window, one transaction: an error drops it, and nothing of it is kept.
+async fn import_window<DB: Backend>(
+    pool: &Pool<DB>,
+    flights: &mut DataFile,
+    window: &Window,
+    ids: &mut Ids,
+    bar: &ProgressBar,
+) -> Result<BulkCreated>
+where
+    Airport: On<DB>,
+    Plane: On<DB>,
+    Flight: On<DB>,
+{
+    let mut tx = upsertable::begin(pool).await?;
+
+    // Flights need the ids of their airports and planes, so these are made before the first flight is sent.
+    for codes in flights.lines_of(window, Ok::<FlightCodes, _>) {
+        let FlightCodes { origin, dest, tailnum } = codes?;
+        for faa in [origin, dest] {
+            if !ids.airports.contains_key(&faa) {
+                let new = NewAirport { faa, ..NewAirport::default() };
+                let airport = Airport::get_or_create(&mut tx, new).await?.into_row();
+                ids.airports.insert(airport.faa, airport.id);
+            }
+        }
+        if let Some(tailnum) = tailnum
+            && !ids.planes.contains_key(&tailnum)
+        {
+            let new = NewPlane { tailnum, ..NewPlane::default() };
+            let plane = Plane::get_or_create(&mut tx, new).await?.into_row();
+            ids.planes.insert(plane.tailnum, plane.id);
+        }
+    }
+
+    // Read from the file as they are sent to the database, so memory stays the same for a week and for a year.
+    let lines = flights.lines_of(window, |line| {
+        bar.inc(1);
+        new_flight(line, ids)
+    });
+    let done = Flight::bulk_create_new_stream(&mut tx, stream::iter(lines)).await?;
+
+    if done.created > 0 {
+        let bar = bar.clone();
+        tx.on_commit(async move { bar.suspend(|| println!("announcing {} new flights", done.created)) });
+    }
+    tx.commit().await?;
+    Ok(done)
+}
+
+fn new_flight(line: FlightLine, ids: &Ids) -> Result<NewFlight> {
+    data::date(line.year, line.month, line.day)?;
+    let id = |what: &str, ids: &HashMap<String, i64>, code: &str| {
+        ids.get(code).copied().with_context(|| format!("the {what} {code} is not known"))
+    };
+    Ok(NewFlight {
+        year: line.year,
+        month: line.month,
+        day: line.day,
+        carrier: id("airline", &ids.airlines, &line.carrier)?,
+        flight: line.flight,
+        origin: id("airport", &ids.airports, &line.origin)?,
+        dest: id("airport", &ids.airports, &line.dest)?,
+        plane: line.tailnum.map(|tailnum| id("plane", &ids.planes, &tailnum)).transpose()?,
+        dep_time: line.dep_time,
+        sched_dep_time: line.sched_dep_time,
+        dep_delay: line.dep_delay,
+        arr_time: line.arr_time,
+        sched_arr_time: line.sched_arr_time,
+        arr_delay: line.arr_delay,
+        air_time: line.air_time,
+        distance: line.distance,
+        hour: line.hour,
+        minute: line.minute,
+        time_hour: line.time_hour.parse().map_err(|error| anyhow!("time_hour: {error}"))?,
+    })
+}
