@@ -17,7 +17,7 @@ use crate::{
     testing,
 };
 
-/// The connection of a [`Transaction`]: an sqlx `Executor` that sees every statement, whichever way it is run.
+/// The connection of a [`Transaction`](super::Transaction): an sqlx `Executor` that sees every statement, whichever way it is run.
 ///
 /// It refuses statements once the transaction has ended, where plain sqlx would run them outside any transaction.
 pub struct Conn<DB: Backend> {
