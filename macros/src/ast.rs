@@ -1,15 +1,12 @@
-//! A model as the derive sees it: read from syn, with every mistake in a single attribute reported and none across
-//! attributes.
+//! A model as the derive sees it, read from syn. Mistakes in one attribute and names of no field are reported on the way.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Generics, Lit, LitStr, Meta, Path, Type, Visibility,
-    ext::IdentExt as _, parse_quote,
-};
+use syn::{Attribute, Data, DeriveInput, Fields, Generics, Path, Type, Visibility, ext::IdentExt as _, parse_quote};
 
 use crate::{
     attr::{NULLS_NOT_DISTINCT, New, OnField, OnStruct, Unique},
+    carried::Carried,
     case::{RenameAll, pascal, snake},
     errors::{Errors, did_you_mean, list, nearest},
 };
@@ -69,16 +66,6 @@ pub(crate) struct KeyField {
     pub(crate) index: usize,
     /// No field has the written name, and this is the nearest.
     guessed: bool,
-}
-
-/// The attributes that generated types share with the model.
-#[derive(Default)]
-pub(crate) struct Carried {
-    pub(crate) docs: Vec<Attribute>,
-    /// `allow`, and `expect` as `allow`: what was expected may not occur a second time.
-    pub(crate) allows: Vec<Attribute>,
-    pub(crate) deprecated: Vec<Attribute>,
-    pub(crate) serde: Vec<Attribute>,
 }
 
 impl Model {
@@ -258,44 +245,6 @@ impl UniqueKey {
         };
         ident(&format!("{start}{fields}Key"), model.ident.span())
     }
-}
-
-impl Carried {
-    fn read(attrs: &[Attribute], model: &Ident) -> Self {
-        let mut carried = Self::default();
-        for attr in attrs {
-            let path = attr.path();
-            if path.is_ident("doc") {
-                carried.docs.push(linked(attr.clone(), model));
-            } else if path.is_ident("deprecated") {
-                carried.deprecated.push(attr.clone());
-            } else if path.is_ident("serde") {
-                carried.serde.push(attr.clone());
-            } else if path.is_ident("allow") || path.is_ident("expect") {
-                let mut attr = attr.clone();
-                if let Meta::List(list) = &mut attr.meta {
-                    list.path = Ident::new("allow", Span::call_site()).into();
-                    carried.allows.push(attr);
-                }
-            }
-        }
-        carried
-    }
-}
-
-/// The text of a field with its links to the model: `Self` is another type where the text is repeated, and may lack what
-/// is linked to.
-fn linked(mut attr: Attribute, model: &Ident) -> Attribute {
-    if let Meta::NameValue(doc) = &mut attr.meta
-        && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &mut doc.value
-    {
-        let mut linked = text.value();
-        for before in ["[`", "[", "("] {
-            linked = linked.replace(&format!("{before}Self::"), &format!("{before}{model}::"));
-        }
-        *text = LitStr::new(&linked, text.span());
-    }
-    attr
 }
 
 /// An identifier made of identifiers, which the compiler may still refuse: some letters change into two when they

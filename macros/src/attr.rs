@@ -9,6 +9,7 @@ use crate::{
     errors::{Errors, did_you_mean, list, nearest},
 };
 
+const UNIQUE: &str = "unique";
 const TABLE: &str = "table";
 const SCHEMA: &str = "schema";
 const CRATE: &str = "crate";
@@ -114,7 +115,7 @@ impl OnStruct {
         for attr in attrs {
             if attr.path().is_ident("upsertable") {
                 read.upsertable(attr, errors);
-            } else if attr.path().is_ident("unique") {
+            } else if attr.path().is_ident(UNIQUE) {
                 read.uniques.push(Unique::read(attr, errors));
             } else if attr.path().is_ident("sqlx") {
                 read.sqlx(attr);
@@ -125,11 +126,11 @@ impl OnStruct {
 
     fn upsertable(&mut self, attr: &Attribute, errors: &mut Errors) {
         let quiet = &mut Errors::default();
-        for entry in entries(attr, "`#[upsertable(table = \"..\")]`", errors) {
+        for entry in entries(attr, "`#[upsertable(table = \"..\")]`", &list(ON_STRUCT.known, "or"), errors) {
             let Some((word, errors)) = ON_STRUCT.find(&entry, errors, quiet) else { continue };
             match word {
-                TABLE => once(&mut self.table, entry.identifier("table = \"..\"", errors), &entry, errors),
-                SCHEMA => once(&mut self.schema, entry.identifier("schema = \"..\"", errors), &entry, errors),
+                TABLE => once(&mut self.table, entry.identifier(errors), &entry, errors),
+                SCHEMA => once(&mut self.schema, entry.identifier(errors), &entry, errors),
                 CRATE => {
                     let path = entry.path(errors);
                     self.krate_unknown |= path.is_none();
@@ -142,7 +143,7 @@ impl OnStruct {
 
     /// Reads only what changes columns: sqlx reports the mistakes in its attribute itself.
     fn sqlx(&mut self, attr: &Attribute) {
-        for entry in entries(attr, "", &mut Errors::default()) {
+        for entry in entries(attr, "", "", &mut Errors::default()) {
             if entry.word == RENAME_ALL {
                 self.rename_all = entry.string().and_then(|name| RenameAll::named(&name.value()));
             }
@@ -156,7 +157,7 @@ impl OnField {
         for attr in attrs {
             if attr.path().is_ident("upsertable") {
                 read.upsertable(attr, errors);
-            } else if attr.path().is_ident("unique") {
+            } else if attr.path().is_ident(UNIQUE) {
                 errors.at(attr, "`#[unique(..)]` goes on the struct, with the names of the fields: `#[unique(a, b)]`");
                 read.unique = Some(attr.clone());
             } else if attr.path().is_ident("sqlx") {
@@ -168,7 +169,12 @@ impl OnField {
 
     fn upsertable(&mut self, attr: &Attribute, errors: &mut Errors) {
         let quiet = &mut Errors::default();
-        for entry in entries(attr, "`#[upsertable(generated)]` or `#[upsertable(create_only)]`", errors) {
+        for entry in entries(
+            attr,
+            "`#[upsertable(generated)]` or `#[upsertable(create_only)]`",
+            &list(ON_FIELD.known, "or"),
+            errors,
+        ) {
             let Some((word, errors)) = ON_FIELD.find(&entry, errors, quiet) else { continue };
             let slot = if word == GENERATED { &mut self.generated } else { &mut self.create_only };
             once(slot, Some(entry.flag(errors)), &entry, errors);
@@ -177,7 +183,7 @@ impl OnField {
 
     /// sqlx reports most mistakes in its attribute itself, but passes over an unknown word in silence.
     fn sqlx(&mut self, attr: &Attribute, errors: &mut Errors) {
-        for entry in entries(attr, "", &mut Errors::default()) {
+        for entry in entries(attr, "", "", &mut Errors::default()) {
             let word = entry.word.to_string();
             match word.as_str() {
                 RENAME => self.rename = entry.string(),
@@ -209,7 +215,7 @@ impl New {
         for entry in split(inner.clone(), "`name = ..` or `derive(..)`", errors) {
             let Some((word, errors)) = IN_NEW.find(&entry, errors, quiet) else { continue };
             if word == NAME {
-                once(&mut new.name, entry.type_name("name = NewModel", errors), &entry, errors);
+                once(&mut new.name, entry.type_name("NewModel", errors), &entry, errors);
             } else {
                 once(&mut derives, entry.paths(errors), &entry, errors);
             }
@@ -224,7 +230,8 @@ impl Unique {
         let before = errors.len();
         let mut unique =
             Self { attr: attr.clone(), fields: Vec::new(), name: None, nulls_not_distinct: None, reported: false };
-        for entry in entries(attr, "`#[unique(..)]` with the names of fields", errors) {
+        let form = "a list of fields, as in `#[unique(a, b)]`";
+        for entry in entries(attr, form, "a field's name, without quotes", errors) {
             unique.entry(entry, errors);
         }
         unique.reported = errors.len() > before;
@@ -236,7 +243,7 @@ impl Unique {
         match (word.as_str(), &entry.value) {
             (NULLS_NOT_DISTINCT, _) => once(&mut self.nulls_not_distinct, Some(entry.flag(errors)), &entry, errors),
             (_, Value::Nothing) => self.fields.push(entry.word),
-            (KEY, _) => once(&mut self.name, entry.type_name("key = TheKey", errors), &entry, errors),
+            (KEY, _) => once(&mut self.name, entry.type_name("TheKey", errors), &entry, errors),
             (_, Value::Is(_)) => {
                 let near = nearest(&word, [KEY]);
                 let message = format!("unknown word `{word}` in `#[unique(..)]`{}", did_you_mean(near));
@@ -277,7 +284,14 @@ impl Words {
             return None;
         }
         if SQLX.contains(&word.as_str()) {
-            errors.at(&entry.word, format!("`{word}` is sqlx's: write it as `#[sqlx({word})]`, which counts here too"));
+            errors.at(
+                &entry.word,
+                format!("`{word}` is sqlx's: write `#[sqlx({})]`, which counts here too", entry.tokens),
+            );
+            return None;
+        }
+        if word == UNIQUE {
+            errors.at(&entry.word, "`unique` is an attribute of its own, on the struct: `#[unique(a, b)]`");
             return None;
         }
         let near = nearest(&word, self.known.iter().copied());

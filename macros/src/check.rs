@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quote::ToTokens;
-use syn::{GenericArgument, GenericParam, PathArguments, Type, ext::IdentExt as _};
+use syn::{GenericArgument, GenericParam, PathArguments, PathSegment, Type, ext::IdentExt as _};
 
 use crate::{
     ast::{Field, Model, Shape, UniqueKey},
@@ -193,13 +193,15 @@ fn is_option(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_option(&group.elem),
         Type::Paren(paren) => is_option(&paren.elem),
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
-            // The argument tells it from a type of the user's that is merely called so.
-            last.ident == "Option"
-                && matches!(&last.arguments, PathArguments::AngleBracketed(of) if matches!(of.args.first(), Some(GenericArgument::Type(_))))
-        }),
+        Type::Path(path) => path.path.segments.last().is_some_and(is_option_of),
         _ => false,
     }
+}
+
+/// The argument tells it from a type of the user's that is merely called so.
+fn is_option_of(last: &PathSegment) -> bool {
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return false };
+    last.ident == "Option" && matches!(arguments.args.first(), Some(GenericArgument::Type(_)))
 }
 
 /// Two keys of the same columns are one index.

@@ -50,9 +50,10 @@ impl Entry {
     }
 
     /// A string that names something in the database.
-    pub(crate) fn identifier(&self, form: &str, errors: &mut Errors) -> Option<LitStr> {
+    pub(crate) fn identifier(&self, errors: &mut Errors) -> Option<LitStr> {
         let Some(string) = self.string() else {
-            errors.at(self.wrong(), format!("expected a string: `{form}`"));
+            let value = self.said().unwrap_or_else(|| "..".to_owned());
+            errors.at(self.wrong(), format!("expected a string: `{} = \"{value}\"`", self.word));
             return None;
         };
         check_identifier(&string, errors).then_some(string)
@@ -61,18 +62,21 @@ impl Entry {
     pub(crate) fn path(&self, errors: &mut Errors) -> Option<Path> {
         let path = self.string().filter(is_path).and_then(|path| path.parse_with(Path::parse_mod_style).ok());
         if path.is_none() {
-            errors.at(self.wrong(), "expected a path in a string, as in `crate = \"some::upsertable\"`");
+            errors.at(self.wrong(), "expected a path in a string, as in `crate = \"some_crate::upsertable\"`");
         }
         path
     }
 
-    pub(crate) fn type_name(&self, form: &str, errors: &mut Errors) -> Option<Ident> {
+    /// The name of a type that the derive writes; `example` is one.
+    pub(crate) fn type_name(&self, example: &str, errors: &mut Errors) -> Option<Ident> {
         let name = match &self.value {
             Value::Is(value) => syn::parse2(value.clone()).ok(),
             _ => None,
         };
         if name.is_none() {
-            errors.at(self.wrong(), format!("expected the name of a type, without quotes: `{form}`"));
+            let said = self.said().filter(|said| syn::parse_str::<Ident>(said).is_ok());
+            let name = said.as_deref().unwrap_or(example);
+            errors.at(self.wrong(), format!("expected the name of a type, without quotes: `{} = {name}`", self.word));
         }
         name
     }
@@ -94,6 +98,17 @@ impl Entry {
             }
         }
         Some(paths)
+    }
+
+    /// The value without its quotes, if it is a single word.
+    fn said(&self) -> Option<String> {
+        let Value::Is(value) = &self.value else { return None };
+        let mut tokens = value.clone().into_iter();
+        let (token, None) = (tokens.next()?, tokens.next()) else { return None };
+        let text = token.to_string();
+        let text = text.trim_matches('"');
+        let is_word = text.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        (is_word && !text.is_empty()).then(|| text.to_owned())
     }
 
     /// The value, which is wrong, or the entry where there is none.
@@ -140,14 +155,16 @@ pub(crate) fn once<T>(slot: &mut Option<T>, value: Option<T>, entry: &Entry, err
     }
 }
 
-pub(crate) fn entries(attr: &Attribute, expected: &str, errors: &mut Errors) -> Vec<Entry> {
+/// The entries of an attribute. `form` is what the attribute looks like, `entry` what its entries are.
+pub(crate) fn entries(attr: &Attribute, form: &str, entry: &str, errors: &mut Errors) -> Vec<Entry> {
     if let Meta::List(meta) = &attr.meta {
-        return split(meta.tokens.clone(), expected, errors);
+        return split(meta.tokens.clone(), entry, errors);
     }
-    errors.at(attr, format!("expected {expected}"));
+    errors.at(attr, format!("expected {form}"));
     Vec::new()
 }
 
+/// The entries of a list.
 pub(crate) fn split(tokens: TokenStream, expected: &str, errors: &mut Errors) -> Vec<Entry> {
     let mut entries = Vec::new();
     for part in parts(tokens) {

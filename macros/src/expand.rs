@@ -179,7 +179,7 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
         quote!(__Keys::#variant(__key) => { #(#columns)* })
     });
     let types = model.columns().map(|field| {
-        let ty = written(field, &quote!(&));
+        let ty = written(field);
         quote!(__types.put::<#ty>();)
     });
     let result = quote!(::core::result::Result<(), #up::SqlxError>);
@@ -188,7 +188,7 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
         impl<__DB: #up::Backend> #up::On<__DB> for #ident
         where
             #(#bounds,)*
-            #ident: for<'__r> #up::FromRow<'__r, <__DB as #up::Database>::Row>,
+            #ident: for<'r> #up::FromRow<'r, <__DB as #up::Database>::Row>,
         {
             fn put(__new: &#new, __values: &mut #up::Values<'_, __DB>) -> #result {
                 #(#supplied)*
@@ -208,36 +208,51 @@ fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
     let mut seen = HashSet::new();
     let mut bounds = Vec::new();
     for field in model.columns() {
-        let ty = written(field, &quote!(&'__r));
-        if seen.insert(ty.to_string()) {
-            let span = field.ty.span();
-            let up = in_place(up.clone(), span);
-            let any = field.attrs.json.map(|_| quote_spanned!(span=> for<'__r>));
-            bounds.push(quote_spanned!(span=> #any #ty: #up::Field<__DB>));
-        }
+        let (ty, span) = (&field.ty, field.ty.span());
+        let up = in_place(up.clone(), span);
+        let borrowed = quote_spanned!(span=> for<'r> ::sqlx::types::Json<&'r #ty>);
+        let types = match field.attrs.json {
+            None => vec![ty.to_token_stream()],
+            Some(Json::Null) => vec![borrowed],
+            Some(Json::SqlNull) => vec![borrowed, in_place(no_json(), span)],
+        };
+        let types = types.into_iter().filter(|ty| seen.insert(ty.to_string()));
+        bounds.extend(types.map(|ty| quote_spanned!(span=> #ty: #up::Field<__DB>)));
     }
     bounds
 }
 
 /// The type of a column: sqlx reads JSON through a wrapper, and what is written borrows from the row.
-fn written(field: &Field, reference: &TokenStream) -> TokenStream {
+fn written(field: &Field) -> TokenStream {
     let ty = &field.ty;
-    let span = ty.span();
     match field.attrs.json {
         None => ty.to_token_stream(),
-        Some(Json::Null) => quote_spanned!(span=> ::sqlx::types::Json<#reference #ty>),
-        Some(Json::SqlNull) => quote_spanned!(span=> ::core::option::Option<::sqlx::types::Json<#reference #ty>>),
+        Some(Json::Null) => quote!(::sqlx::types::Json<&#ty>),
+        Some(Json::SqlNull) => no_json(),
     }
+}
+
+/// The type of NULL in a column of JSON. Not `Option<Json<&T>>`, as sqlx asks an `Option` to outlive every statement.
+fn no_json() -> TokenStream {
+    quote!(::core::option::Option<::sqlx::types::Json<()>>)
 }
 
 fn put(index: usize, field: &Field, row: &TokenStream) -> TokenStream {
     let ident = types::here(&field.ident);
-    let value = match field.attrs.json {
-        None => quote!(#row.#ident),
-        Some(Json::Null) => quote!(::sqlx::types::Json(&#row.#ident)),
-        Some(Json::SqlNull) => quote!(#row.#ident.as_ref().map(|_| ::sqlx::types::Json(&#row.#ident))),
-    };
-    quote!(__values.put(#index, &#value)?;)
+    let json = quote!(::sqlx::types::Json(&#row.#ident));
+    match field.attrs.json {
+        None => quote!(__values.put(#index, &#row.#ident)?;),
+        Some(Json::Null) => quote!(__values.put(#index, &#json)?;),
+        Some(Json::SqlNull) => {
+            let null = no_json();
+            quote! {
+                match &#row.#ident {
+                    ::core::option::Option::Some(_) => __values.put(#index, &#json)?,
+                    ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None)?,
+                }
+            }
+        }
+    }
 }
 
 /// Catches a key column whose `Option` is behind an alias.

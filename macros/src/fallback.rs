@@ -130,6 +130,7 @@ impl Inert<'_> {
         let impls = self.key_impls(&quote!(__NoKey), true);
         let vis = &self.model.vis;
         quote! {
+            #[derive(::core::clone::Clone)]
             #vis struct __NoKey;
             #impls
         }
@@ -149,7 +150,7 @@ impl Inert<'_> {
             impl #parameters #up::On<__DB> for #ident #arguments
             where
                 #(#bounds,)*
-                #ident #arguments: for<'__r> #up::FromRow<'__r, <__DB as #up::Database>::Row>,
+                #ident #arguments: for<'r> #up::FromRow<'r, <__DB as #up::Database>::Row>,
             {
                 fn put(_: &#new, #values) -> #result { ::core::unreachable!() }
                 fn put_key(_: &(), #values) -> #result { ::core::unreachable!() }

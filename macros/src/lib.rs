@@ -3,6 +3,7 @@
 
 mod ast;
 mod attr;
+mod carried;
 mod case;
 mod check;
 mod entry;

@@ -64,19 +64,19 @@ fn a_model_without_mistakes() {
 #[test]
 fn keys() {
     one_mistake(&model(""), "Song", "`Song` has no key: say which fields");
-    one_mistake(&model("#[unique]"), "#[unique]", "expected `#[unique(..)]`");
+    one_mistake(&model("#[unique]"), "#[unique]", "expected a list of fields");
     one_mistake(&model("#[unique()]"), "#[unique()]", "this key is empty");
     one_mistake(&model("#[unique(key = A)]"), "#[unique(key = A)]", "this key is empty");
-    one_mistake(&model("#[unique = \"slug\"]"), "#[unique = \"slug\"]", "expected `#[unique(..)]`");
-    one_mistake(&model("#[unique(\"slug\")]"), "\"slug\"", "names of fields");
+    one_mistake(&model("#[unique = \"slug\"]"), "#[unique = \"slug\"]", "expected a list of fields");
+    one_mistake(&model("#[unique(\"slug\")]"), "\"slug\"", "expected a field's name");
     one_mistake(&model("#[unique(slgu)]"), "slgu", "has no field `slgu`; did you mean `slug`? (its fields are `id`,");
     one_mistake(&model("#[unique(slug, artist)]"), "artist", "has no field `artist` (its fields are `id`, `slug` and");
     one_mistake(&model("#[unique(slug, nulls_distinct)]"), "nulls_distinct", "did you mean `nulls_not_distinct`?");
     one_mistake(&model("#[unique(slug, title, slug)]"), "slug", "named twice");
     one_mistake(&model("#[unique(slug, slgu)]"), "slgu", "did you mean `slug`?");
     one_mistake(&model("#[unique(slug,, title)]"), ",", "expected");
-    one_mistake(&model("#[unique(slug title)]"), "slug title", "names of fields");
-    one_mistake(&model("#[unique(slug, key = \"A\")]"), "\"A\"", "without quotes");
+    one_mistake(&model("#[unique(slug title)]"), "slug title", "expected a field's name");
+    one_mistake(&model("#[unique(slug, key = \"A\")]"), "\"A\"", "without quotes: `key = A`");
     one_mistake(&model("#[unique(slug, kye = A)]"), "kye", "did you mean `key`?");
     one_mistake(&model("#[unique(slug, key = A, key = B)]"), "key = B", "`key` is given twice");
     one_mistake(&model("#[unique(slug, nulls_not_distinct = true)]"), "nulls_not_distinct = true", "takes no value");
@@ -102,10 +102,11 @@ fn words_on_the_struct() {
         "color",
         "unknown word `color` in `#[upsertable(..)]` on a struct (exp",
     );
+    one_mistake(&with("#[upsertable(unique(slug))]"), "unique", "an attribute of its own");
     one_mistake(&with("#[upsertable(generated)]"), "generated", "`generated` goes on a field");
-    one_mistake(&with("#[upsertable(rename_all = \"a\")]"), "rename_all", "`#[sqlx(rename_all)]`");
+    one_mistake(&with("#[upsertable(rename_all = \"a\")]"), "rename_all", "`#[sqlx(rename_all = \"a\")]`");
     one_mistake(&with("#[upsertable(table)]"), "table", "expected a string: `table = \"..\"`");
-    one_mistake(&with("#[upsertable(table = songs)]"), "songs", "expected a string: `table = \"..\"`");
+    one_mistake(&with("#[upsertable(table = songs)]"), "songs", "expected a string: `table = \"songs\"`");
     one_mistake(&with("#[upsertable(table = )]"), "table =", "expected");
     one_mistake(&with("#[upsertable(schema = \"\")]"), "\"\"", "cannot be empty");
     one_mistake(&with("#[upsertable(schema = \"\\0\")]"), "\"\\0\"", "cannot contain");
@@ -207,6 +208,8 @@ fn expansion() {
             pub original_author: Option<i64>,
             #[sqlx(json)]
             pub tags: Vec<String>,
+            #[sqlx(json(nullable))]
+            pub place: Option<Place>,
         }
     "#;
     let written = prettyplease::unparse(&syn::parse2(derive(TokenStream::from_str(model).unwrap())).unwrap());

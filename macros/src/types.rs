@@ -7,7 +7,8 @@ use quote::{ToTokens, quote};
 use syn::{GenericParam, Generics, Path};
 
 use crate::{
-    ast::{Carried, Field, Model, UniqueKey},
+    ast::{Field, Model, UniqueKey},
+    carried::Carried,
     errors::list,
 };
 

@@ -6,6 +6,7 @@ pub struct NewRetweet {
     pub retweeter: i64,
     pub original_author: Option<i64>,
     pub tags: Vec<String>,
+    pub place: Option<Place>,
 }
 /// The key of a [`Retweet`]: no two rows share `tweet` and `retweeter`.
 #[derive(::core::fmt::Debug, ::core::clone::Clone)]
@@ -58,6 +59,13 @@ const _: () = {
             generated: false,
             create_only: false,
             nullable: false,
+        },
+        __up::Column {
+            field: "place",
+            name: "place",
+            generated: false,
+            create_only: false,
+            nullable: true,
         },
     ];
     const __KEYS: &[__up::Key] = &[
@@ -131,8 +139,10 @@ const _: () = {
     where
         i64: __up::Field<__DB>,
         Option<i64>: __up::Field<__DB>,
-        for<'__r> ::sqlx::types::Json<&'__r Vec<String>>: __up::Field<__DB>,
-        Retweet: for<'__r> __up::FromRow<'__r, <__DB as __up::Database>::Row>,
+        for<'r> ::sqlx::types::Json<&'r Vec<String>>: __up::Field<__DB>,
+        for<'r> ::sqlx::types::Json<&'r Option<Place>>: __up::Field<__DB>,
+        ::core::option::Option<::sqlx::types::Json<()>>: __up::Field<__DB>,
+        Retweet: for<'r> __up::FromRow<'r, <__DB as __up::Database>::Row>,
     {
         fn put(
             __new: &NewRetweet,
@@ -142,6 +152,17 @@ const _: () = {
             __values.put(2usize, &__new.retweeter)?;
             __values.put(3usize, &__new.original_author)?;
             __values.put(4usize, &::sqlx::types::Json(&__new.tags))?;
+            match &__new.place {
+                ::core::option::Option::Some(_) => {
+                    __values.put(5usize, &::sqlx::types::Json(&__new.place))?
+                }
+                ::core::option::Option::None => {
+                    __values
+                        .put::<
+                            ::core::option::Option<::sqlx::types::Json<()>>,
+                        >(5usize, &::core::option::Option::None)?
+                }
+            }
             ::core::result::Result::Ok(())
         }
         fn put_key(
@@ -165,6 +186,7 @@ const _: () = {
             __types.put::<i64>();
             __types.put::<Option<i64>>();
             __types.put::<::sqlx::types::Json<&Vec<String>>>();
+            __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
         }
     }
     const _: () = ::core::assert!(

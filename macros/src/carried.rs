@@ -1,0 +1,51 @@
+//! The attributes that the types beside a model share with it.
+
+use proc_macro2::{Ident, Span};
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta};
+
+/// Those of the model or of one of its fields.
+#[derive(Default)]
+pub(crate) struct Carried {
+    pub(crate) docs: Vec<Attribute>,
+    /// `allow`, and `expect` as `allow`: what was expected may not occur a second time.
+    pub(crate) allows: Vec<Attribute>,
+    pub(crate) deprecated: Vec<Attribute>,
+    pub(crate) serde: Vec<Attribute>,
+}
+
+impl Carried {
+    pub(crate) fn read(attrs: &[Attribute], model: &Ident) -> Self {
+        let mut carried = Self::default();
+        for attr in attrs {
+            let path = attr.path();
+            if path.is_ident("doc") {
+                carried.docs.push(linked(attr.clone(), model));
+            } else if path.is_ident("deprecated") {
+                carried.deprecated.push(attr.clone());
+            } else if path.is_ident("serde") {
+                carried.serde.push(attr.clone());
+            } else if path.is_ident("allow") || path.is_ident("expect") {
+                let mut attr = attr.clone();
+                if let Meta::List(list) = &mut attr.meta {
+                    list.path = Ident::new("allow", Span::call_site()).into();
+                    carried.allows.push(attr);
+                }
+            }
+        }
+        carried
+    }
+}
+
+/// The text with its links to the model: where it is repeated `Self` is another type, which may lack what is linked to.
+fn linked(mut attr: Attribute, model: &Ident) -> Attribute {
+    if let Meta::NameValue(doc) = &mut attr.meta
+        && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &mut doc.value
+    {
+        let mut linked = text.value();
+        for before in ["[`", "[", "("] {
+            linked = linked.replace(&format!("{before}Self::"), &format!("{before}{model}::"));
+        }
+        *text = LitStr::new(&linked, text.span());
+    }
+    attr
+}

@@ -1,0 +1,13 @@
+use upsertable::Upsertable;
+
+#[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+#[upsertable(crate = upsertable)]
+#[unique(slug)]
+struct Song {
+    #[upsertable(generated)]
+    id: i64,
+    slug: String,
+    title: String,
+}
+
+fn main() {}

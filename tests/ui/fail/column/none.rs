@@ -1,0 +1,9 @@
+use upsertable::Upsertable;
+
+#[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+struct Song {
+    #[sqlx(skip)]
+    slug: String,
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use upsertable::Upsertable;
+
+#[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+#[unique(slug, key = "BySlug")]
+struct Song {
+    #[upsertable(generated)]
+    id: i64,
+    slug: String,
+    title: String,
+}
+
+fn main() {}

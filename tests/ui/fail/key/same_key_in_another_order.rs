@@ -1,0 +1,13 @@
+use upsertable::Upsertable;
+
+#[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+#[unique(slug, title)]
+#[unique(title, slug)]
+struct Song {
+    #[upsertable(generated)]
+    id: i64,
+    slug: String,
+    title: String,
+}
+
+fn main() {}

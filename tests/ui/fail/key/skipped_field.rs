@@ -1,0 +1,13 @@
+use upsertable::Upsertable;
+
+#[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
+#[unique(slug)]
+struct Song {
+    #[upsertable(generated)]
+    id: i64,
+    #[sqlx(skip)]
+    slug: String,
+    title: String,
+}
+
+fn main() {}
