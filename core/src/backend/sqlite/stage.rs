@@ -44,8 +44,9 @@ pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
     format!("INSERT INTO {STAGE} ({}) VALUES {values}", staged_columns(stage, "")).into()
 }
 
-/// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts.
-/// ON CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
+/// The anti-join keeps rows that are there from using up an id, and from being sorted; the grouping keeps the first of several rows with
+/// one key, and sorts, so that the index is filled in its order. Grouped first and joined after, the same merge takes 1.4 times as long
+/// where all rows exist (200,000 rows in memory, SQLite 3.51: 135 against 94 milliseconds). ON CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
     let table = stage.table;
     let into = DIALECT.table(table);
