@@ -7,7 +7,7 @@ use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{
     Error,
-    backend::Backend,
+    backend::{Backend, Begin},
     model::On,
     sql::{Sql, Statement},
     testing,
@@ -216,9 +216,13 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     /// On a pool, begins the transaction of the merge. Elsewhere it is open already.
     pub(crate) async fn begin_merge(&mut self) -> Result<(), Error> {
         if let (Scope::Staging, Some(Link::Pooled(conn))) = (self.scope, &mut self.link) {
-            testing::record(DB::BEGIN);
             self.scope = Scope::Own;
-            DB::TransactionManager::begin(conn, Some(DB::BEGIN.into_sql_str())).await?;
+            let Begin { before, begin } = DB::begin_merge();
+            if let Some(before) = before {
+                Link::<DB>::Bare(&mut *conn).execute(Statement::plain(&before)).await?;
+            }
+            testing::record(begin.as_str());
+            DB::TransactionManager::begin(conn, Some(begin.text())).await?;
         }
         Ok(())
     }
@@ -261,22 +265,31 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         Ok(())
     }
 
-    /// Undoes all that the call has done. What fails here is told by the next use of the connection.
+    /// Undoes all that the call has done. What fails here is told by the next use of the connection; a pooled one is closed then.
     pub(crate) async fn rollback(mut self) {
-        let undone = match (self.scope, &mut self.link) {
-            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
-                testing::record(if self.scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
-                DB::TransactionManager::rollback(conn).await
-            }
-            (Scope::Plain, Some(link)) => rollback_plain(link).await,
-            (Scope::Counted, Some(Link::Inside(conn))) => conn.rollback_savepoint().await,
-            // Dropping the unit cleans or closes the pooled connection.
-            (_, Some(Link::Pooled(_)) | None) => return,
-            _ => Ok(()),
-        };
-        match undone {
+        match self.undo().await {
             Ok(()) => self.finish(),
             Err(error) => tracing::debug!(%error, "a failed call could not be rolled back"),
+        }
+    }
+
+    async fn undo(&mut self) -> Result<(), Error> {
+        self.rollback_merge().await?;
+        match (self.scope, &mut self.link) {
+            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
+                testing::record(if self.scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
+                DB::TransactionManager::rollback(conn).await?;
+            }
+            (Scope::Plain, Some(link)) => rollback_plain(link).await?,
+            (Scope::Counted, Some(Link::Inside(conn))) => conn.rollback_savepoint().await?,
+            (Scope::Staging, Some(link)) => DB::close_stage(link).await?,
+            _ => {}
+        }
+        // The savepoint is gone: what fails from here on leaves nothing to undo, and dropping must not undo it again.
+        self.scope = Scope::Staging;
+        match &mut self.link {
+            Some(link) => Ok(DB::clean_undone(link).await?),
+            None => Ok(()),
         }
     }
 
@@ -293,6 +306,9 @@ async fn begin_bare<DB: Backend>(conn: &mut DB::Connection) -> Result<Scope, Err
         testing::record("SAVEPOINT");
         DB::TransactionManager::begin(conn, None).await?;
         return Ok(Scope::Counted);
+    }
+    if DB::save_if_open(conn, PLAIN_SAVEPOINT).await? {
+        return Ok(Scope::Plain);
     }
     testing::record(DB::BEGIN_STAGING);
     match DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await {

@@ -1,5 +1,7 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
+use std::sync::OnceLock;
+
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
     Database, Either, Encode, Type,
@@ -57,6 +59,20 @@ pub trait Engine: Database {
         let isolation = options.isolation.map_or(String::new(), |level| format!(" ISOLATION LEVEL {}", level.name()));
         let read_only = if options.read_only { " READ ONLY" } else { "" };
         Begin { before: None, begin: format!("{}{isolation}{read_only}", Self::BEGIN).into() }
+    }
+
+    /// How the transaction is begun in which a call on a pool merges what it has staged.
+    fn begin_merge() -> Begin {
+        Begin { before: None, begin: Self::BEGIN.into() }
+    }
+
+    /// Sets a savepoint of this name if a transaction is open that was begun with plain SQL, and says whether it did. Asked before BEGIN
+    /// where BEGIN would not fail in such a transaction but end it, or hide it.
+    fn save_if_open<'c>(
+        _conn: &'c mut Self::Connection,
+        _savepoint: &'static str,
+    ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     /// Runs one statement.
@@ -172,6 +188,14 @@ pub trait Engine: Database {
     where
         Self: Backend;
 
+    /// Removes what the rollback of a failed call leaves on its connection.
+    fn clean_undone<'l>(_link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Puts the removal of a staging table before whatever the connection does next. Not called where an unfinished connection is closed.
     fn queue_clean(conn: &mut Self::Connection);
 
@@ -236,6 +260,18 @@ pub struct Stage<DB: Backend> {
     pub(crate) columns: Vec<usize>,
     /// The types of the staged columns.
     pub(crate) types: Vec<DB::TypeInfo>,
+    /// What opening it found out, where filling or merging needs to know.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
+    pub(crate) found: OnceLock<Found>,
+}
+
+/// What opening a staging table found out.
+#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
+pub(crate) struct Found {
+    /// The name of the key's unique index.
+    pub(crate) index: String,
+    /// The most bytes that one statement can carry.
+    pub(crate) packet: usize,
 }
 
 impl<DB: Backend> Stage<DB> {
@@ -243,7 +279,7 @@ impl<DB: Backend> Stage<DB> {
     pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self { table, key, types: types.collect(), columns }
+        Self { table, key, types: types.collect(), columns, found: OnceLock::new() }
     }
 
     /// Where a column of the table stands among the staged ones.
