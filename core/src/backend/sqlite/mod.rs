@@ -1,5 +1,6 @@
 //! SQLite: its text, its limits and what its errors mean.
 
+mod index;
 mod rows;
 mod stage;
 
@@ -133,9 +134,9 @@ impl Engine for Sqlite {
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
-            let collations = key_collations(link, stage).await?;
+            let key = index::key_columns(link, stage).await?;
             link.execute(Statement::plain(&format!("DROP TABLE IF EXISTS {STAGE}").into())).await?;
-            link.execute(Statement::plain(&stage::create_stage(stage, &collations))).await?;
+            link.execute(Statement::plain(&stage::create_stage(stage, &key))).await?;
             Ok(())
         })
     }
@@ -246,46 +247,4 @@ fn queue(conn: &mut SqliteConnection, sql: String) {
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<SqliteError>().is_some()
         && error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
-}
-
-/// The name of an indexed column, which an expression does not have, and its collation.
-type IndexColumn = (Option<String>, String);
-
-/// The collation of each key column in the unique index on exactly the key's columns.
-///
-/// The staging table takes them over, so that two staged rows are one key exactly where the index says so.
-async fn key_collations(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Vec<String>, StageError> {
-    // A row-id primary key has no index of its own, so the table's own list of primary key columns comes last.
-    let sql = Sql::from(
-        r#"SELECT il.name, ii.name, ii.coll FROM pragma_index_list(?1, ?2) AS il, pragma_index_xinfo(il.name, ?2) AS ii
-           WHERE il."unique" = 1 AND il.partial = 0 AND ii.key = 1
-           UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0"#,
-    );
-    let mut arguments = SqliteArguments::default();
-    for value in [Some(stage.table.name), stage.table.schema] {
-        arguments.add(value).map_err(sqlx::Error::Encode)?;
-    }
-    let mut indexes: Vec<(String, Vec<IndexColumn>)> = Vec::new();
-    for row in link.fetch(Statement::cached(&sql, arguments)).await? {
-        let (index, column, collation) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        match indexes.iter_mut().find(|(name, _)| *name == index) {
-            Some((_, columns)) => columns.push((column, collation)),
-            None => indexes.push((index, vec![(column, collation)])),
-        }
-    }
-    let wanted: Vec<&str> = stage.key.columns.iter().map(|&column| stage.table.columns[column].name).collect();
-    // The names of columns, not values: SQLite compares them without case.
-    indexes
-        .iter()
-        .filter(|(_, columns)| columns.len() == wanted.len())
-        .find_map(|(_, columns)| {
-            let collation_of = |wanted: &&str| {
-                columns
-                    .iter()
-                    .find(|(name, _)| name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
-                    .map(|(_, collation)| collation.clone())
-            };
-            wanted.iter().map(collation_of).collect()
-        })
-        .ok_or(StageError::MissingUniqueIndex)
 }

@@ -36,8 +36,9 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
         .map(|(&column, name)| format!("t.{} = s.{name}", DIALECT.name(table.columns[column].name)));
     let found = format!("t.{}", DIALECT.name(table.columns[key.columns[0]].name));
     format!(
-        "WITH s(\"n\", {}) AS (VALUES {}) SELECT {columns}, s.\"n\", {found} IS NOT NULL, 0 \
-         FROM s LEFT JOIN {} AS t ON {} ORDER BY s.\"n\"",
+        "WITH \"upsertable_keys\"(\"n\", {}) AS (VALUES {}) \
+         SELECT {columns}, s.\"n\" AS \"upsertable: n\", {found} IS NOT NULL AS \"upsertable: found\", 0 AS \"upsertable: created\" \
+         FROM \"upsertable_keys\" AS s LEFT JOIN {} AS t ON {} ORDER BY s.\"n\"",
         names.join(", "),
         numbered_values(keys, key.columns.len()),
         DIALECT.table(table),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::DIALECT;
+use super::{DIALECT, index::KeyColumn};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -24,15 +24,20 @@ pub(super) const MARK_AGAIN: u8 = 3;
 pub(super) const CREATED_NOWHERE: &str = "max(\"w\") = 0";
 pub(super) const CREATED_HERE: &str = "max(\"w\") = 1";
 
-/// `n` numbers the rows in the order they came, `w` says what the merge does with them. The other columns have no type, so every value stays as it was bound.
-pub(super) fn create_stage(stage: &Stage, collations: &[String]) -> Sql {
+/// `n` numbers the rows in the order they came, `w` says what the merge does with them. The key's columns compare as the index does. The
+/// other columns have no type, so every value stays as it was bound.
+pub(super) fn create_stage(stage: &Stage, key: &[KeyColumn]) -> Sql {
     let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY, "w" INTEGER NOT NULL DEFAULT {MARK_NONE}"#);
     for (position, column) in stage.columns.iter().enumerate() {
         // Writing to a `String` cannot fail.
         let _ = write!(sql, r#", "c{position}""#);
-        if let Some(in_key) = stage.key.columns.iter().position(|key_column| key_column == column) {
-            sql.push_str(" COLLATE ");
-            sql.push_str(&DIALECT.name(&collations[in_key]));
+        let in_key = stage.key.columns.iter().position(|key_column| key_column == column);
+        if let Some(KeyColumn { collation, declared }) = in_key.and_then(|position| key.get(position)) {
+            // ANY keeps every value as it is in a STRICT table, and makes numbers of text in any other.
+            if !declared.is_empty() && !declared.eq_ignore_ascii_case("ANY") {
+                let _ = write!(sql, " {}", DIALECT.name(declared));
+            }
+            let _ = write!(sql, " COLLATE {}", DIALECT.name(collation));
         }
     }
     sql.push(')');
@@ -127,7 +132,8 @@ pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
         Which::Created => format!(" WHERE s.\"w\" = {MARK_CREATED}"),
     };
     format!(
-        "SELECT {columns}, s.\"n\", {found} IS NOT NULL, s.\"w\" = {MARK_CREATED} \
+        "SELECT {columns}, s.\"n\" AS \"upsertable: n\", {found} IS NOT NULL AS \"upsertable: found\", \
+         s.\"w\" = {MARK_CREATED} AS \"upsertable: created\" \
          FROM {STAGE} AS s LEFT JOIN {} AS t ON {}{only} ORDER BY s.\"n\"",
         DIALECT.table(stage.table),
         same_key(stage)
