@@ -174,11 +174,11 @@ pub(crate) struct Unit<'c, DB: Backend> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// A pooled connection outside any transaction: staging happens here.
+    /// Outside any transaction: staging happens here.
     Staging,
-    /// A pooled connection in a transaction of ours.
+    /// In the transaction of the merge.
     Own,
-    /// A transaction of ours on a borrowed connection.
+    /// In a transaction around all, on a borrowed connection that cannot be closed when the call is given up.
     Begun,
     /// A savepoint that sqlx counts.
     Counted,
@@ -193,7 +193,7 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     pub(crate) async fn begin(session: &'c mut Session<'_, DB>) -> Result<Self, Error> {
         let mut unit = Self { link: Some(session.link().await?), scope: Scope::Staging };
         match unit.link.as_mut() {
-            Some(Link::Bare(conn)) => unit.scope = begin_bare::<DB>(conn).await?,
+            Some(Link::Bare(conn)) => begin_bare::<DB>(conn, &mut unit.scope).await?,
             Some(Link::Inside(conn)) => {
                 conn.set_unfinished(true);
                 unit.scope = Scope::Counted;
@@ -213,35 +213,36 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         matches!(self.scope, Scope::Staging | Scope::Own)
     }
 
-    /// On a pool, begins the transaction of the merge. Elsewhere it is open already.
+    /// Begins the transaction of the merge, where it is the call's own. Elsewhere it is open already.
     pub(crate) async fn begin_merge(&mut self) -> Result<(), Error> {
-        if let (Scope::Staging, Some(Link::Pooled(conn))) = (self.scope, &mut self.link) {
-            self.scope = Scope::Own;
-            let Begin { before, begin } = DB::begin_merge();
-            if let Some(before) = before {
-                Link::<DB>::Bare(&mut *conn).execute(Statement::plain(&before)).await?;
-            }
-            testing::record(begin.as_str());
-            DB::TransactionManager::begin(conn, Some(begin.text())).await?;
+        if self.scope != Scope::Staging {
+            return Ok(());
         }
+        let Begin { before, begin } = DB::begin_merge();
+        if let Some(before) = before {
+            self.link()?.execute(Statement::plain(&before)).await?;
+        }
+        testing::record(begin.as_str());
+        self.scope = Scope::Own;
+        DB::TransactionManager::begin(self.link()?.raw(), Some(begin.text())).await?;
         Ok(())
     }
 
-    /// On a pool, commits the merge; what is staged is still there.
+    /// Commits the merge; what is staged is still there.
     pub(crate) async fn commit_merge(&mut self) -> Result<(), Error> {
-        if let (Scope::Own, Some(Link::Pooled(conn))) = (self.scope, &mut self.link) {
+        if self.scope == Scope::Own {
             testing::record("COMMIT");
-            DB::TransactionManager::commit(conn).await?;
+            DB::TransactionManager::commit(self.link()?.raw()).await?;
             self.scope = Scope::Staging;
         }
         Ok(())
     }
 
-    /// On a pool, undoes a merge that failed, so that it can be run again from what is staged.
+    /// Undoes a merge that failed, so that it can be run again from what is staged.
     pub(crate) async fn rollback_merge(&mut self) -> Result<(), Error> {
-        if let (Scope::Own, Some(Link::Pooled(conn))) = (self.scope, &mut self.link) {
+        if self.scope == Scope::Own {
             testing::record("ROLLBACK");
-            DB::TransactionManager::rollback(conn).await?;
+            DB::TransactionManager::rollback(self.link()?.raw()).await?;
             self.scope = Scope::Staging;
         }
         Ok(())
@@ -301,25 +302,25 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     }
 }
 
-async fn begin_bare<DB: Backend>(conn: &mut DB::Connection) -> Result<Scope, Error> {
+/// The scope is set before what it says is done, so that a call dropped in between undoes it.
+async fn begin_bare<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -> Result<(), Error> {
     if conn.is_in_transaction() {
         testing::record("SAVEPOINT");
         DB::TransactionManager::begin(conn, None).await?;
-        return Ok(Scope::Counted);
+        *scope = Scope::Counted;
+        return Ok(());
     }
+    *scope = Scope::Plain;
     if DB::save_if_open(conn, PLAIN_SAVEPOINT).await? {
-        return Ok(Scope::Plain);
+        return Ok(());
     }
-    testing::record(DB::BEGIN_STAGING);
-    match DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await {
-        Ok(()) => Ok(Scope::Begun),
-        Err(error) if DB::is_already_open(&error) => {
-            let set = Statement::plain(&Sql::from(format!("SAVEPOINT {PLAIN_SAVEPOINT}")));
-            Link::<DB>::Bare(conn).execute(set).await?;
-            Ok(Scope::Plain)
-        }
-        Err(error) => Err(error.into()),
+    *scope = Scope::Staging;
+    if DB::CLOSE_UNFINISHED {
+        testing::record(DB::BEGIN_STAGING);
+        DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?;
+        *scope = Scope::Begun;
     }
+    Ok(())
 }
 
 async fn rollback_plain<DB: Backend>(link: &mut Link<'_, DB>) -> Result<(), sqlx::Error> {
@@ -334,14 +335,15 @@ impl<DB: Backend> Drop for Unit<'_, DB> {
     fn drop(&mut self) {
         match (self.scope, self.link.take()) {
             (_, Some(Link::Pooled(conn))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
-            (scope, Some(Link::Pooled(mut conn))) => {
+            (scope @ (Scope::Staging | Scope::Own), Some(mut link @ (Link::Pooled(_) | Link::Bare(_)))) => {
                 if scope == Scope::Own {
-                    DB::queue_rollback(&mut conn, 1);
+                    DB::queue_rollback(link.raw(), 1);
                 }
-                DB::queue_clean(&mut conn);
+                DB::queue_clean(link.raw());
             }
             (Scope::Begun, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 1),
             (Scope::Counted, Some(Link::Bare(conn))) => DB::TransactionManager::start_rollback(conn),
+            (Scope::Plain, Some(Link::Bare(conn))) => DB::queue_rollback_to(conn, PLAIN_SAVEPOINT),
             // Left marked as unfinished, a transaction of ours refuses its next statement.
             _ => {}
         }

@@ -66,14 +66,14 @@ pub trait Engine: Database {
         Begin { before: None, begin: Self::BEGIN.into() }
     }
 
-    /// Sets a savepoint of this name if a transaction is open that was begun with plain SQL, and says whether it did. Asked before BEGIN
-    /// where BEGIN would not fail in such a transaction but end it, or hide it.
+    /// Sets a savepoint of this name if a transaction is open that was begun with plain SQL, and says whether it did.
     fn save_if_open<'c>(
-        _conn: &'c mut Self::Connection,
-        _savepoint: &'static str,
-    ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
-        Box::pin(std::future::ready(Ok(false)))
-    }
+        conn: &'c mut Self::Connection,
+        savepoint: &'static str,
+    ) -> BoxFuture<'c, Result<bool, sqlx::Error>>;
+
+    /// Puts the rollback to that savepoint, and its release, before whatever the connection does next, where the driver can.
+    fn queue_rollback_to(_conn: &mut Self::Connection, _savepoint: &'static str) {}
 
     /// Runs one statement.
     fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
@@ -89,9 +89,6 @@ pub trait Engine: Database {
 
     /// What an error means for the transaction that it happened in.
     fn aftermath(error: &sqlx::Error) -> Aftermath;
-
-    /// Whether a BEGIN failed because the connection is in a transaction already.
-    fn is_already_open(error: &sqlx::Error) -> bool;
 
     /// Whether a statement failed because there is no unique index on the key.
     fn is_missing_index(error: &sqlx::Error) -> bool;

@@ -2,7 +2,7 @@
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
-use super::stage::Stage;
+use super::{DIALECT, stage::Stage};
 use crate::{
     backend::StageError,
     handle::Link,
@@ -32,6 +32,10 @@ UNION ALL SELECT NULL, name, type FROM pragma_table_xinfo(?1, ?2)"#;
 /// The staging table takes them over, so that two staged rows are one key exactly where the index says so.
 pub(super) async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Vec<KeyColumn>, StageError> {
     let (indexes, declared) = read_schema(link, stage).await?;
+    if declared.is_empty() {
+        // No such table, most likely: the database says it best.
+        link.fetch(Statement::plain(&format!("SELECT 1 FROM {} LIMIT 0", DIALECT.table(stage.table)).into())).await?;
+    }
     let wanted: Vec<&str> = stage.key.columns.iter().map(|&column| stage.table.columns[column].name).collect();
     let of_key = |(_, columns): &(String, Columns)| {
         let collations = wanted.iter().map(|name| value_of(columns, name));

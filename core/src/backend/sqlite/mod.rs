@@ -43,6 +43,7 @@ impl Engine for Sqlite {
 
     // A deferred transaction that has read fails at once, without waiting, when it writes after another has written: https://www.sqlite.org/isolation.html
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    // Not used: a transaction that has read the schema for staging could not write after another has written.
     const BEGIN_STAGING: &'static str = "BEGIN";
 
     // Closing the only connection to a database in memory would delete the database. A statement given up half-way is finished or
@@ -78,25 +79,41 @@ impl Engine for Sqlite {
         if error.as_database_error().is_some() { Aftermath::Ask } else { Aftermath::Alive }
     }
 
-    fn is_already_open(error: &sqlx::Error) -> bool {
-        error.as_database_error().is_some_and(|error| error.message().contains("within a transaction"))
-    }
-
     fn is_missing_index(error: &sqlx::Error) -> bool {
         error
             .as_database_error()
             .is_some_and(|error| error.message().contains("does not match any PRIMARY KEY or UNIQUE constraint"))
     }
 
+    // The autocommit flag cannot be read without unsafe code. This pragma asks for it, and on the temporary database does nothing else:
+    // https://www.sqlite.org/src/file/src/pragma.c, PragTyp_SYNCHRONOUS.
     fn is_open(conn: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
         Box::pin(async move {
-            // The autocommit flag cannot be read without unsafe code; BEGIN tells it.
-            match conn.execute("BEGIN").await {
-                Err(error) if Self::is_already_open(&error) => Ok(true),
+            match conn.execute("PRAGMA temp.synchronous = OFF").await {
+                Ok(_) => Ok(false),
+                Err(sqlx::Error::Database(error)) if error.message().contains("inside a transaction") => Ok(true),
                 Err(error) => Err(error),
-                Ok(_) => conn.execute("ROLLBACK").await.map(|_| false),
             }
         })
+    }
+
+    fn save_if_open<'c>(
+        conn: &'c mut SqliteConnection,
+        savepoint: &'static str,
+    ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            let open = Self::is_open(conn).await?;
+            if open {
+                conn.execute(Statement::plain(&format!("SAVEPOINT {savepoint}").into())).await?;
+            }
+            Ok(open)
+        })
+    }
+
+    fn queue_rollback_to(conn: &mut SqliteConnection, savepoint: &'static str) {
+        // Where the savepoint was never set, both fail and change nothing.
+        queue(conn, format!("ROLLBACK TO SAVEPOINT {savepoint}"));
+        queue(conn, format!("RELEASE SAVEPOINT {savepoint}"));
     }
 
     fn refuse_key(key: &Key) -> Option<&'static str> {
