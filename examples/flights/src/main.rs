@@ -1,13 +1,13 @@
 //! Run with: cargo run -p flights
 //!
 //! Imports flights as somebody sees them who asks for them again and again, in windows of days that overlap. Each window is one transaction:
-//! airports and planes that are not known yet are made first, then the flights that are new. A second run adds nothing.
+//! airports and planes that are not known yet are made first, in one call each, then the flights that are new. A second run adds nothing.
 
 mod data;
 mod models;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -113,23 +113,20 @@ where
 {
     let mut tx = upsertable::begin(pool).await?;
 
-    // Flights need the ids of their airports and planes, so these are made before the first flight is sent.
+    // Flights need the ids of their airports and planes, so these come before the first flight is sent. Codes are all that is kept, each once.
+    let (mut airports, mut planes) = (BTreeSet::new(), BTreeSet::new());
     for codes in flights.lines_of(window, Ok::<FlightCodes, _>) {
         let FlightCodes { origin, dest, tailnum } = codes?;
-        for faa in [origin, dest] {
-            if !ids.airports.contains_key(&faa) {
-                let new = NewAirport { faa, ..NewAirport::default() };
-                let airport = Airport::get_or_create(&mut tx, new).await?.into_row();
-                ids.airports.insert(airport.faa, airport.id);
-            }
-        }
-        if let Some(tailnum) = tailnum
-            && !ids.planes.contains_key(&tailnum)
-        {
-            let new = NewPlane { tailnum, ..NewPlane::default() };
-            let plane = Plane::get_or_create(&mut tx, new).await?.into_row();
-            ids.planes.insert(plane.tailnum, plane.id);
-        }
+        airports.extend([origin, dest].into_iter().filter(|faa| !ids.airports.contains_key(faa)));
+        planes.extend(tailnum.filter(|tailnum| !ids.planes.contains_key(tailnum)));
+    }
+    let airports = airports.into_iter().map(|faa| NewAirport { faa, ..NewAirport::default() });
+    for airport in Airport::bulk_get_or_create(&mut tx, airports).await? {
+        ids.airports.insert(airport.row.faa, airport.row.id);
+    }
+    let planes = planes.into_iter().map(|tailnum| NewPlane { tailnum, ..NewPlane::default() });
+    for plane in Plane::bulk_get_or_create(&mut tx, planes).await? {
+        ids.planes.insert(plane.row.tailnum, plane.row.id);
     }
 
     // Read from the file as they are sent to the database, so memory stays the same for a week and for a year.
