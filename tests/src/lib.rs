@@ -1,1 +1,16 @@
-//! What the tests share.
+//! What the tests share: a database to try the contract on, the models, and tools for the hard cases.
+//!
+//! The contract suite itself is `tests/contract/`. It is written once; each database has a test program (`tests/sqlite.rs`) that names its
+//! [`TestDb`] as `Subject` and takes in the suite, so that every database runs the very same cases.
+
+// Tests panic: that is how they fail.
+#![allow(clippy::missing_panics_doc)]
+
+mod db;
+pub mod models;
+mod sqlite;
+mod tools;
+
+pub use db::{Fixture, Plan, TestDb, schema};
+pub use sqlite::OnSqlite;
+pub use tools::{Cut, LiveRows, cut_short, every_cut, panic_text};

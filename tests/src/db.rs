@@ -1,0 +1,180 @@
+//! A database to try the contract on.
+
+use futures_util::future::BoxFuture;
+use sqlx::{Database, Pool};
+use upsertable::{Backend, Transaction};
+
+/// One database server or file format, as the contract suite sees it: how to get an empty database on it, and what differs in plain SQL.
+///
+/// MySQL and MariaDB are two of these with one driver.
+pub trait TestDb: Sized + Send + Sync + 'static {
+    /// sqlx's driver.
+    type Db: Backend;
+
+    /// What keeps the database of one test alive, and removes it when dropped.
+    type Home: Send + Sync;
+
+    /// The words that stand in braces in the tables' statements, as this database says them.
+    const WORDS: &'static [(&'static str, &'static str)];
+
+    /// Whether placeholders are `$1, $2, ..` rather than `?`.
+    const NUMBERED: bool;
+
+    /// Whether a unique index can take two NULLs for equal.
+    const NULLS_NOT_DISTINCT: bool;
+
+    /// Whether a unique index can cover a part of the rows only.
+    const PARTIAL_INDEXES: bool;
+
+    /// Whether a foreign key can be checked at COMMIT.
+    const DEFERRED_CONSTRAINTS: bool;
+
+    /// Whether a transaction goes on after a statement that failed.
+    const SURVIVES_FAILED_STATEMENTS: bool;
+
+    /// An empty database without tables.
+    fn home() -> BoxFuture<'static, Self::Home>;
+
+    /// A pool of exactly so many connections to it, none of them idle for long enough to be closed.
+    fn connect(home: &Self::Home, connections: u32) -> BoxFuture<'_, Pool<Self::Db>>;
+
+    /// Runs plain SQL and counts the rows that it changed.
+    fn execute(conn: &mut <Self::Db as Database>::Connection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
+
+    /// The first column of a plain query, which is of numbers.
+    fn numbers(
+        conn: &mut <Self::Db as Database>::Connection,
+        sql: String,
+    ) -> BoxFuture<'_, Result<Vec<i64>, sqlx::Error>>;
+
+    /// The temporary tables of this connection.
+    fn temporary_tables(conn: &mut <Self::Db as Database>::Connection) -> BoxFuture<'_, Vec<String>>;
+
+    /// Whether a transaction is open on this connection, asked of the database and not of sqlx.
+    fn in_transaction(conn: &mut <Self::Db as Database>::Connection) -> BoxFuture<'_, bool>;
+
+    /// Makes the database end or abort this transaction, through a statement that fails.
+    fn spoil<'t>(tx: &'t mut Transaction<Self::Db>, pool: &'t Pool<Self::Db>) -> BoxFuture<'t, sqlx::Error>;
+
+    /// Runs what a bulk call ran before its merge again on this connection, and says how the database would run the merge.
+    fn merge_plan<'c>(
+        conn: &'c mut <Self::Db as Database>::Connection,
+        statements: &'c [String],
+        table: &'static str,
+    ) -> BoxFuture<'c, Plan>;
+}
+
+/// How a merge would be run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The plan as the database words it.
+    pub text: String,
+    /// Whether the target is read from end to end for each staged row.
+    pub scans_target: bool,
+}
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE retweets (id {id}, tweet BIGINT NOT NULL, retweeter BIGINT NOT NULL, original_author BIGINT NOT NULL, \
+     UNIQUE (tweet, retweeter))",
+    "CREATE TABLE accounts (id {id}, email {text} NOT NULL, handle {text} NOT NULL, age BIGINT NOT NULL CHECK (age >= 0), \
+     UNIQUE (email), UNIQUE (handle))",
+    "CREATE TABLE notes (id {id}, slug {text} NOT NULL, title {title} NOT NULL, body {text} NOT NULL, stars BIGINT NOT NULL CHECK (stars <= 5), \
+     account BIGINT, UNIQUE (slug), FOREIGN KEY (account) REFERENCES accounts (id))",
+    "CREATE TABLE pledges (code {text} NOT NULL, account BIGINT NOT NULL, UNIQUE (code), \
+     FOREIGN KEY (account) REFERENCES accounts (id) {deferred})",
+    "CREATE TABLE tags (code {nocase} NOT NULL, label {text} NOT NULL, UNIQUE (code))",
+    "CREATE TABLE settings (id {id}, scope BIGINT, name {text} NOT NULL, value {text} NOT NULL, UNIQUE {nulls} (scope, name))",
+    "CREATE TABLE words (word {text} NOT NULL, UNIQUE (word))",
+    "CREATE TABLE loose (id {id}, a BIGINT NOT NULL, b BIGINT NOT NULL, label {text} NOT NULL)",
+    "CREATE TABLE counted (k BIGINT NOT NULL, UNIQUE (k))",
+];
+
+/// An empty database with the tables of [`models`](crate::models), alone for one test.
+pub struct Fixture<T: TestDb> {
+    /// The pool that is tried.
+    pub pool: Pool<T::Db>,
+    /// Looks from outside: connections of its own.
+    pub outside: Pool<T::Db>,
+    home: T::Home,
+}
+
+impl<T: TestDb> Fixture<T> {
+    /// With eight connections to be tried.
+    pub async fn new() -> Self {
+        Self::with_connections(8).await
+    }
+
+    /// With so many connections to be tried.
+    pub async fn with_connections(connections: u32) -> Self {
+        let home = T::home().await;
+        let outside = T::connect(&home, 2).await;
+        let pool = T::connect(&home, connections).await;
+        let fixture = Self { pool, outside, home };
+        for table in schema::<T>() {
+            fixture.run(&table).await;
+        }
+        fixture
+    }
+
+    /// One more pool to the same database.
+    pub async fn another_pool(&self, connections: u32) -> Pool<T::Db> {
+        T::connect(&self.home, connections).await
+    }
+
+    /// Runs plain SQL from outside and counts the rows that it changed. Words in braces are this database's own.
+    pub async fn run(&self, sql: &str) -> u64 {
+        let mut conn = self.outside.acquire().await.unwrap();
+        T::execute(&mut conn, words::<T>(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The same for SQL that is expected to fail: what the database says of it.
+    pub async fn try_run(&self, sql: &str) -> Result<u64, sqlx::Error> {
+        let mut conn = self.outside.acquire().await.unwrap();
+        T::execute(&mut conn, words::<T>(sql)).await
+    }
+
+    /// The first column of a query from outside.
+    pub async fn numbers(&self, sql: &str) -> Vec<i64> {
+        let mut conn = self.outside.acquire().await.unwrap();
+        T::numbers(&mut conn, words::<T>(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The one number that a query from outside gives.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let numbers = self.numbers(sql).await;
+        assert_eq!(numbers.len(), 1, "{sql}");
+        numbers[0]
+    }
+
+    /// How many rows the table has, seen from outside.
+    pub async fn count(&self, table: &str) -> i64 {
+        self.number(&format!("SELECT count(*) FROM {table}")).await
+    }
+
+    /// Checks that the next user of the pool, which has one connection, meets nothing of an earlier call.
+    pub async fn assert_pool_clean(&self, when: &str) {
+        let mut conn = self.pool.acquire().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        Self::assert_clean(&mut conn, when).await;
+        drop(conn);
+        let tx = upsertable::begin(&self.pool).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        tx.rollback().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+    }
+
+    /// Checks that this connection has no transaction open and no temporary table.
+    pub async fn assert_clean(conn: &mut <T::Db as Database>::Connection, when: &str) {
+        assert!(!T::in_transaction(conn).await, "{when}: a transaction is open");
+        assert_eq!(T::temporary_tables(conn).await, Vec::<String>::new(), "{when}: a temporary table is left");
+    }
+}
+
+/// The statements that make the tables of [`models`](crate::models).
+#[must_use]
+pub fn schema<T: TestDb>() -> Vec<String> {
+    let wide = crate::models::wide_schema();
+    SCHEMA.iter().copied().chain([wide.as_str()]).map(words::<T>).collect()
+}
+
+/// SQL with the words in braces said as the database says them.
+fn words<T: TestDb>(sql: &str) -> String {
+    T::WORDS.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning))
+}

@@ -1,0 +1,125 @@
+//! Tools for the hard cases.
+
+use std::{
+    any::Any,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::atomic::{AtomicI64, Ordering},
+    task::Poll,
+};
+
+use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
+
+/// When a future is dropped: both find what it waits for in another state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// As soon as it waits: what it asked for is under way.
+    AtOnce,
+    /// When it would be polled again: what it asked for is done, and nobody has taken note.
+    WhenWoken,
+}
+
+/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll.
+pub fn every_cut() -> impl Iterator<Item = (Cut, usize)> {
+    (1..10_000).flat_map(|polls| [(Cut::AtOnce, polls), (Cut::WhenWoken, polls)])
+}
+
+/// Polls a future so many times and drops it. `None` says that it was not done by then.
+pub async fn cut_short<F: Future>(future: F, cut: Cut, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 && cut == Cut::AtOnce => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The text that something panicked with.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}
+
+static LIVE: AtomicI64 = AtomicI64::new(0);
+static MOST: AtomicI64 = AtomicI64::new(0);
+
+/// A number that counts how many of its kind are in memory. For one test only, as the count is the program's.
+#[derive(PartialEq, Eq)]
+pub struct LiveRows(i64);
+
+impl LiveRows {
+    /// One more.
+    #[must_use]
+    pub fn new(number: i64) -> Self {
+        MOST.fetch_max(LIVE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Self(number)
+    }
+
+    /// The most that there were at any time.
+    #[must_use]
+    pub fn most() -> i64 {
+        MOST.load(Ordering::SeqCst)
+    }
+}
+
+impl Clone for LiveRows {
+    fn clone(&self) -> Self {
+        Self::new(self.0)
+    }
+}
+
+impl Drop for LiveRows {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for LiveRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<DB: Database> Type<DB> for LiveRows
+where
+    i64: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        <i64 as Type<DB>>::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        <i64 as Type<DB>>::compatible(ty)
+    }
+}
+
+impl<'q, DB: Database> Encode<'q, DB> for LiveRows
+where
+    i64: Encode<'q, DB>,
+{
+    fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        self.0.encode_by_ref(buffer)
+    }
+}
+
+impl<'r, DB: Database> Decode<'r, DB> for LiveRows
+where
+    i64: Decode<'r, DB>,
+{
+    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        i64::decode(value).map(Self::new)
+    }
+}

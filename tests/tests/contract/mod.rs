@@ -1,0 +1,93 @@
+//! The contract: every promise, tried on whatever database the test program names as `Subject`.
+//!
+//! A case is named after its promise: `r` rows, `b` bulk, `c` after the commit.
+
+mod after_commit;
+mod bulk;
+mod cancel;
+mod handles;
+mod rows;
+mod statements;
+
+use std::{collections::HashMap, fmt};
+
+use sqlx::{AssertSqlSafe, Database};
+use tokio::task::JoinSet;
+use upsertable_tests::TestDb;
+
+use crate::Subject;
+
+type Db = <Subject as TestDb>::Db;
+type Connection = <Db as Database>::Connection;
+type Fixture = upsertable_tests::Fixture<Subject>;
+
+/// Callers that race: as many as there are connections.
+const CALLERS: i64 = 8;
+
+/// Waits for all of them; the first that panics ends the test.
+async fn all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
+    let mut done = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        done.push(task.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())));
+    }
+    done
+}
+
+/// What one caller was given: the row's key and id, and whether the caller made it.
+struct Given {
+    key: (i64, i64),
+    id: i64,
+    created: bool,
+}
+
+/// Everybody was given the one row of each key, and one caller of each key made it.
+fn assert_created_once(given: impl IntoIterator<Item = Given>, keys: usize) {
+    let mut by_key: HashMap<(i64, i64), (i64, usize)> = HashMap::new();
+    for Given { key, id, created } in given {
+        let (first_id, creators) = by_key.entry(key).or_insert((id, 0));
+        assert_eq!(*first_id, id, "two rows of one key: {key:?}");
+        *creators += usize::from(created);
+    }
+    assert_eq!(by_key.len(), keys);
+    for (key, (_, creators)) in by_key {
+        assert_eq!(creators, 1, "creators of {key:?}");
+    }
+}
+
+/// A statement for plain sqlx.
+fn plain(sql: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.to_owned())
+}
+
+/// An error of the user's own, as a stream or a closure gives it.
+#[derive(Debug, thiserror::Error)]
+enum ImportError {
+    Line(u32),
+    Database(#[from] upsertable::Error),
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line} is malformed"),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The variant's name: what a test expects of an error, without its fields.
+fn kind(error: &upsertable::Error) -> &'static str {
+    use upsertable::Error;
+    match error {
+        Error::OtherUnique { .. } => "OtherUnique",
+        Error::MissingUniqueIndex { .. } => "MissingUniqueIndex",
+        Error::ManyRows { .. } => "ManyRows",
+        Error::Vanished { .. } => "Vanished",
+        Error::Ended { .. } => "Ended",
+        Error::RolledBack { .. } => "RolledBack",
+        Error::CommitUnknown { .. } => "CommitUnknown",
+        Error::Unsupported { .. } => "Unsupported",
+        Error::Sql(_) => "Sql",
+        _ => "another",
+    }
+}

@@ -1,0 +1,125 @@
+//! `sqlite::memory:`: the database is gone when its one connection is closed.
+
+use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqlitePoolOptions};
+use upsertable::{Error, Upsertable as _};
+use upsertable_tests::{
+    cut_short, every_cut,
+    models::{Loose, NewRetweet, Retweet, loose, retweet},
+    schema,
+};
+
+use super::Fixture;
+use crate::Subject;
+
+async fn in_memory() -> SqlitePool {
+    // sqlx closes a connection when `acquire` is dropped while it tests it, whoever calls it.
+    let options =
+        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+    let pool = options.connect("sqlite::memory:").await.unwrap();
+    for table in schema::<Subject>() {
+        sqlx::query(AssertSqlSafe(table)).execute(&pool).await.unwrap();
+    }
+    pool
+}
+
+async fn retweets(pool: &SqlitePool, when: &str) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM retweets").fetch_one(pool).await;
+    count.unwrap_or_else(|error| panic!("{when}: the database is lost: {error}"))
+}
+
+fn rows() -> impl Iterator<Item = NewRetweet> + Send {
+    (0..1_200).map(|number| retweet(1, number))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_a_cancelled_call_does_not_lose_the_database() {
+    let pool = in_memory().await;
+    Retweet::get_or_create(&pool, retweet(9, 9)).await.unwrap();
+    for (cut, polls) in every_cut() {
+        let when = format!("dropped {cut:?} after poll {polls}");
+        let done = cut_short(Retweet::bulk_create_new(&pool, rows()), cut, polls).await;
+        let mut conn = pool.acquire().await.unwrap();
+        Fixture::assert_clean(&mut conn, &when).await;
+        drop(conn);
+        let count = retweets(&pool, &when).await;
+        if let Some(done) = done {
+            assert_eq!((done.unwrap().created, count), (1_200, 1_201), "{when}");
+            return;
+        }
+        assert!(count == 1 || count == 1_201, "{when}: {count} rows");
+        sqlx::query("DELETE FROM retweets WHERE tweet = 1").execute(&pool).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_a_cancelled_transaction_does_not_lose_the_database() {
+    let pool = in_memory().await;
+    for (cut, polls) in every_cut() {
+        let when = format!("dropped {cut:?} after poll {polls}");
+        let work = async {
+            let mut tx = upsertable::begin(&pool).await?;
+            Retweet::get_or_create(&mut tx, retweet(9, 9)).await?;
+            tx.savepoint(async |tx| Retweet::bulk_create_new(tx, rows()).await).await?;
+            tx.rollback().await
+        };
+        let done = cut_short(work, cut, polls).await;
+        let mut conn = pool.acquire().await.unwrap();
+        Fixture::assert_clean(&mut conn, &when).await;
+        drop(conn);
+        assert_eq!(retweets(&pool, &when).await, 0, "{when}");
+        if let Some(done) = done {
+            done.unwrap();
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_does_not_lose_the_database() {
+    let pool = in_memory().await;
+    Loose::bulk_create_new(&pool, [loose(1, 1)]).await.unwrap_err();
+    let mut tx = upsertable::begin(&pool).await.unwrap();
+    Loose::bulk_create_new(&mut tx, [loose(1, 1)]).await.unwrap_err();
+    drop(tx);
+    assert_eq!(Retweet::bulk_create_new(&pool, rows()).await.unwrap().created, 1_200);
+    assert_eq!(retweets(&pool, "in the end").await, 1_200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_callbacks_open_transactions() {
+    let pool = in_memory().await;
+    let mut tx = upsertable::begin(&pool).await.unwrap();
+    Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
+    let again = pool.clone();
+    tx.on_commit(async move {
+        let mut tx = upsertable::begin(&again).await?;
+        Retweet::get_or_create(&mut tx, retweet(2, 2)).await?;
+        let innermost = again.clone();
+        tx.on_commit(async move { Retweet::get_or_create(&innermost, retweet(3, 3)).await.map(drop) });
+        tx.commit().await.map(drop)
+    });
+    assert!(tx.commit().await.unwrap().failures().is_empty());
+    assert_eq!(retweets(&pool, "in the end").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_callers_that_share_the_one_connection() {
+    let pool = in_memory().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..8 {
+        let pool = pool.clone();
+        callers.spawn(async move {
+            let mut created = 0;
+            for round in 0..100 {
+                created += u64::from(Retweet::get_or_create(&pool, retweet(1, round)).await?.created);
+                let rows = (0..5).map(|number| retweet(2 + round, (number + caller) % 5));
+                created += Retweet::bulk_create_new(&pool, rows).await?.created;
+            }
+            Ok::<_, Error>(created)
+        });
+    }
+    let created: u64 = callers.join_all().await.into_iter().map(Result::unwrap).sum();
+    // One row of the single calls is one of the bulk calls' too: (1, _) and (2.., _) never meet.
+    assert_eq!(created, 100 + 100 * 5);
+    assert_eq!(retweets(&pool, "in the end").await, 600);
+}

@@ -1,0 +1,7 @@
+//! What only SQLite has: a database in memory, a file that is full, its ways with names and indexes.
+
+mod faults;
+mod memory;
+mod names;
+
+type Fixture = upsertable_tests::Fixture<crate::Subject>;
