@@ -83,6 +83,9 @@ pub(crate) async fn create_on<DB: Backend>(
         if let Some(row) = find_by(link, target, &texts.reread, &mut *write).await? {
             return Ok(Created::Found(row));
         }
+        if let Some(row) = DB::find_as_index(link, target.table, target.key, &mut *write).await? {
+            return Ok(Created::Found(row));
+        }
     }
     Err(match in_the_way {
         Some(error) => target.other_unique(Some(error)),

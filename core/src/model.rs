@@ -200,7 +200,7 @@ impl Target {
             model: self.table.model,
             operation: self.operation,
             key: self.key_columns(),
-            create: DB::DIALECT.create_unique_index(self.table, self.key),
+            create: DB::create_unique_index(self.table, self.key),
             source: source.map(Box::new),
         }
     }

@@ -170,15 +170,16 @@ impl Dialect {
 
     /// The statement that makes the unique index which a key needs.
     pub(crate) fn create_unique_index(self, table: &Table, key: &Key) -> String {
-        let columns: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
-        let index = format!("{}_{}_key", table.name, columns.join("_"));
-        format!(
-            "CREATE UNIQUE INDEX {} ON {} ({})",
-            self.name(&index),
-            self.table(table),
-            self.columns(table, key.columns.iter().copied(), "")
-        )
+        let index = self.name(&index_name(table, key));
+        let columns = self.columns(table, key.columns.iter().copied(), "");
+        format!("CREATE UNIQUE INDEX {index} ON {} ({columns})", self.table(table))
     }
+}
+
+/// What a key's unique index is called when this crate names it.
+pub(crate) fn index_name(table: &Table, key: &Key) -> String {
+    let columns: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
+    format!("{}_{}_key", table.name, columns.join("_"))
 }
 
 impl Table {

@@ -111,6 +111,24 @@ pub trait Engine: Database {
     where
         Self: Backend;
 
+    /// Finds the row that stood in the way of an insert as the unique index compares, where that can differ from how the column does.
+    fn find_as_index<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+        _key: &'static Key,
+        _write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<Self::Row>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// The statement that makes the unique index which a key needs.
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        Self::DIALECT.create_unique_index(table, key)
+    }
+
     /// Gives the row with this key new values by `update`, and gives it back, if it is there.
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,

@@ -2,10 +2,10 @@
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
-use super::{DIALECT, stage::Stage};
+use super::DIALECT;
 use crate::{
-    backend::StageError,
     handle::Link,
+    model::{Key, Table},
     sql::{Sql, Statement},
 };
 
@@ -27,35 +27,39 @@ WHERE il."unique" = 1 AND il.partial = 0 AND ii.key = 1
 UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0
 UNION ALL SELECT NULL, name, type FROM pragma_table_xinfo(?1, ?2)"#;
 
-/// The key's columns as the unique index on exactly them sees them.
+/// The key's columns as the unique index on exactly them sees them, if there is one.
 ///
 /// The staging table takes them over, so that two staged rows are one key exactly where the index says so.
-pub(super) async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Vec<KeyColumn>, StageError> {
-    let (indexes, declared) = read_schema(link, stage).await?;
+pub(super) async fn key_columns(
+    link: &mut Link<'_, Sqlite>,
+    table: &Table,
+    key: &Key,
+) -> Result<Option<Vec<KeyColumn>>, sqlx::Error> {
+    let (indexes, declared) = read_schema(link, table).await?;
     if declared.is_empty() {
         // No such table, most likely: the database says it best.
-        link.fetch(Statement::plain(&format!("SELECT 1 FROM {} LIMIT 0", DIALECT.table(stage.table)).into())).await?;
+        link.fetch(Statement::plain(&format!("SELECT 1 FROM {} LIMIT 0", DIALECT.table(table)).into())).await?;
     }
-    let wanted: Vec<&str> = stage.key.columns.iter().map(|&column| stage.table.columns[column].name).collect();
+    let wanted: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
     let of_key = |(_, columns): &(String, Columns)| {
         let collations = wanted.iter().map(|name| value_of(columns, name));
         (columns.len() == wanted.len()).then(|| collations.collect::<Option<Vec<_>>>())?
     };
-    let collations = indexes.iter().find_map(of_key).ok_or(StageError::MissingUniqueIndex)?;
+    let Some(collations) = indexes.iter().find_map(of_key) else { return Ok(None) };
     let columns = wanted
         .iter()
         .zip(collations)
         .map(|(name, collation)| KeyColumn { collation, declared: value_of(&declared, name).unwrap_or_default() });
-    Ok(columns.collect())
+    Ok(Some(columns.collect()))
 }
 
 /// The unique indexes of the table, and the declared types of its columns.
 async fn read_schema(
     link: &mut Link<'_, Sqlite>,
-    stage: &Stage,
-) -> Result<(Vec<(String, Columns)>, Columns), StageError> {
+    table: &Table,
+) -> Result<(Vec<(String, Columns)>, Columns), sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    for value in [Some(stage.table.name), stage.table.schema] {
+    for value in [Some(table.name), table.schema] {
         arguments.add(value).map_err(sqlx::Error::Encode)?;
     }
     let mut indexes: Vec<(String, Columns)> = Vec::new();

@@ -20,7 +20,7 @@ use crate::{
     find::{Part, Write, statement},
     handle::Link,
     model::{Key, Table},
-    sql::{Dialect, Sql, Statement},
+    sql::{Dialect, Sql, Statement, index_name},
     transaction::TransactionOptions,
 };
 
@@ -137,6 +137,28 @@ impl Engine for Sqlite {
         })
     }
 
+    // An index on a column of another collation, as in `CREATE UNIQUE INDEX .. (email COLLATE NOCASE)`.
+    fn find_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let Some(columns) = index::key_columns(link, table, key).await? else { return Ok(None) };
+            let find = rows::find_as_index(table, key, &columns);
+            Ok(link.fetch(statement(&find, write, Part::Key)?).await?.pop())
+        })
+    }
+
+    // The schema stands before the index's name and not before the table's: https://www.sqlite.org/lang_createindex.html
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        let schema = table.schema.map_or_else(String::new, |schema| format!("{}.", DIALECT.name(schema)));
+        let index = DIALECT.name(&index_name(table, key));
+        let columns = DIALECT.columns(table, key.columns.iter().copied(), "");
+        format!("CREATE UNIQUE INDEX {schema}{index} ON {} ({columns})", DIALECT.name(table.name))
+    }
+
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
         _: &'l RowTexts,
@@ -151,7 +173,7 @@ impl Engine for Sqlite {
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
-            let key = index::key_columns(link, stage).await?;
+            let key = index::key_columns(link, stage.table, stage.key).await?.ok_or(StageError::MissingUniqueIndex)?;
             link.execute(Statement::plain(&format!("DROP TABLE IF EXISTS {STAGE}").into())).await?;
             link.execute(Statement::plain(&stage::create_stage(stage, &key))).await?;
             Ok(())

@@ -1,6 +1,6 @@
 //! The statements for rows by key.
 
-use super::DIALECT;
+use super::{DIALECT, index::KeyColumn};
 use crate::{
     backend::RowTexts,
     model::{Key, Table},
@@ -43,6 +43,20 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
         numbered_values(keys, key.columns.len()),
         DIALECT.table(table),
         equal.collect::<Vec<_>>().join(" AND "),
+    )
+    .into()
+}
+
+/// Reads the row by the key as its index compares.
+pub(super) fn find_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Sql {
+    let equal = key.columns.iter().zip(columns).map(|(&column, KeyColumn { collation, .. })| {
+        format!("{} COLLATE {} = ?", DIALECT.name(table.columns[column].name), DIALECT.name(collation))
+    });
+    format!(
+        "SELECT {} FROM {} WHERE {}",
+        DIALECT.columns(table, 0..table.columns.len(), ""),
+        DIALECT.table(table),
+        equal.collect::<Vec<_>>().join(" AND ")
     )
     .into()
 }

@@ -141,10 +141,10 @@ pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
     .into()
 }
 
-/// The table's column stands left, for the left side's collation decides.
+/// The staged column stands left, for the left side's collation decides, and it has that of the index.
 fn same_key(stage: &Stage) -> String {
     let equal = |&column: &usize| {
-        format!("t.{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+        format!("s.\"c{}\" = t.{}", stage.position(column), DIALECT.name(stage.table.columns[column].name))
     };
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
