@@ -14,8 +14,9 @@ use crate::{
     get_or_create::{self, Known},
     handle::{Call, Handle, Session},
     hooks::{Hook, PendingHook, Registry},
-    model::{CreateKey, On, Only, Row, Table, Target, UniqueKey, Values},
+    model::{CreateKey, On, Only, Row, Table, Target, Types, UniqueKey, Values},
     upsert,
+    verify::{self, Verified},
 };
 
 /// A struct whose rows may already be there. Derive it: `#[derive(Upsertable)]`.
@@ -529,6 +530,52 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// ```
     fn bulk_stream<'a, S: Stream>(rows: S) -> Bulk<'a, Self, S> {
         Bulk::new(rows)
+    }
+
+    /// Whether the table is what the model takes it for: it and its columns are there and fit the fields, and every `#[unique(..)]` has a real
+    /// unique index on exactly its columns. Nothing is changed.
+    ///
+    /// Call it once at start-up: without the unique index two callers can both create a row, and everything else here fails late.
+    /// [`verify_all!`](crate::verify_all) takes several models.
+    ///
+    /// # Statements
+    ///
+    /// One to three that read the schema, and one that counts duplicates where a unique index is missing.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Schema`]: everything that was found, each with the SQL that puts it right.
+    /// * [`Error::Sql`]: the schema could not be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, nothing is changed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// for warning in Tag::verify(&pool).await?.warnings {
+    ///     eprintln!("{warning}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn verify<'a, DB, H>(db: H) -> Call<'a, Verified>
+    where
+        DB: Backend,
+        H: Handle<'a, DB>,
+        Self: On<DB>,
+    {
+        Box::pin(async move {
+            let mut types = Types(Vec::new());
+            Self::types(&mut types);
+            verify::verify::<DB>(&mut db.session(), Self::table(), types.0).await
+        })
     }
 
     /// Hands every row of this model that a transaction creates to `work`, once, after the transaction has committed.

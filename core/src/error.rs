@@ -1,6 +1,6 @@
 //! The error of every call.
 
-use crate::backend;
+use crate::{backend, verify::Problem};
 
 /// An error of any kind that can be sent to another thread.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,6 +43,16 @@ pub enum Error {
         create: String,
         /// What the database said, where it said anything.
         source: Option<Box<sqlx::Error>>,
+    },
+
+    /// The table is not as the model needs it: found by [`Upsertable::verify`](crate::Upsertable::verify).
+    #[error("{model}::verify: {}", listed(.problems))]
+    #[non_exhaustive]
+    Schema {
+        /// The model's name.
+        model: &'static str,
+        /// Everything that was found, each with the SQL that puts it right.
+        problems: Vec<Problem>,
     },
 
     /// A key found more than one row: the table has no unique index on it.
@@ -112,6 +122,10 @@ pub enum Error {
     /// Any other error of the database, the driver or the pool.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 /// Who ended a transaction before its COMMIT.

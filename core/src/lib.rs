@@ -27,6 +27,7 @@ pub mod testing;
 mod testing;
 mod transaction;
 mod upsert;
+mod verify;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -45,3 +46,30 @@ pub use transaction::{
     Call, CallOnce, Conn, Isolation, Transaction, TransactionOptions, begin, begin_with, transaction,
 };
 pub use upsertable_macros::Upsertable;
+pub use verify::{Problem, Verified};
+
+/// [Verifies](Upsertable::verify) several models: a future of the warnings of all, or of one error with everything that was found.
+///
+/// ```
+/// # use upsertable::Upsertable;
+/// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+/// # #[unique(name)]
+/// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+/// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+/// # #[unique(name)]
+/// # struct Song { #[upsertable(generated)] id: i64, name: String }
+/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+/// upsertable::verify_all!(&pool; Tag, Song).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! verify_all {
+    ($db:expr; $($model:ty),+ $(,)?) => {
+        async {
+            let mut all = $crate::__private::AllVerified::default();
+            $(all.add(<$model as $crate::Upsertable>::verify($db).await)?;)+
+            all.finish()
+        }
+    };
+}

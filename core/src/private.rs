@@ -4,5 +4,6 @@ pub use crate::{
     Error, On, Row, UniqueKey, Upsertable,
     backend::Backend,
     model::{Column, CreateKey, Field, Key, Plain, Probe, Table, Types, Values},
+    verify::AllVerified,
 };
 pub use sqlx::{Database, Error as SqlxError, FromRow};

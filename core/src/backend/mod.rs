@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
-    Database, Either, Encode, Type,
+    Database, Either, Encode, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     error::Ending,
     find::Write,
     handle::Link,
-    model::{Key, Table},
+    model::{Column, Key, Table},
     sql::{Dialect, Sql, Statement},
     transaction::TransactionOptions,
 };
@@ -144,6 +144,41 @@ pub trait Engine: Database {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// What the database says of a table, or `None` where there is none.
+    fn inspect<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        let _ = (link, table);
+        let missing = "verify does not know this database's catalogue yet";
+        Box::pin(std::future::ready(Err(sqlx::Error::Configuration(missing.into()))))
+    }
+
+    /// Whether a column can hold what a field of this type sends, and gives what it reads.
+    fn fit(_kind: &Self::TypeInfo, _column: &ColumnFound) -> Fit {
+        Fit::Holds
+    }
+
+    /// Whether the database takes two names of columns for one.
+    fn same_name(one: &str, other: &str) -> bool {
+        one.eq_ignore_ascii_case(other)
+    }
+
+    /// The statement that adds a column which is missing.
+    fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String> {
+        let null = if column.nullable { "" } else { " NOT NULL" };
+        let (table, name) = (Self::DIALECT.table(table), Self::DIALECT.name(column.name));
+        Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}", kind.name()))
+    }
+
+    /// The statement that lets a column be NULL, where there is one.
+    fn drop_not_null(_table: &Table, _column: &Column) -> Option<String> {
+        None
+    }
+
     /// Looks for the key's unique index and makes the staging table.
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), StageError>>
     where
@@ -242,6 +277,47 @@ pub enum Aftermath {
     Ask,
     /// The database has ended it.
     Ended(Ending),
+}
+
+/// A table as the database has it.
+#[derive(Debug)]
+pub struct TableFound {
+    pub(crate) columns: Vec<ColumnFound>,
+    /// Its unique indexes, the primary key among them.
+    pub(crate) indexes: Vec<IndexFound>,
+}
+
+/// A column as the database has it.
+#[derive(Debug)]
+pub struct ColumnFound {
+    pub(crate) name: String,
+    /// Its type, as the database writes it.
+    pub(crate) kind: String,
+    pub(crate) nullable: bool,
+    /// An INSERT may leave it out and it is not NULL then: it has a default, is an identity, or is computed.
+    pub(crate) filled: bool,
+    /// It is the table's row id, which is never NULL whatever the schema says.
+    pub(crate) is_row_id: bool,
+}
+
+/// A unique index as the database has it.
+#[derive(Debug)]
+pub(crate) struct IndexFound {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) nulls_not_distinct: bool,
+    /// Why it does not keep the key unique, if it does not.
+    pub(crate) unusable: Option<String>,
+}
+
+/// How a column takes the values of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    Holds,
+    /// It stores them, and may lose a part.
+    Loses(String),
+    /// It cannot store them, or cannot give them back.
+    Refuses(String),
 }
 
 /// The statements for one row, by one key.

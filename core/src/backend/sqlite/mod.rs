@@ -2,6 +2,7 @@
 
 mod index;
 mod rows;
+mod schema;
 mod stage;
 
 use futures_core::future::BoxFuture;
@@ -9,12 +10,14 @@ use futures_util::FutureExt as _;
 use sqlx::{
     Arguments as _, Database, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
-    sqlite::{SqliteArguments, SqliteError, SqliteQueryResult, SqliteRow},
+    sqlite::{SqliteArguments, SqliteError, SqliteQueryResult, SqliteRow, SqliteTypeInfo},
 };
 use sqlx_core::transaction::TransactionManager as _;
 
 use self::stage::{STAGE, Stage};
-use super::{Aftermath, Backend, Begin, Creation, Engine, Mark, RowTexts, StageError, Steps, Which};
+use super::{
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
+};
 use crate::{
     bulk::{Chunk, Failure, Feed},
     find::{Part, Write, statement},
@@ -169,6 +172,17 @@ impl Engine for Sqlite {
             let updated = link.fetch_written(statement(update, write, Part::Update)?).await?;
             Ok(updated.into_iter().next())
         })
+    }
+
+    fn inspect<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
+        Box::pin(schema::inspect(link, table))
+    }
+
+    fn fit(kind: &SqliteTypeInfo, column: &ColumnFound) -> Fit {
+        schema::fit(kind.name(), &column.kind)
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {

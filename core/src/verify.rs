@@ -1,0 +1,201 @@
+//! Whether the table is what the model takes it for.
+
+use std::fmt::{self, Write as _};
+
+use crate::{
+    Error,
+    backend::{Backend, ColumnFound, Fit, IndexFound, TableFound},
+    handle::{Link, Session},
+    model::{Column, Key, Table},
+    sql::{Sql, Statement},
+};
+
+/// One thing in which a table is not as its model needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// What is wrong, naming the table's column or key.
+    pub what: String,
+    /// The SQL that puts it right, quoted for the database, where SQL can.
+    pub fix: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.fix {
+            Some(fix) => write!(f, "; put it right with: {fix}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A table that is as its model needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Verified {
+    /// What works and may still surprise: a column that can lose a part of what the model sends, or hold NULL where the model reads none.
+    pub warnings: Vec<Problem>,
+}
+
+/// What [`verify_all!`](crate::verify_all) has found so far.
+#[derive(Debug, Default)]
+pub struct AllVerified {
+    warnings: Vec<Problem>,
+    models: Option<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl AllVerified {
+    /// Adds what one model gave. Any error but that of a schema ends the whole.
+    pub fn add(&mut self, outcome: Result<Verified, Error>) -> Result<(), Error> {
+        match outcome {
+            Ok(verified) => self.warnings.extend(verified.warnings),
+            Err(Error::Schema { model, problems }) => {
+                self.models.get_or_insert(model);
+                let named = |problem: Problem| Problem { what: format!("{model}: {}", problem.what), ..problem };
+                self.problems.extend(problems.into_iter().map(named));
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// The warnings of all, or one error with the problems of all, which names the first model that has any.
+    pub fn finish(self) -> Result<Verified, Error> {
+        match self.models {
+            None => Ok(Verified { warnings: self.warnings }),
+            Some(model) => Err(Error::Schema { model, problems: self.problems }),
+        }
+    }
+}
+
+/// Compares the table with the model.
+pub(crate) async fn verify<DB: Backend>(
+    session: &mut Session<'_, DB>,
+    table: &'static Table,
+    types: Vec<DB::TypeInfo>,
+) -> Result<Verified, Error> {
+    let mut link = session.link().await?;
+    let mut report = Report::default();
+    match DB::inspect(&mut link, table).await? {
+        None => report.problem(format!("there is no table {}", DB::DIALECT.table(table)), None),
+        Some(found) => {
+            columns::<DB>(&mut report, table, &types, &found);
+            unknown_columns(&mut report, table, &found);
+            for key in table.keys {
+                unique_index(&mut report, &mut link, table, key, &found).await?;
+            }
+        }
+    }
+    if report.problems.is_empty() {
+        Ok(Verified { warnings: report.warnings })
+    } else {
+        Err(Error::Schema { model: table.model, problems: report.problems })
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Report {
+    fn problem(&mut self, what: String, fix: Option<String>) {
+        self.problems.push(Problem { what, fix });
+    }
+
+    fn warning(&mut self, what: String) {
+        self.warnings.push(Problem { what, fix: None });
+    }
+}
+
+/// Each column of the model is there, can hold what the model sends, and gives what it reads.
+fn columns<DB: Backend>(report: &mut Report, table: &Table, types: &[DB::TypeInfo], found: &TableFound) {
+    for (column, kind) in table.columns.iter().zip(types) {
+        let Some(there) = found.columns.iter().find(|there| DB::same_name(&there.name, column.name)) else {
+            report.problem(format!("there is no column {}", column.name), DB::add_column(table, column, kind));
+            continue;
+        };
+        match DB::fit(kind, there) {
+            Fit::Holds => {}
+            Fit::Loses(what) => report.warning(format!("column {}: {what}", column.name)),
+            Fit::Refuses(what) => report.problem(format!("column {}: {what}", column.name), None),
+        }
+        nullability::<DB>(report, table, column, there);
+    }
+}
+
+fn nullability<DB: Backend>(report: &mut Report, table: &Table, column: &Column, there: &ColumnFound) {
+    if column.nullable && !there.nullable && !column.generated {
+        let what = format!("column {} is NOT NULL, and the field `{}` is an Option", column.name, column.field);
+        report.problem(what, DB::drop_not_null(table, column));
+    }
+    if !column.nullable && there.nullable && !there.is_row_id {
+        let what = format!("column {} can be NULL, and the field `{}` cannot", column.name, column.field);
+        report.warning(what);
+    }
+    if column.generated && !there.filled {
+        let what =
+            format!("column {} is `generated` in the model, and the database has nothing to fill it with", column.name);
+        report.problem(what, None);
+    }
+}
+
+/// A column that the model does not know must be one that an INSERT can leave out.
+fn unknown_columns(report: &mut Report, table: &Table, found: &TableFound) {
+    for there in &found.columns {
+        let known = table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(&there.name));
+        if !known && !there.nullable && !there.filled {
+            report.problem(
+                format!("column {} is NOT NULL without a default, and the model does not supply it", there.name),
+                None,
+            );
+        }
+    }
+}
+
+/// There is a unique index on exactly the key's columns.
+async fn unique_index<DB: Backend>(
+    report: &mut Report,
+    link: &mut Link<'_, DB>,
+    table: &Table,
+    key: &Key,
+    found: &TableFound,
+) -> Result<(), sqlx::Error> {
+    let names: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
+    let on_key = |index: &&IndexFound| {
+        index.columns.len() == names.len()
+            && names.iter().all(|name| index.columns.iter().any(|there| DB::same_name(there, name)))
+    };
+    let candidates: Vec<&IndexFound> = found.indexes.iter().filter(on_key).collect();
+    if candidates.iter().any(|index| index.unusable.is_none() && (index.nulls_not_distinct || !key.nulls_not_distinct))
+    {
+        return Ok(());
+    }
+    let mut what = format!("there is no unique index on ({})", names.join(", "));
+    for index in candidates {
+        let why = index.unusable.as_deref().unwrap_or("it takes two NULLs for different");
+        // Writing to a `String` cannot fail.
+        let _ = write!(what, "; {} does not count: {why}", index.name);
+    }
+    if names.iter().all(|name| found.columns.iter().any(|there| DB::same_name(&there.name, name))) {
+        what.push_str(&duplicates(link, table, key).await?);
+    }
+    report.problem(what, Some(DB::create_unique_index(table, key)));
+    Ok(())
+}
+
+/// What stands in the way of the index, and how to see it.
+async fn duplicates<DB: Backend>(link: &mut Link<'_, DB>, table: &Table, key: &Key) -> Result<String, sqlx::Error> {
+    let columns = DB::DIALECT.columns(table, key.columns.iter().copied(), "");
+    let list =
+        format!("SELECT {columns}, count(*) FROM {} GROUP BY {columns} HAVING count(*) > 1", DB::DIALECT.table(table));
+    let repeated = link.fetch(Statement::plain(&Sql::from(list.as_str()))).await?.len();
+    Ok(match repeated {
+        0 => String::new(),
+        1 => format!("; 1 key stands in its way, as it has more than one row: {list}"),
+        _ => format!("; {repeated} keys stand in its way, as they have more than one row: {list}"),
+    })
+}
