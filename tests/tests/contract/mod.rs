@@ -4,10 +4,18 @@
 
 mod after_commit;
 mod bulk;
+mod bulk_rows;
 mod cancel;
+mod edges;
+mod find_all;
 mod handles;
+mod hooks;
+mod hours;
+mod retry;
 mod rows;
 mod statements;
+mod tables;
+mod upsert;
 
 use std::{collections::HashMap, fmt};
 

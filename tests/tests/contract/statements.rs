@@ -7,7 +7,7 @@ use upsertable_tests::models::{Account, Retweet, RetweetKey, Word, account, by_e
 use super::{Fixture, plain};
 
 /// The statements that are not about transactions.
-fn data(statements: &[String]) -> Vec<&str> {
+pub(super) fn data(statements: &[String]) -> Vec<&str> {
     let about_transactions =
         ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "START TRANSACTION", "SET TRANSACTION"];
     let is_data = |sql: &&str| !about_transactions.iter().any(|word| sql.starts_with(word));
