@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use futures_util::stream;
 use upsertable::{Error, Hooks, On, Registry, TransactionOptions, Upsertable as _, testing};
 use upsertable_tests::{
-    TestDb as _, cut_short, every_cut,
+    TestDb as _, cut_short,
     models::{Account, NewRetweet, Retweet, RetweetKey, Word, account, retweet},
 };
 
 use super::{
-    Db, Fixture, Subject, kind,
+    Db, Fixture, Subject,
+    cancel_all::every_cut,
+    kind,
     tables::{self, Song, song},
 };
 

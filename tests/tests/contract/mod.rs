@@ -6,6 +6,7 @@ mod after_commit;
 mod bulk;
 mod bulk_rows;
 mod cancel;
+mod cancel_all;
 mod edges;
 mod find_all;
 mod handles;

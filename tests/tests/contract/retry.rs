@@ -16,12 +16,12 @@ use upsertable::{
     BoxError, Error, Hooks, Isolation, Transaction, TransactionOptions, Upsertable as _, testing::statements,
 };
 use upsertable_tests::{
-    cut_short, every_cut,
+    cut_short,
     models::{Account, Retweet, Word, account, retweet},
     panic_text,
 };
 
-use super::{CALLERS, Db, Fixture, ImportError, all, kind, plain};
+use super::{CALLERS, Db, Fixture, ImportError, all, cancel_all::every_cut, kind, plain};
 
 /// Options of a transaction that can lose against another, and is tried again soon.
 fn quick() -> TransactionOptions {

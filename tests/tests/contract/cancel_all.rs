@@ -1,0 +1,349 @@
+//! Every call, dropped at each of its polls, on every handle: nothing half-done is left, and the connection's next transaction is a real one.
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use sqlx::Connection as _;
+use upsertable::{Ending, Error, Handle, Upsertable as _};
+use upsertable_tests::{Cut, TestDb as _, cut_short};
+
+use super::{
+    Db, Fixture, Subject, kind,
+    tables::{self, NewSong, Song, song, song_key},
+};
+
+/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll.
+pub(super) fn every_cut() -> impl Iterator<Item = (Cut, usize)> {
+    (1..10_000).flat_map(|polls| [(Cut::AtOnce, polls), (Cut::WhenWoken, polls)])
+}
+
+/// A call to be cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Find,
+    FindAll,
+    GetOrCreate,
+    GetOrCreateWith,
+    GetOrCreateFound,
+    UpsertNew,
+    UpsertFound,
+    BulkCreateNew,
+    BulkGetOrCreate,
+    BulkUpsert,
+}
+
+/// The calls that work on one row.
+const SINGLE: [Step; 7] = [
+    Step::Find,
+    Step::FindAll,
+    Step::GetOrCreate,
+    Step::GetOrCreateWith,
+    Step::GetOrCreateFound,
+    Step::UpsertNew,
+    Step::UpsertFound,
+];
+
+const BULK: [Step; 3] = [Step::BulkCreateNew, Step::BulkGetOrCreate, Step::BulkUpsert];
+
+/// The scores of the songs that are there before a call: one is.
+const BEFORE: [i64; 1] = [1];
+
+impl Step {
+    /// Makes the call. Between the rows of a bulk call the task gives way, so that it can be dropped there.
+    fn call<'a>(self, db: impl Handle<'a, Db>) -> BoxFuture<'a, Result<(), Error>> {
+        let rows = || {
+            let rows = [song("known", 2, "x"), song("a", 3, "x"), song("b", 4, "x"), song("a", 5, "x")];
+            Song::bulk_stream(stream::iter(rows).then(|row: NewSong| async {
+                tokio::task::yield_now().await;
+                row
+            }))
+        };
+        Box::pin(async move {
+            match self {
+                Self::Find => Song::find(db, song_key("known")).await.map(drop),
+                Self::FindAll => Song::find_all(db, ["known", "none"].map(song_key)).await.map(drop),
+                Self::GetOrCreate => Song::get_or_create(db, song("a", 3, "x")).await.map(drop),
+                Self::GetOrCreateWith => {
+                    let make = async || {
+                        tokio::task::yield_now().await;
+                        Ok::<_, Error>(song("a", 3, "x"))
+                    };
+                    Song::get_or_create_with(db, song_key("a"), make).await.map(drop)
+                }
+                Self::GetOrCreateFound => Song::get_or_create(db, song("known", 3, "x")).await.map(drop),
+                Self::UpsertNew => Song::upsert(db, song("a", 3, "x")).await.map(drop),
+                Self::UpsertFound => Song::upsert(db, song("known", 2, "x")).await.map(drop),
+                Self::BulkCreateNew => rows().create_new(db).await.map(drop),
+                Self::BulkGetOrCreate => rows().get_or_create(db).await.map(drop),
+                Self::BulkUpsert => rows().upsert(db).await.map(drop),
+            }
+        })
+    }
+
+    /// The scores of the songs after the call, in the order of the names.
+    fn after(self) -> &'static [i64] {
+        match self {
+            Self::Find | Self::FindAll | Self::GetOrCreateFound => &BEFORE,
+            Self::GetOrCreate | Self::GetOrCreateWith | Self::UpsertNew => &[3, 1],
+            Self::UpsertFound => &[2],
+            Self::BulkCreateNew | Self::BulkGetOrCreate => &[3, 4, 1],
+            Self::BulkUpsert => &[5, 4, 2],
+        }
+    }
+
+    fn writes(self) -> bool {
+        self.after() != BEFORE
+    }
+}
+
+async fn reset(db: &Fixture) {
+    db.run("DELETE FROM songs").await;
+    db.run("DELETE FROM words").await;
+    db.run("INSERT INTO songs (name, score, added_by) VALUES ('known', 1, 'x')").await;
+}
+
+async fn scores(db: &Fixture) -> Vec<i64> {
+    db.numbers("SELECT score FROM songs ORDER BY name").await
+}
+
+/// A row that shows whether a transaction was kept.
+fn mark(number: i64) -> sqlx::query::Query<'static, Db, <Db as sqlx::Database>::Arguments> {
+    sqlx::query(super::plain(&format!("INSERT INTO words (word) VALUES ('{number}')")))
+}
+
+/// All or nothing of the call is there. What is done and has not been told of counts as done.
+async fn assert_whole(db: &Fixture, step: Step, done: bool, when: &str) {
+    let scores = scores(db).await;
+    assert!(scores == step.after() || (!done && scores == BEFORE), "{when}: {scores:?}");
+}
+
+/// The pool's next user meets nothing, and what it begins is a transaction: others see its work when it is committed and not before.
+async fn assert_next_transaction_is_real(db: &Fixture, when: &str) {
+    db.assert_pool_clean(when).await;
+    let words = db.count("words").await;
+    for commits in [false, true] {
+        let mut theirs = db.pool.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        mark(90).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, words, "{when}: a row is seen before its commit");
+        if commits {
+            theirs.commit().await.unwrap()
+        } else {
+            theirs.rollback().await.unwrap()
+        }
+        assert_eq!(db.count("words").await, words + i64::from(commits), "{when}: committed: {commits}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_on_a_pool() {
+    let db = tables::fixture_of(1).await;
+    for step in SINGLE.into_iter().chain(BULK) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let done = cut_short(step.call(&db.pool), cut, polls).await;
+            assert_next_transaction_is_real(&db, &when).await;
+            assert_whole(&db, step, done.is_some(), &when).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_on_a_connection() {
+    let db = tables::fixture_of(1).await;
+    for step in SINGLE.into_iter().chain(BULK) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let mut conn = db.pool.acquire().await.unwrap();
+            let done = cut_short(step.call(&mut *conn), cut, polls).await;
+            // The connection has not been back to the pool, which would have looked after it.
+            let mut theirs = conn.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            mark(1).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(db.count("words").await, 0, "{when}: a row is seen before its commit");
+            theirs.commit().await.unwrap();
+            assert_eq!(db.count("words").await, 1, "{when}");
+            Fixture::assert_clean(&mut conn, &when).await;
+            drop(conn);
+            assert_next_transaction_is_real(&db, &when).await;
+            assert_whole(&db, step, done.is_some(), &when).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_in_an_sqlx_transaction() {
+    let db = tables::fixture_of(1).await;
+    for step in SINGLE.into_iter().chain(BULK) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let mut theirs = db.pool.begin().await.unwrap();
+            mark(1).execute(&mut *theirs).await.unwrap();
+            let done = cut_short(step.call(&mut *theirs), cut, polls).await;
+            assert_eq!(Subject::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
+            // A savepoint of sqlx's own goes by its count of what is open.
+            let mut nested = theirs.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            mark(2).execute(&mut *nested).await.unwrap();
+            nested.rollback().await.unwrap();
+            mark(3).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
+            theirs.commit().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
+            assert_next_transaction_is_real(&db, &when).await;
+            assert_whole(&db, step, done.is_some(), &when).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_in_a_transaction_of_plain_sql() {
+    let db = tables::fixture_of(1).await;
+    for step in SINGLE.into_iter().chain(BULK) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let mut conn = db.pool.acquire().await.unwrap();
+            sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
+            mark(1).execute(&mut *conn).await.unwrap();
+            let done = cut_short(step.call(&mut *conn), cut, polls).await;
+            mark(2).execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
+            sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            Fixture::assert_clean(&mut conn, &when).await;
+            drop(conn);
+            assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
+            assert_next_transaction_is_real(&db, &when).await;
+            assert_whole(&db, step, done.is_some(), &when).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+}
+
+/// The transaction after a call in it was dropped: it goes on as if the call had not been, or it has ended. `None` says that it was not dropped.
+async fn assert_goes_on_or_ended(
+    db: &Fixture,
+    mut tx: upsertable::Transaction<Db>,
+    step: Step,
+    dropped: bool,
+    when: &str,
+) {
+    let found = Song::find(&mut tx, song_key("known")).await;
+    let kept = match found {
+        Ok(found) => {
+            assert!(found.is_some(), "{when}");
+            mark(2).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
+            tx.commit().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            true
+        }
+        Err(error) => {
+            assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
+            assert!(dropped && step.writes(), "{when}: what only reads ends nothing");
+            mark(2).execute(&mut *tx).await.expect_err("plain sqlx is refused too");
+            assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
+            false
+        }
+    };
+    assert_next_transaction_is_real(db, when).await;
+    let (words, scores) = (db.count("words").await, scores(db).await);
+    // One word is that of the check before.
+    assert_eq!(words, if kept { 3 } else { 1 }, "{when}");
+    assert_eq!(
+        scores,
+        if kept && !dropped { step.after() } else { &BEFORE },
+        "{when}: a call that was dropped keeps no row"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_in_our_transaction() {
+    let db = tables::fixture_of(1).await;
+    for step in SINGLE.into_iter().chain(BULK) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let mut tx = upsertable::begin(&db.pool).await.unwrap();
+            mark(1).execute(&mut *tx).await.unwrap();
+            let done = cut_short(step.call(&mut tx), cut, polls).await;
+            assert_goes_on_or_ended(&db, tx, step, done.is_none(), &when).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
+    let db = tables::fixture_of(1).await;
+    for step in BULK.into_iter().chain([Step::UpsertNew]) {
+        for (cut, polls) in every_cut() {
+            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let mut tx = upsertable::begin(&db.pool).await.unwrap();
+            Song::after_commit(&mut tx, async |_| {});
+            mark(1).execute(&mut *tx).await.unwrap();
+            let done = cut_short(tx.savepoint(async move |tx| step.call(tx).await), cut, polls).await;
+            if let Some(outcome) = done {
+                outcome.unwrap();
+                assert_goes_on_or_ended(&db, tx, step, false, &when).await;
+                break;
+            }
+            let error = Song::find(&mut tx, song_key("known")).await.unwrap_err();
+            assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
+            assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
+            assert_next_transaction_is_real(&db, &when).await;
+            assert_eq!((scores(&db).await, db.count("words").await), (BEFORE.to_vec(), 1), "{when}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_begin_commit_and_rollback_dropped_leave_a_connection_whose_next_transaction_is_real() {
+    let db = tables::fixture_of(1).await;
+    for end in ["begin", "commit", "rollback", "drop"] {
+        for (cut, polls) in every_cut() {
+            let when = format!("{end} dropped {cut:?} after poll {polls}");
+            reset(&db).await;
+            let Some(begun) =
+                cut_short(upsertable::begin(&db.pool), cut, if end == "begin" { polls } else { 1_000 }).await
+            else {
+                assert_next_transaction_is_real(&db, &when).await;
+                continue;
+            };
+            let mut tx = begun.unwrap();
+            Step::BulkUpsert.call(&mut tx).await.unwrap();
+            let (kept, done) = match end {
+                "commit" => (true, cut_short(tx.commit(), cut, polls).await.map(|outcome| assert!(outcome.is_ok()))),
+                "rollback" => {
+                    (false, cut_short(tx.rollback(), cut, polls).await.map(|outcome| assert!(outcome.is_ok())))
+                }
+                _ => {
+                    drop(tx);
+                    (false, Some(()))
+                }
+            };
+            assert_next_transaction_is_real(&db, &when).await;
+            // A commit that has been asked for is not called back by dropping its future.
+            assert_eq!(scores(&db).await, if kept { Step::BulkUpsert.after() } else { &BEFORE }, "{when}");
+            if done.is_some() {
+                break;
+            }
+        }
+    }
+}
