@@ -13,4 +13,4 @@ mod tools;
 
 pub use db::{Fixture, Plan, TestDb, schema};
 pub use sqlite::OnSqlite;
-pub use tools::{Cut, LiveRows, cut_short, every_cut, panic_text};
+pub use tools::{Cut, Cuts, LiveRows, cut_short, panic_text};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, Pool, Row as _, Sqlite, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Pool, Row as _, Sqlite, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tempfile::TempDir;
@@ -33,23 +33,23 @@ impl TestDb for OnSqlite {
     const DEFERRED_CONSTRAINTS: bool = true;
     const SURVIVES_FAILED_STATEMENTS: bool = true;
 
+    // The log is turned on once, before there is anybody else: two connections that do it at a time can fail.
     fn home() -> BoxFuture<'static, TempDir> {
-        Box::pin(async { tempfile::tempdir().unwrap() })
+        Box::pin(async {
+            let home = tempfile::tempdir().unwrap();
+            let file = options(&home).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+            file.connect().await.unwrap().close().await.unwrap();
+            home
+        })
     }
 
     fn connect(home: &TempDir, connections: u32) -> BoxFuture<'_, Pool<Sqlite>> {
-        let options = SqliteConnectOptions::new()
-            .filename(home.path().join("contract.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(30));
         let pool = SqlitePoolOptions::new()
             .min_connections(connections)
             .max_connections(connections)
             .idle_timeout(None)
             .max_lifetime(None);
-        Box::pin(async move { pool.connect_with(options).await.unwrap() })
+        Box::pin(async move { pool.connect_with(options(home)).await.unwrap() })
     }
 
     fn execute(conn: &mut SqliteConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
@@ -116,4 +116,11 @@ impl TestDb for OnSqlite {
             Plan { text: steps.join("\n"), scans_target }
         })
     }
+}
+
+fn options(home: &TempDir) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(home.path().join("contract.db"))
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(Duration::from_secs(30))
 }

@@ -20,9 +20,35 @@ pub enum Cut {
     WhenWoken,
 }
 
-/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll.
-pub fn every_cut() -> impl Iterator<Item = (Cut, usize)> {
-    (1..10_000).flat_map(|polls| [(Cut::AtOnce, polls), (Cut::WhenWoken, polls)])
+/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll until it is done, and that several times over: which of its steps a poll
+/// meets is up to the threads.
+pub struct Cuts {
+    sweeps: usize,
+    cut: Cut,
+    polls: usize,
+}
+
+impl Cuts {
+    /// So many times over.
+    #[must_use]
+    pub fn sweeps(sweeps: usize) -> Self {
+        Self { sweeps, cut: Cut::WhenWoken, polls: 0 }
+    }
+
+    /// How to cut the future now, until it has been done as often as there are sweeps.
+    pub fn next_cut(&mut self) -> Option<(Cut, usize)> {
+        (self.cut, self.polls) = match self.cut {
+            Cut::AtOnce => (Cut::WhenWoken, self.polls),
+            Cut::WhenWoken => (Cut::AtOnce, self.polls + 1),
+        };
+        assert!(self.polls < 10_000, "the future is never done");
+        (self.sweeps > 0).then_some((self.cut, self.polls))
+    }
+
+    /// The future was done before it was cut: the next sweep begins.
+    pub fn done(&mut self) {
+        *self = Self::sweeps(self.sweeps - 1);
+    }
 }
 
 /// Polls a future so many times and drops it. `None` says that it was not done by then.

@@ -67,13 +67,10 @@ async fn b2_of_rows_with_one_key_the_first_wins() {
     let by = |retweeter, original_author| NewRetweet { tweet: 1, retweeter, original_author };
     Retweet::get_or_create(&db.pool, by(0, 7)).await.unwrap();
     // The second row of each key is more than a chunk behind the first, and the third comes in falling order.
-    let rows = (0..1_200)
-        .map(|key| by(key, 1))
-        .chain((0..1_200).map(|key| by(key, 2)))
-        .chain((0..1_200).rev().map(|key| by(key, 3)));
-    let done = Retweet::bulk_create_new(&db.pool, rows).await.unwrap();
-    assert_eq!(done, BulkCreated { received: 3_600, created: 1_199 });
-    assert_eq!(done.to_string(), "1199 of 3600 records added");
+    let rows = (0..12_000).map(|key| by(key, 1)).chain((0..12_000).map(|key| by(key, 2)));
+    let done = Retweet::bulk_create_new(&db.pool, rows.chain((0..12_000).rev().map(|key| by(key, 3)))).await.unwrap();
+    assert_eq!(done, BulkCreated { received: 36_000, created: 11_999 });
+    assert_eq!(done.to_string(), "11999 of 36000 records added");
     assert_eq!(db.numbers("SELECT original_author FROM retweets WHERE retweeter = 0").await, [7]);
     assert_eq!(db.numbers("SELECT DISTINCT original_author FROM retweets WHERE retweeter > 0").await, [1]);
 }
@@ -243,7 +240,7 @@ fn gated(staged: oneshot::Sender<()>, gate: oneshot::Receiver<()>) -> impl strea
         gate.await.unwrap();
         retweet(2, 0)
     });
-    stream::iter(retweets(1, 0..3_500)).chain(opened).chain(stream::iter(retweets(3, 0..500)))
+    stream::iter(retweets(1, 0..25_000)).chain(opened).chain(stream::iter(retweets(3, 0..500)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,7 +257,7 @@ async fn b4_a_slow_stream_on_a_pool_blocks_nobody() {
     tx.commit().await.unwrap();
     open.send(()).unwrap();
     let done = call.await.unwrap().unwrap();
-    assert_eq!(done, BulkCreated { received: 4_001, created: 3_999 });
+    assert_eq!(done, BulkCreated { received: 25_501, created: 25_499 });
     assert_eq!(db.number("SELECT original_author FROM retweets WHERE tweet = 1 AND retweeter = 3").await, 99);
 }
 
@@ -274,7 +271,7 @@ async fn b4_a_slow_stream_on_a_connection_blocks_nobody() {
     db.run("INSERT INTO retweets (tweet, retweeter, original_author) VALUES (1, 3, 99)").await;
     open.send(()).unwrap();
     let done = call.await.unwrap().unwrap();
-    assert_eq!(done, BulkCreated { received: 4_001, created: 4_000 });
+    assert_eq!(done, BulkCreated { received: 25_501, created: 25_500 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,14 +6,16 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::oneshot;
 use upsertable::{Ending, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
-    Cut, TestDb as _, cut_short, every_cut,
-    models::{Account, NewRetweet, Retweet, RetweetKey, account, by_email, retweet},
+    Cut, Cuts, TestDb as _, cut_short,
+    models::{Account, NewRetweet, Retweet, RetweetKey, Wide, account, by_email, retweet, wide},
     panic_text,
 };
 
 use super::{Connection, Db, Fixture, Subject, kind, plain};
 
-/// Rows of more than one chunk.
+/// How often each call is cut short at each of its polls.
+const SWEEPS: usize = 5;
+
 fn rows() -> impl Iterator<Item = NewRetweet> + Send {
     (0..1_200).map(|number| retweet(1, number))
 }
@@ -55,15 +57,15 @@ async fn assert_ended(mut tx: Transaction<Db>, reason: Ending, when: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_on_a_pool_leaves_nothing() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let done = cut_short(Retweet::bulk_create_new(&db.pool, rows()), cut, polls).await;
         db.assert_pool_clean(&when).await;
         if let Some(done) = done {
             assert_eq!(done.unwrap().created, 1_200, "{when}");
             assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            assert!(polls > 5, "it was cut at each of its steps");
-            return;
+            cuts.done();
         }
         // COMMIT may have been done and not been told of; the call is all or nothing even so.
         let rows = db.count("retweets").await;
@@ -73,19 +75,37 @@ async fn b7_a_bulk_call_dropped_on_a_pool_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b7_a_bulk_call_of_many_chunks_dropped_leaves_nothing() {
+    let db = Fixture::with_connections(1).await;
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
+        let when = format!("dropped {cut:?} after poll {polls}");
+        let done = cut_short(Wide::bulk_create_new(&db.pool, (0..3_000).map(wide)), cut, polls).await;
+        db.assert_pool_clean(&when).await;
+        let rows = db.count("wide").await;
+        if let Some(done) = done {
+            assert_eq!((done.unwrap().created, rows), (3_000, 3_000), "{when}");
+            cuts.done();
+        }
+        assert!(rows == 0 || rows == 3_000, "{when}: {rows} rows");
+        db.run("DELETE FROM wide").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_a_transaction_ends_it() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
         let done = cut_short(Retweet::bulk_create_new(&mut tx, rows()), cut, polls).await;
         if let Some(done) = done {
             assert_eq!(done.unwrap().created, 1_200, "{when}");
-            tx.commit().await.unwrap();
-            assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            assert!(polls > 5, "it was cut at each of its steps");
-            return;
+            tx.rollback().await.unwrap();
+            cuts.done();
+            continue;
         }
         assert_ended(tx, Ending::Cancelled, &when).await;
         db.assert_pool_clean(&when).await;
@@ -96,16 +116,15 @@ async fn b7_a_bulk_call_dropped_in_a_transaction_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let mut theirs = db.pool.begin().await.unwrap();
         Account::get_or_create(&mut *theirs, account("before@x", "before")).await.unwrap();
         let done = cut_short(Retweet::bulk_create_new(&mut *theirs, rows()), cut, polls).await;
         if let Some(done) = done {
             assert_eq!(done.unwrap().created, 1_200, "{when}");
-            theirs.commit().await.unwrap();
-            assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            return;
+            cuts.done();
         }
         assert_eq!(Subject::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
         Account::get_or_create(&mut *theirs, account("after@x", "after"))
@@ -126,7 +145,8 @@ async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let mut conn = db.pool.acquire().await.unwrap();
         let done = cut_short(Retweet::bulk_create_new(&mut *conn, rows()), cut, polls).await;
@@ -136,7 +156,7 @@ async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
         if let Some(done) = done {
             assert_eq!(done.unwrap().created, 1_200, "{when}");
             assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            return;
+            cuts.done();
         }
         let rows = db.count("retweets").await;
         assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
@@ -147,7 +167,8 @@ async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_a_transaction_of_plain_sql_leaves_nothing_half_done() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let mut conn = db.pool.acquire().await.unwrap();
         sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
@@ -163,7 +184,7 @@ async fn b7_a_bulk_call_dropped_in_a_transaction_of_plain_sql_leaves_nothing_hal
         let rows = db.count("retweets").await;
         if let Some(done) = done {
             assert_eq!((done.unwrap().created, rows), (1_200, 1_200), "{when}");
-            return;
+            cuts.done();
         }
         // The savepoint may have been released and that not been told of; the call is all or nothing even so.
         assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
@@ -272,15 +293,18 @@ async fn b7_a_panic_in_the_rows_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_get_or_create_dropped_on_a_pool_leaves_a_row_or_none_and_a_clean_connection() {
     let db = Fixture::with_connections(1).await;
-    for (number, (cut, polls)) in every_cut().enumerate() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    let mut number = 0;
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
-        let new = || retweet(1, i64::try_from(number).unwrap());
+        number += 1;
+        let new = || retweet(1, number);
         let done = cut_short(Retweet::get_or_create(&db.pool, new()), cut, polls).await;
         db.assert_pool_clean(&when).await;
         let again = Retweet::get_or_create(&db.pool, new()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         if let Some(done) = done {
             assert!(done.unwrap().created && !again.created, "{when}");
-            return;
+            cuts.done();
         }
     }
 }
@@ -289,16 +313,18 @@ async fn b7_get_or_create_dropped_on_a_pool_leaves_a_row_or_none_and_a_clean_con
 async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
     let db = Fixture::with_connections(1).await;
     let (mut went_on, mut ended) = (0, 0);
-    for (cut, polls) in every_cut() {
+    // So many that it is dropped while it reads and while it writes, whatever the threads do.
+    let mut cuts = Cuts::sweeps(20 * SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("dropped {cut:?} after poll {polls}");
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
         let done = cut_short(Retweet::get_or_create(&mut tx, retweet(1, 1)), cut, polls).await;
         if let Some(done) = done {
             assert!(done.unwrap().created, "{when}");
-            tx.commit().await.unwrap();
-            assert_eq!(db.count("retweets").await, 1, "{when}");
-            break;
+            tx.rollback().await.unwrap();
+            cuts.done();
+            continue;
         }
         match Account::find(&mut tx, by_email("before@x")).await {
             // It was dropped while it read.
@@ -322,13 +348,14 @@ async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_begin_dropped_half_way_leaves_no_transaction_open() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let begun = cut_short(upsertable::begin(&db.pool), cut, polls).await;
         let done = begun.is_some();
         drop(begun);
         db.assert_pool_clean(&format!("begin dropped {cut:?} after poll {polls}")).await;
         if done {
-            return;
+            cuts.done();
         }
     }
 }
@@ -336,7 +363,8 @@ async fn b7_begin_dropped_half_way_leaves_no_transaction_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_rollback_dropped_half_way_rolls_back() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("rollback dropped {cut:?} after poll {polls}");
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
@@ -345,7 +373,7 @@ async fn b7_rollback_dropped_half_way_rolls_back() {
         assert_eq!(db.count("retweets").await, 0, "{when}");
         if let Some(done) = done {
             done.unwrap();
-            return;
+            cuts.done();
         }
     }
 }
@@ -353,7 +381,8 @@ async fn b7_rollback_dropped_half_way_rolls_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c2_a_savepoint_dropped_half_way_ends_the_transaction() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(SWEEPS);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("savepoint dropped {cut:?} after poll {polls}");
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
@@ -365,9 +394,9 @@ async fn c2_a_savepoint_dropped_half_way_ends_the_transaction() {
         let done = cut_short(savepoint, cut, polls).await;
         if let Some(done) = done {
             done.unwrap();
-            assert_eq!(tx.commit().await.unwrap().failures().len(), 1);
-            assert_eq!(db.count("retweets").await, 2, "{when}");
-            return;
+            tx.rollback().await.unwrap();
+            cuts.done();
+            continue;
         }
         assert_ended(tx, Ending::Cancelled, &when).await;
         db.assert_pool_clean(&when).await;

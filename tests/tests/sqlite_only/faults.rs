@@ -240,6 +240,9 @@ async fn c1_a_commit_that_a_reader_stands_in_the_way_of_runs_no_callback() {
     let error = tx.commit().await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     reader.rollback().await.unwrap();
+    // With both connections in hand, what was begun on them before is over.
+    let both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    drop(both);
     assert_eq!(Arc::strong_count(&ran), 1, "the callback was dropped and did not run");
     assert_eq!(retweets(&pool).await, 1, "what was not committed is rolled back");
 
