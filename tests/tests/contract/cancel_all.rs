@@ -124,9 +124,9 @@ async fn assert_next_transaction_is_real(db: &Fixture, when: &str) {
         mark(90).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         assert_eq!(db.count("words").await, words, "{when}: a row is seen before its commit");
         if commits {
-            theirs.commit().await.unwrap()
+            theirs.commit().await.unwrap();
         } else {
-            theirs.rollback().await.unwrap()
+            theirs.rollback().await.unwrap();
         }
         assert_eq!(db.count("words").await, words + i64::from(commits), "{when}: committed: {commits}");
     }
