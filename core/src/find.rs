@@ -95,8 +95,16 @@ pub(crate) async fn find_all<DB: Backend>(
         if keys == 0 {
             return Ok(found);
         }
-        let find = Statement::once(&DB::find_many(target.table, target.key, keys), DB::arguments(values));
-        let rows = session.link().await?.fetch(find).await?;
+        let asked = DB::pad_keys(&mut values, target.key, keys);
+        let sql = DB::find_many(target.table, target.key, asked.unwrap_or(keys));
+        let find = match asked {
+            Some(_) => Statement::cached(&sql, DB::arguments(values)),
+            None => Statement::once(&sql, DB::arguments(values)),
+        };
+        let mut rows = session.link().await?.fetch(find).await?;
+        if rows.len() == asked.unwrap_or(keys) {
+            rows.truncate(keys);
+        }
         add_found::<DB>(&mut found, rows, keys, target)?;
     }
 }

@@ -50,6 +50,13 @@ impl<'c, DB: Backend> Handle<'c, DB> for &'c mut Conn<DB> {
     }
 }
 
+#[cfg(feature = "mysql")]
+impl<'c> Handle<'c, sqlx::MySql> for &'c mut sqlx::MySqlConnection {
+    fn session(self) -> Session<'c, sqlx::MySql> {
+        Session::Bare(self)
+    }
+}
+
 #[cfg(feature = "sqlite")]
 impl<'c> Handle<'c, sqlx::Sqlite> for &'c mut sqlx::SqliteConnection {
     fn session(self) -> Session<'c, sqlx::Sqlite> {
@@ -138,6 +145,15 @@ impl<DB: Backend> Link<'_, DB> {
     pub(crate) async fn fetch_written(&mut self, statement: Statement<DB>) -> Result<Vec<DB::Row>, sqlx::Error> {
         self.set_unfinished(true);
         let outcome = self.fetch(statement).await;
+        self.set_unfinished(false);
+        outcome
+    }
+
+    /// Runs a statement that writes and counts the rows that it changed: dropped half-way inside a transaction, it ends the transaction.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others give back the rows"))]
+    pub(crate) async fn execute_written(&mut self, statement: Statement<DB>) -> Result<u64, sqlx::Error> {
+        self.set_unfinished(true);
+        let outcome = self.execute(statement).await;
         self.set_unfinished(false);
         outcome
     }

@@ -20,6 +20,8 @@ use crate::{
     transaction::TransactionOptions,
 };
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -207,7 +209,8 @@ pub trait Engine: Database {
         Self: Backend;
 
     /// Gives the rows that were there before [`merge_marked`](Self::merge_marked) the values of the last staged row with their key, and
-    /// counts them. A row that the merge has made gets the values of a later staged row with its key, and is not counted.
+    /// counts them. A row that the merge has made gets the values of a later staged row with its key, and is not counted. Where a row was
+    /// deleted after the merge had found it, the error is [`sqlx::Error::RowNotFound`].
     fn update_existing<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l Stage<Self>,
@@ -226,6 +229,12 @@ pub trait Engine: Database {
 
     /// How many keys one [`find_many`](Self::find_many) carries.
     fn find_rows(key: &Key) -> usize;
+
+    /// Writes the last of `keys` keys again until there are as many as some statement carries that is worth keeping prepared, and says how
+    /// many these are. Nothing where a statement that runs once costs no more.
+    fn pad_keys(_keys: &mut Self::Encoder, _key: &Key, _count: usize) -> Option<usize> {
+        None
+    }
 
     /// A statement that finds a row for each of `keys` keys, in their order, with its [`Mark`] behind the model's columns.
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql;
@@ -331,6 +340,9 @@ pub struct RowTexts {
     pub(crate) create: Sql,
     /// Gives the row with this key new values, and gives it back where the database can. Nothing where no column may change.
     pub(crate) update: Option<Sql>,
+    /// What else the database needs: see its own module.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL needs more"))]
+    pub(crate) others: Vec<Sql>,
 }
 
 /// What became of an insert.
@@ -350,6 +362,10 @@ pub struct Stage<DB: Backend> {
     /// Indexes of the staged columns in the table.
     pub(crate) columns: Vec<usize>,
     /// The types of the staged columns.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        allow(dead_code, reason = "MySQL asks its own table")
+    )]
     pub(crate) types: Vec<DB::TypeInfo>,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
@@ -418,6 +434,8 @@ impl From<sqlx::Error> for StageError {
 /// Whether the error says that the same work may succeed when it is done again.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
+        #[cfg(feature = "mysql")]
+        mysql::is_retryable,
         #[cfg(feature = "sqlite")]
         sqlite::is_retryable,
     ];
@@ -431,5 +449,10 @@ pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
 
 /// Whether the error says that the connection is gone.
 pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
+    let answers: &[fn(&dyn DatabaseError) -> bool] = &[
+        #[cfg(feature = "mysql")]
+        mysql::is_connection_lost,
+    ];
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
+        || error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }

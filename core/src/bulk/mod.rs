@@ -135,7 +135,11 @@ impl Plan {
         }
         merged.created = DB::merge_marked(link, stage).await.map_err(explain)?;
         if matches!(self.goal, Goal::Upsert | Goal::UpsertAndRead) {
-            merged.updated = DB::update_existing(link, stage).await.map_err(explain)?;
+            let updated = DB::update_existing(link, stage).await;
+            merged.updated = updated.map_err(|error| match error {
+                sqlx::Error::RowNotFound => self.target.vanished(),
+                error => explain(error),
+            })?;
         }
         merged.rows = match self.goal {
             Goal::GetOrCreate => self.read_all(link, stage).await?,

@@ -23,6 +23,7 @@ pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
         )
         .into(),
         update: update_row(table, key, &all),
+        others: Vec::new(),
     }
 }
 

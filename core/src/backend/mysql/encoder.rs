@@ -1,0 +1,151 @@
+//! The values of rows as they are written, kept apart so that a statement takes as many rows as fit.
+
+use std::ops::Range;
+
+use sqlx::{
+    Arguments as _, Encode, MySql, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    mysql::{MySqlArguments, MySqlTypeInfo},
+};
+
+/// Encoded values, one after the other. sqlx's own collection tells neither its size nor gives back a part.
+#[derive(Default)]
+pub struct Encoder {
+    bytes: Vec<u8>,
+    values: Vec<Value>,
+}
+
+#[derive(Clone)]
+struct Value {
+    kind: MySqlTypeInfo,
+    end: usize,
+    is_null: bool,
+}
+
+/// What a value takes in a statement beside its bytes: its type, and its bit among the NULLs.
+const VALUE_OVERHEAD: usize = 3;
+
+impl Encoder {
+    pub(super) fn add<'q, T: Encode<'q, MySql> + Type<MySql>>(&mut self, value: &T) -> Result<(), BoxDynError> {
+        let kind = value.produces().unwrap_or_else(T::type_info);
+        let start = self.bytes.len();
+        match value.encode_by_ref(&mut self.bytes) {
+            Ok(is_null) => {
+                self.values.push(Value { kind, end: self.bytes.len(), is_null: matches!(is_null, IsNull::Yes) });
+                Ok(())
+            }
+            Err(error) => {
+                self.bytes.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the last `width` values so many times again.
+    pub(super) fn repeat_last(&mut self, width: usize, times: usize) {
+        let first = self.values.len().saturating_sub(width);
+        let start = self.start(first);
+        let (values, bytes) = (self.values[first..].to_vec(), self.bytes[start..].to_vec());
+        for _ in 0..times {
+            let moved = self.bytes.len() - start;
+            self.bytes.extend_from_slice(&bytes);
+            self.values.extend(values.iter().map(|value| Value { end: value.end + moved, ..value.clone() }));
+        }
+    }
+
+    /// Where the bytes of the value with this number begin.
+    fn start(&self, value: usize) -> usize {
+        value.checked_sub(1).map_or(0, |before| self.values[before].end)
+    }
+
+    /// How many bytes the values take in a statement.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() + self.values.len() * VALUE_OVERHEAD
+    }
+
+    /// All values. To copy what is encoded already cannot fail.
+    pub(super) fn into_arguments(self) -> MySqlArguments {
+        let mut arguments = MySqlArguments::default();
+        let copied = self.push(&mut arguments, 0..self.values.len());
+        debug_assert!(copied.is_ok());
+        arguments
+    }
+
+    /// The values of some rows of `width` columns, with a number before each row, counted on from `first`.
+    pub(super) fn numbered(&self, rows: Range<usize>, width: usize, first: i64) -> Result<MySqlArguments, BoxDynError> {
+        let mut arguments = MySqlArguments::default();
+        for (row, number) in rows.zip(first..) {
+            arguments.add(number)?;
+            self.push(&mut arguments, row * width..(row + 1) * width)?;
+        }
+        Ok(arguments)
+    }
+
+    fn push(&self, arguments: &mut MySqlArguments, range: Range<usize>) -> Result<(), BoxDynError> {
+        let mut start = self.start(range.start);
+        for value in &self.values[range] {
+            let bytes = &self.bytes[start..value.end];
+            arguments.add(Encoded { bytes, kind: &value.kind, is_null: value.is_null })?;
+            start = value.end;
+        }
+        Ok(())
+    }
+}
+
+/// A value that has been encoded already.
+struct Encoded<'v> {
+    bytes: &'v [u8],
+    kind: &'v MySqlTypeInfo,
+    is_null: bool,
+}
+
+impl Encode<'_, MySql> for Encoded<'_> {
+    fn encode_by_ref(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.bytes);
+        Ok(if self.is_null { IsNull::Yes } else { IsNull::No })
+    }
+
+    fn produces(&self) -> Option<MySqlTypeInfo> {
+        Some(self.kind.clone())
+    }
+
+    fn size_hint(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Never asked for its type, as each value tells its own.
+impl Type<MySql> for Encoded<'_> {
+    fn type_info() -> MySqlTypeInfo {
+        <[u8] as Type<MySql>>::type_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_apart_where_they_end() {
+        let mut encoder = Encoder::default();
+        for (text, number) in [("a", Some(1_i64)), ("bcd", None), ("", Some(3))] {
+            encoder.add(&text).unwrap();
+            encoder.add(&number).unwrap();
+        }
+        assert_eq!(encoder.numbered(1..3, 2, 7).unwrap().len(), 6);
+
+        let mut expected = MySqlArguments::default();
+        expected.add(7_i64).unwrap();
+        expected.add("bcd").unwrap();
+        expected.add(None::<i64>).unwrap();
+        assert_eq!(format!("{:?}", encoder.numbered(1..2, 2, 7).unwrap()), format!("{expected:?}"));
+
+        encoder.repeat_last(2, 2);
+        assert_eq!(
+            format!("{:?}", encoder.numbered(4..5, 2, 7).unwrap()),
+            format!("{:?}", encoder.numbered(2..3, 2, 7).unwrap())
+        );
+        assert_eq!(encoder.into_arguments().len(), 10);
+    }
+}

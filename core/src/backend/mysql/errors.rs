@@ -1,0 +1,93 @@
+//! What errors of the server mean.
+
+use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
+
+use crate::{backend::Aftermath, error::Ending};
+
+const DEADLOCK: u16 = 1213;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// The row was changed after the transaction's snapshot (`innodb_snapshot_isolation` of MariaDB).
+const RECORD_CHANGED: u16 = 1020;
+/// "Failed to read auto-increment value": a deadlock on the lock of the table's counter.
+const NO_AUTO_INCREMENT: u16 = 1467;
+/// COMMIT failed, as it does on Galera where another node was faster.
+const ERROR_DURING_COMMIT: u16 = 1180;
+/// "Table definition has changed, please retry transaction".
+const DEFINITION_CHANGED: u16 = 1412;
+/// "Prepared statement needs to be re-prepared".
+const NEEDS_REPREPARE: u16 = 1615;
+/// A node of Galera that is not part of the cluster for the moment.
+const NODE_NOT_READY: u16 = 1047;
+const SYNTAX: u16 = 1064;
+const NO_SUCH_SAVEPOINT: u16 = 1305;
+const SUBQUERY_OF_SEVERAL_ROWS: u16 = 1242;
+/// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
+const GOODBYES: [u16; 3] = [1053, 1927, 4031];
+
+/// There is no unique index on the key.
+#[derive(Debug, thiserror::Error)]
+#[error("information_schema.statistics has no unique index on exactly these columns")]
+struct NoUniqueIndex;
+
+pub(super) fn no_unique_index() -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(NoUniqueIndex))
+}
+
+pub(super) fn is_no_unique_index(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Configuration(error) if error.is::<NoUniqueIndex>())
+}
+
+fn number_of(error: &dyn DatabaseError) -> Option<u16> {
+    error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    error.as_database_error().and_then(number_of)
+}
+
+pub(super) fn is_syntax_error(error: &sqlx::Error) -> bool {
+    number(error) == Some(SYNTAX)
+}
+
+pub(super) fn is_no_savepoint(error: &sqlx::Error) -> bool {
+    number(error) == Some(NO_SUCH_SAVEPOINT)
+}
+
+pub(super) fn is_of_several_rows(error: &sqlx::Error) -> bool {
+    number(error) == Some(SUBQUERY_OF_SEVERAL_ROWS)
+}
+
+/// Whether another transaction stood in the way.
+pub(in crate::backend) fn is_retryable(error: &dyn DatabaseError) -> bool {
+    matches!(
+        number_of(error),
+        Some(
+            DEADLOCK
+                | LOCK_WAIT_TIMEOUT
+                | RECORD_CHANGED
+                | NO_AUTO_INCREMENT
+                | ERROR_DURING_COMMIT
+                | DEFINITION_CHANGED
+                | NEEDS_REPREPARE
+                | NODE_NOT_READY
+        )
+    )
+}
+
+/// Whether the server has ended the connection.
+pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| {
+        GOODBYES.contains(&error.number()) || error.code().is_some_and(|state| state.starts_with("08"))
+    })
+}
+
+/// A deadlock ends the whole transaction, and what follows would run outside any; a refused row ends its statement only. Of the others
+/// it hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
+pub(super) fn aftermath(error: &sqlx::Error) -> Aftermath {
+    let Some(error) = error.as_database_error() else { return Aftermath::Alive };
+    if matches!(number_of(error), Some(DEADLOCK | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
+        return Aftermath::Ended(Ending::Conflict);
+    }
+    let refused = |state: &str| ["21", "22", "23", "42"].iter().any(|class| state.starts_with(class));
+    if error.code().is_some_and(|state| refused(&state)) { Aftermath::Alive } else { Aftermath::Ask }
+}

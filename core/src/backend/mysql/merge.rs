@@ -1,0 +1,199 @@
+//! Filling the staging table, and the merges from it.
+//!
+//! On a pool a merge has a transaction of its own, at READ COMMITTED, where reading takes no locks. In a caller's transaction, which is
+//! usually at REPEATABLE READ, an INSERT or UPDATE that reads the target would lock what it reads and the gaps beside it, and two merges
+//! would deadlock: so a plain SELECT finds the rows to be made, their numbers are written to a table, and the INSERT reads only that.
+
+use sqlx::{
+    Arguments as _, MySql, Row as _,
+    mysql::{MySqlArguments, MySqlRow},
+};
+
+use super::{
+    CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD,
+    stage::{self, Last, Stage, View},
+};
+use crate::{
+    backend::{self, Which},
+    bulk::{Chunk, Failure, Feed},
+    handle::Link,
+    sql::{Sql, Statement},
+};
+
+type Linked<'l, 'c> = &'l mut Link<'c, MySql>;
+
+pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_, MySql>) -> Result<(), Failure> {
+    let width = stage.columns.len();
+    let full = (MAX_BINDS / (width + 1)).clamp(1, CHUNK_ROWS);
+    let packet = stage.found.get().map_or(CHUNK_BYTES, |found| found.packet).saturating_sub(STATEMENT_OVERHEAD);
+    let wanted = packet.min(CHUNK_BYTES);
+    let mut full_text = None;
+    let mut staged = 0;
+    let fits = |chunk: &Chunk<MySql>| chunk.rows < full && chunk.values.size() < wanted;
+    while let Some(Chunk { rows, values }) = feed.chunk_while(fits).await? {
+        // Before its last row the chunk was small enough; a row that is too large beside others may go alone.
+        let alone = usize::from(values.size() > packet && rows > 1);
+        let mut start = 0;
+        for rows in parts(rows - alone, full).chain(parts(alone, full)) {
+            let arguments = values.numbered(start..start + rows, width, staged).map_err(sqlx::Error::Encode)?;
+            let text = match &full_text {
+                Some(text) if rows == full => text,
+                _ => &stage::stage_rows(stage, rows),
+            };
+            link.execute(Statement::cached(text, arguments)).await?;
+            if rows == full && full_text.is_none() {
+                full_text = Some(text.clone());
+            }
+            staged += i64::try_from(rows).unwrap_or(0);
+            start += rows;
+        }
+        feed.note_sent(rows);
+    }
+    Ok(())
+}
+
+/// Splits a number of rows into parts of few different sizes, so that their statements stay prepared: `full`, and powers of two.
+///
+/// To prepare a statement, run it and close it costs 40 ms over TCP: the server does not answer the closing, so it acknowledges it late, and
+/// the driver's next packet waits for that (Nagle's algorithm, which sqlx leaves on).
+fn parts(rows: usize, full: usize) -> impl Iterator<Item = usize> {
+    let largest = move |left: usize| match left {
+        0 => None,
+        _ if left >= full => Some(full),
+        _ => Some(1 << left.ilog2()),
+    };
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let part = largest(left)?;
+        left -= part;
+        Some(part)
+    })
+}
+
+pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    if !is_own(link) {
+        return merge_shared(link, stage).await;
+    }
+    let merge = stage::merge_new(stage);
+    let mut absent = None;
+    loop {
+        let error = match link.execute(Statement::plain(&merge)).await {
+            Err(error) if backend::is_unique_violation(&error) => error,
+            outcome => return outcome,
+        };
+        // Where another writer made a row in between there are fewer to be made now. Where there are not, another index is in the way.
+        let left = count(link, &stage::count_absent(stage)).await?;
+        if absent.is_some_and(|before| left >= before) {
+            return Err(error);
+        }
+        absent = Some(left);
+    }
+}
+
+pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    if !is_own(link) {
+        return merge_shared(link, stage).await;
+    }
+    link.execute(Statement::plain(&stage::create_made())).await?;
+    let mut absent = None;
+    loop {
+        link.execute(Statement::plain(&stage::clear_made())).await?;
+        let marked = link.execute(Statement::plain(&stage::mark_absent(stage))).await?;
+        let error = match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+            Err(error) if backend::is_unique_violation(&error) => error,
+            outcome => return outcome,
+        };
+        if absent.is_some_and(|before| marked >= before) {
+            return Err(error);
+        }
+        absent = Some(marked);
+    }
+}
+
+/// In a caller's transaction.
+async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    link.execute(Statement::plain(&stage::create_made())).await?;
+    let mut made = numbers(link, &stage::find_absent(stage)).await?;
+    loop {
+        link.execute(Statement::plain(&stage::clear_made())).await?;
+        let mut rest = made.iter();
+        for part in parts(made.len(), CHUNK_ROWS) {
+            let mut arguments = MySqlArguments::default();
+            for number in rest.by_ref().take(part) {
+                arguments.add(*number).map_err(sqlx::Error::Encode)?;
+            }
+            link.execute(Statement::cached(&stage::add_made(part), arguments)).await?;
+        }
+        let error = match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+            Err(error) if backend::is_unique_violation(&error) => error,
+            outcome => return outcome,
+        };
+        // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
+        let left = numbers(link, &stage::find_still_absent(stage)).await?;
+        if left.len() >= made.len() {
+            return Err(error);
+        }
+        made = left;
+    }
+}
+
+pub(super) async fn update_existing(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    let counts = link.fetch(Statement::plain(&stage::count_keys(stage))).await?;
+    let counts = counts.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (rows, keys, made): (i64, i64, i64) = (counts.try_get(0)?, counts.try_get(1)?, counts.try_get(2)?);
+    let existing = u64::try_from(keys - made).unwrap_or(0);
+    if let (true, Some(update)) = (existing > 0, stage::update_rows(stage, Last::OfExisting))
+        && link.execute(Statement::plain(&update)).await? < existing
+    {
+        // A row was deleted after the merge had found it.
+        return Err(sqlx::Error::RowNotFound);
+    }
+    if let (true, Some(update)) = (rows > keys, stage::update_rows(stage, Last::OfMade)) {
+        link.execute(Statement::plain(&update)).await?;
+    }
+    Ok(existing)
+}
+
+pub(super) async fn read_staged(
+    link: Linked<'_, '_>,
+    stage: &Stage,
+    which: Which,
+) -> Result<Vec<MySqlRow>, sqlx::Error> {
+    let rows = link.fetch(Statement::plain(&stage::read_staged(stage, which, View::Own))).await?;
+    let mut all_found = true;
+    for row in &rows {
+        all_found &= <MySql as backend::Engine>::mark(row)?.found;
+    }
+    // What others have committed since the transaction's snapshot is seen by a locking read only.
+    if is_own(link) || all_found {
+        return Ok(rows);
+    }
+    link.fetch(Statement::plain(&stage::read_staged(stage, which, View::Locked))).await
+}
+
+/// Whether the merge's transaction is the call's own.
+fn is_own(link: &Link<'_, MySql>) -> bool {
+    matches!(link, Link::Pooled(_))
+}
+
+async fn count(link: Linked<'_, '_>, sql: &Sql) -> Result<i64, sqlx::Error> {
+    numbers(link, sql).await?.pop().ok_or(sqlx::Error::RowNotFound)
+}
+
+async fn numbers(link: Linked<'_, '_>, sql: &Sql) -> Result<Vec<i64>, sqlx::Error> {
+    link.fetch(Statement::plain(sql)).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_of_few_sizes_and_make_the_whole() {
+        for rows in 0..5_000 {
+            let parts: Vec<usize> = parts(rows, 1_000).collect();
+            assert_eq!(parts.iter().sum::<usize>(), rows);
+            assert!(parts.iter().all(|part| *part == 1_000 || (*part < 1_000 && part.is_power_of_two())), "{parts:?}");
+        }
+    }
+}

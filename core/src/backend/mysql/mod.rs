@@ -1,0 +1,315 @@
+//! MySQL and MariaDB: their text, their limits and what their errors mean.
+
+mod encoder;
+mod errors;
+mod merge;
+mod rows;
+mod schema;
+mod stage;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_core::future::BoxFuture;
+use sqlx::{
+    Database, Encode, Executor as _, MySql, MySqlConnection, Row as _, Type, TypeInfo as _,
+    error::BoxDynError,
+    mysql::{MySqlArguments, MySqlQueryResult, MySqlRow, MySqlTypeInfo},
+};
+
+use self::{
+    encoder::Encoder,
+    rows::{ASK_INDEX, CREATE_PLAIN},
+    stage::Stage,
+};
+use super::{
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Found, Mark, RowTexts, StageError, Steps,
+    TableFound, Which,
+};
+use crate::{
+    bulk::{Failure, Feed},
+    find::{Part, Write, statement},
+    handle::Link,
+    model::{Column, Key, Table},
+    sql::{Dialect, Sql, Statement},
+    testing,
+    transaction::TransactionOptions,
+};
+pub(super) use errors::{is_connection_lost, is_retryable};
+
+/// The most values that one prepared statement can carry: their number has two bytes.
+const MAX_BINDS: usize = 65_535;
+
+/// Rows of one staging statement. The server keeps a prepared statement of this size for as long as the connection lives.
+const CHUNK_ROWS: usize = 2_000;
+
+/// Bytes of one staging statement, so that long values do not pile up.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Keys of one [`Engine::find_many`]: each is a SELECT of its own in a UNION.
+const FIND_KEYS: usize = 512;
+
+/// What a statement holds beside its values.
+const STATEMENT_OVERHEAD: usize = 1_024;
+
+const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
+
+/// A server that does not know `INSERT .. RETURNING` was met, so it is tried no more. Either way works on every server.
+static NO_RETURNING: AtomicBool = AtomicBool::new(false);
+
+impl Backend for MySql {}
+
+impl Engine for MySql {
+    type Encoder = Encoder;
+
+    const CACHE: usize = 2;
+    const DIALECT: Dialect = DIALECT;
+
+    const BEGIN: &'static str = "BEGIN";
+    const BEGIN_STAGING: &'static str = "BEGIN";
+
+    // A statement given up half-way leaves the driver and the server in the middle of their talk, and a temporary table outlives ROLLBACK.
+    const CLOSE_UNFINISHED: bool = true;
+
+    fn begin(options: &TransactionOptions) -> Begin {
+        // Said for the next transaction only: the session's own level stays as it is.
+        let isolation = |name: &str| Sql::from(format!("SET TRANSACTION ISOLATION LEVEL {name}"));
+        Begin {
+            before: options.isolation.map(|level| isolation(level.name())),
+            begin: if options.read_only { "START TRANSACTION READ ONLY" } else { Self::BEGIN }.into(),
+        }
+    }
+
+    // At REPEATABLE READ the rows that an INSERT .. SELECT reads, and the gaps where it finds none, are locked, so that two merges deadlock
+    // by nature.
+    fn begin_merge() -> Begin {
+        Begin { before: Some("SET TRANSACTION ISOLATION LEVEL READ COMMITTED".into()), begin: Self::BEGIN.into() }
+    }
+
+    // BEGIN would commit it. Outside a transaction a savepoint is gone as soon as it is set.
+    fn save_if_open<'c>(
+        conn: &'c mut MySqlConnection,
+        savepoint: &'static str,
+    ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+        Box::pin(is_savepoint_kept(conn, savepoint, "ROLLBACK TO SAVEPOINT"))
+    }
+
+    fn run(conn: &mut MySqlConnection, statement: Statement<Self>) -> Steps<'_, Self> {
+        conn.fetch_many(statement)
+    }
+
+    fn rows_affected(result: &MySqlQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add(value)
+    }
+
+    fn arguments(encoder: Encoder) -> MySqlArguments {
+        encoder.into_arguments()
+    }
+
+    fn aftermath(error: &sqlx::Error) -> Aftermath {
+        errors::aftermath(error)
+    }
+
+    fn is_missing_index(error: &sqlx::Error) -> bool {
+        errors::is_no_unique_index(error)
+    }
+
+    fn is_open(conn: &mut MySqlConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(is_savepoint_kept(conn, "upsertable_probe", "RELEASE SAVEPOINT"))
+    }
+
+    fn refuse_key(key: &Key) -> Option<&'static str> {
+        key.nulls_not_distinct.then_some(
+            "a unique index of MySQL and MariaDB never takes two NULLs for equal, so a key with `nulls_not_distinct` works on PostgreSQL 15 and later only",
+        )
+    }
+
+    fn row_texts(table: &Table, key: &Key) -> RowTexts {
+        rows::row_texts(table, key)
+    }
+
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+        Box::pin(async move {
+            if !NO_RETURNING.load(Ordering::Relaxed) {
+                match create_returning(link, texts, &mut *write).await {
+                    Err(error) if errors::is_syntax_error(&error) => NO_RETURNING.store(true, Ordering::Relaxed),
+                    outcome => return outcome,
+                }
+            }
+            create_and_read(link, texts, write).await
+        })
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
+        Box::pin(async move {
+            // sqlx has the server count the rows found, not the rows that got other values.
+            let found = link.execute_written(statement(update, &mut *write, Part::Update)?).await?;
+            if found == 0 {
+                return Ok(None);
+            }
+            Ok(link.fetch(statement(&texts.find, write, Part::Key)?).await?.into_iter().next())
+        })
+    }
+
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+        Box::pin(async move {
+            let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
+            let Some(row) = index.first() else { return Err(StageError::MissingUniqueIndex) };
+            let packet: i64 = row.try_get(1)?;
+            stage.found.get_or_init(|| Found {
+                index: row.try_get(0).unwrap_or_default(),
+                packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
+            });
+            link.execute(Statement::plain(&stage::drop_stage())).await?;
+            link.execute(Statement::plain(&stage::create_staged(stage))).await?;
+            Ok(())
+        })
+    }
+
+    fn fill_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<(), Failure>> {
+        Box::pin(merge::fill(link, stage, feed))
+    }
+
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::merge_new(link, stage))
+    }
+
+    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::merge_marked(link, stage))
+    }
+
+    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::update_existing(link, stage))
+    }
+
+    fn read_staged<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        which: Which,
+    ) -> BoxFuture<'l, Result<Vec<MySqlRow>, sqlx::Error>> {
+        Box::pin(merge::read_staged(link, stage, which))
+    }
+
+    fn find_rows(key: &Key) -> usize {
+        (MAX_BINDS / key.columns.len().max(1)).clamp(1, FIND_KEYS)
+    }
+
+    // See `merge::parts` for what it saves.
+    fn pad_keys(keys: &mut Encoder, key: &Key, count: usize) -> Option<usize> {
+        let padded = count.next_power_of_two();
+        keys.repeat_last(key.columns.len(), padded - count);
+        Some(padded)
+    }
+
+    fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+        rows::find_many(table, key, keys)
+    }
+
+    fn mark(row: &MySqlRow) -> Result<Mark, sqlx::Error> {
+        let behind = row.len().saturating_sub(3);
+        Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
+    }
+
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&stage::drop_stage())).await.map(drop) })
+    }
+
+    // Temporary tables outlive a rollback.
+    fn clean_undone<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Self::close_stage(link)
+    }
+
+    fn queue_clean(_: &mut MySqlConnection) {}
+
+    fn inspect<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
+        Box::pin(schema::inspect(link, table))
+    }
+
+    fn fit(kind: &MySqlTypeInfo, column: &ColumnFound) -> Fit {
+        schema::fit(kind.name(), &column.kind)
+    }
+
+    fn add_column(table: &Table, column: &Column, kind: &MySqlTypeInfo) -> Option<String> {
+        let null = if column.nullable { "NULL" } else { "NOT NULL" };
+        // The driver's name for text lacks the length that the server wants.
+        let kind = if kind.name() == "VARCHAR" { "VARCHAR(255)" } else { kind.name() };
+        Some(format!("ALTER TABLE {} ADD COLUMN {} {kind} {null}", DIALECT.table(table), DIALECT.name(column.name)))
+    }
+}
+
+/// Sets a savepoint and uses it, which fails where no transaction is open.
+async fn is_savepoint_kept(
+    conn: &mut <MySql as Database>::Connection,
+    savepoint: &str,
+    verb: &str,
+) -> Result<bool, sqlx::Error> {
+    for step in ["SAVEPOINT", verb] {
+        let sql = Sql::from(format!("{step} {savepoint}"));
+        testing::record(sql.as_str());
+        match conn.execute(Statement::<MySql>::plain(&sql)).await {
+            Ok(_) => {}
+            Err(error) if errors::is_no_savepoint(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// MariaDB: the INSERT looks for the index and gives the row.
+async fn create_returning(
+    link: &mut Link<'_, MySql>,
+    texts: &RowTexts,
+    write: Write<'_, MySql>,
+) -> Result<Creation<MySql>, sqlx::Error> {
+    match link.fetch_written(statement(&texts.create, write, Part::Row)?).await {
+        Ok(made) => Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made)),
+        Err(error) if super::is_unique_violation(&error) => Ok(Creation::SomethingExists(error)),
+        Err(error) if errors::is_of_several_rows(&error) && !is_indexed(link, texts).await? => {
+            Err(errors::no_unique_index())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Every server: the index is asked for first, and the row is read after.
+async fn create_and_read(
+    link: &mut Link<'_, MySql>,
+    texts: &RowTexts,
+    write: Write<'_, MySql>,
+) -> Result<Creation<MySql>, sqlx::Error> {
+    if !is_indexed(link, texts).await? {
+        return Err(errors::no_unique_index());
+    }
+    match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, Part::Row)?).await {
+        Ok(_) => {}
+        Err(error) if super::is_unique_violation(&error) => return Ok(Creation::SomethingExists(error)),
+        Err(error) => return Err(error),
+    }
+    // Given up here, the row would be made and nobody would know.
+    let made = link.fetch_written(statement(&texts.find, write, Part::Key)?).await?;
+    Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
+}
+
+async fn is_indexed(link: &mut Link<'_, MySql>, texts: &RowTexts) -> Result<bool, sqlx::Error> {
+    let answer = link.fetch(Statement::cached(&texts.others[ASK_INDEX], MySqlArguments::default())).await?;
+    answer.first().map_or(Ok(false), |row| row.try_get(0))
+}

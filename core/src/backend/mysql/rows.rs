@@ -1,0 +1,98 @@
+//! The statements for rows by key.
+
+use std::fmt::Write as _;
+
+use super::DIALECT;
+use crate::{
+    backend::RowTexts,
+    model::{Key, Table},
+    sql::Sql,
+};
+
+/// Where [`RowTexts::others`] holds what: an INSERT that every server understands, and the question for the unique index.
+pub(super) const CREATE_PLAIN: usize = 0;
+pub(super) const ASK_INDEX: usize = 1;
+
+/// MariaDB looks for the index inside its INSERT: the second row of the last subquery is an error that undoes the statement. MySQL has no
+/// RETURNING, and refuses the text before it does anything.
+pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
+    let into = DIALECT.table(table);
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    let supplied = DIALECT.columns(table, table.supplied(), "");
+    let values = DIALECT.placeholders(1, table.supplied().count(), 1);
+    let indexed = format!("EXISTS ({})", unique_index(table, key, "1"));
+    let find = format!("SELECT {all} FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
+    let create = format!("INSERT INTO {into} ({supplied}) VALUES {values}");
+    RowTexts {
+        // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
+        reread: format!("{find} LOCK IN SHARE MODE").into(),
+        find: find.into(),
+        create: format!(
+            "{create} RETURNING {all}, IF({indexed}, 1, (SELECT 1 UNION SELECT 2)) AS `upsertable_indexed`"
+        )
+        .into(),
+        update: update_row(table, key, &indexed),
+        others: vec![create.into(), format!("SELECT {indexed}").into()],
+    }
+}
+
+/// An UPDATE alone would not notice that the index is missing.
+fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
+    let set: Vec<String> =
+        table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name))).collect();
+    let update = format!(
+        "UPDATE {} SET {} WHERE {} AND {indexed}",
+        DIALECT.table(table),
+        set.join(", "),
+        DIALECT.key_is(table, key, 1)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+/// Gives `what` for each unique index on exactly the key's columns. An index on the first characters of a column is none.
+pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
+    let width = key.columns.len();
+    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT {what} FROM information_schema.statistics AS s WHERE s.table_schema = {} AND s.table_name = {} \
+         AND s.non_unique = 0 GROUP BY s.index_name \
+         HAVING COUNT(*) = {width} AND SUM(s.column_name IN ({names}) AND s.sub_part IS NULL) = {width}",
+        table.schema.map_or_else(|| "DATABASE()".to_owned(), text),
+        text(table.name),
+    )
+}
+
+/// A name as a string literal. What a backslash means hangs on the session, so a name with one is written in digits.
+fn text(name: &str) -> String {
+    if !name.contains('\\') {
+        return format!("'{}'", name.replace('\'', "''"));
+    }
+    let mut literal = "_utf8mb4 x'".to_owned();
+    for byte in name.bytes() {
+        // Writing to a `String` cannot fail.
+        let _ = write!(literal, "{byte:02x}");
+    }
+    literal.push('\'');
+    literal
+}
+
+/// The branch without rows gives the keys the types and collations of the table's columns: compared in those of the connection, text is an
+/// "illegal mix of collations".
+pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+    let into = DIALECT.table(table);
+    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
+    let name = |column: usize| DIALECT.name(table.columns[column].name);
+    let staged = |(position, &column): (usize, &usize)| format!(", {} AS c{position}", name(column));
+    let equal = |(position, &column): (usize, &usize)| format!("t.{} = s.c{position}", name(column));
+    let mut sql = format!("SELECT {columns}, s.n, t.{} IS NOT NULL, 0 FROM (SELECT -1 AS n", name(key.columns[0]));
+    sql.extend(key.columns.iter().enumerate().map(staged));
+    // Writing to a `String` cannot fail.
+    let _ = write!(sql, " FROM {into} WHERE FALSE");
+    let placeholders = ", ?".repeat(key.columns.len());
+    for number in 0..keys {
+        let _ = write!(sql, " UNION ALL SELECT {number}{placeholders}");
+    }
+    let equal = key.columns.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ");
+    let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n");
+    sql.into()
+}

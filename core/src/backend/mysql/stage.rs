@@ -1,0 +1,227 @@
+//! The text of the staging tables and of the merges from them.
+//!
+//! MySQL cannot name a temporary table twice in one statement, so each statement here names each of the two once.
+
+use super::{DIALECT, rows::unique_index};
+use crate::{
+    backend::{self, Which},
+    sql::Sql,
+};
+
+pub(super) type Stage = backend::Stage<sqlx::MySql>;
+
+/// The rows as they came: `n` numbers them, `c0` and so on are the staged columns. Written once and never changed.
+const STAGED: &str = "`upsertable_staged`";
+
+/// The numbers of those that make a row of the table.
+const MADE: &str = "`upsertable_made`";
+
+/// Aria is quicker than a temporary InnoDB table, and MySQL does not have it. InnoDB is named first as of two engines the last counts.
+const ENGINE: &str = "ENGINE = InnoDB /*M!100500 ENGINE = Aria TRANSACTIONAL = 0 */";
+
+/// In a table without transactions MariaDB stores a value that does not fit, cut, from a statement's second row on, unless this is said.
+const STRICT: &str = "/*M!100500 SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ ";
+
+/// Which snapshot a statement reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// What the transaction sees. It takes no locks, and at REPEATABLE READ it may be old.
+    Own,
+    /// What is committed now, kept so by shared locks.
+    Locked,
+}
+
+impl View {
+    fn lock(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::Locked => " LOCK IN SHARE MODE",
+        }
+    }
+}
+
+/// The name of the key's unique index, and how large a statement may be.
+pub(super) fn ask_index(stage: &Stage) -> Sql {
+    let what = "s.index_name, CAST(@@max_allowed_packet AS SIGNED)";
+    format!("{} LIMIT 1", unique_index(stage.table, stage.key, what)).into()
+}
+
+pub(super) fn drop_stage() -> Sql {
+    format!("DROP TEMPORARY TABLE IF EXISTS {STAGED}, {MADE}").into()
+}
+
+/// An outer join gives the columns of the target with their types and collations, and lets all be NULL.
+pub(super) fn create_staged(stage: &Stage) -> Sql {
+    let columns = stage
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(position, &column)| format!("t.{} AS c{position}", DIALECT.name(stage.table.columns[column].name)));
+    format!(
+        "CREATE TEMPORARY TABLE {STAGED} (n BIGINT NOT NULL PRIMARY KEY) {ENGINE} SELECT 0 AS n, {} \
+         FROM (SELECT 1 AS one) AS d LEFT JOIN {} AS t ON FALSE WHERE d.one IS NULL",
+        columns.collect::<Vec<_>>().join(", "),
+        DIALECT.table(stage.table)
+    )
+    .into()
+}
+
+pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
+    let values = DIALECT.placeholders(rows, stage.columns.len() + 1, 1);
+    format!("{STRICT}INSERT INTO {STAGED} (n, {}) VALUES {values}", staged_columns(stage, "")).into()
+}
+
+pub(super) fn create_made() -> Sql {
+    format!("CREATE TEMPORARY TABLE IF NOT EXISTS {MADE} (n BIGINT NOT NULL PRIMARY KEY) {ENGINE}").into()
+}
+
+pub(super) fn clear_made() -> Sql {
+    format!("DELETE FROM {MADE}").into()
+}
+
+pub(super) fn add_made(rows: usize) -> Sql {
+    format!("INSERT INTO {MADE} (n) VALUES {}", DIALECT.placeholders(rows, 1, 1)).into()
+}
+
+/// The first staged row of each key that is not in the table, with these columns of it.
+fn absent(stage: &Stage, columns: &str) -> String {
+    format!(
+        "(SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {} ORDER BY s.n) AS nth \
+         FROM {STAGED} AS s LEFT JOIN {} ON {} WHERE {} IS NULL) AS a WHERE a.nth = 1",
+        staged_key(stage, "s."),
+        target(stage),
+        same_key(stage, "s."),
+        target_key(stage),
+    )
+}
+
+/// Sorted by the key, so that all merges lock in one order.
+pub(super) fn merge_new(stage: &Stage) -> Sql {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {}",
+        DIALECT.table(stage.table),
+        DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
+        staged_columns(stage, "a."),
+        absent(stage, &format!("s.n, {}", staged_columns(stage, "s."))),
+        staged_key(stage, "a.")
+    )
+    .into()
+}
+
+pub(super) fn count_absent(stage: &Stage) -> Sql {
+    format!("SELECT COUNT(*) FROM {}", absent(stage, "s.n")).into()
+}
+
+pub(super) fn find_absent(stage: &Stage) -> Sql {
+    format!("SELECT a.n FROM {} ORDER BY a.n", absent(stage, "s.n")).into()
+}
+
+pub(super) fn mark_absent(stage: &Stage) -> Sql {
+    format!("INSERT INTO {MADE} (n) SELECT a.n FROM {}", absent(stage, "s.n")).into()
+}
+
+/// Of the rows that were to be made, those whose key is still not there, which the locks then keep so.
+pub(super) fn find_still_absent(stage: &Stage) -> Sql {
+    format!(
+        "SELECT m.n FROM {MADE} AS m STRAIGHT_JOIN {STAGED} AS s ON s.n = m.n LEFT JOIN {} ON {} WHERE {} IS NULL \
+         ORDER BY m.n{}",
+        target(stage),
+        same_key(stage, "s."),
+        target_key(stage),
+        View::Locked.lock()
+    )
+    .into()
+}
+
+pub(super) fn insert_made(stage: &Stage) -> Sql {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {MADE} AS m JOIN {STAGED} AS s ON s.n = m.n ORDER BY {}",
+        DIALECT.table(stage.table),
+        DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
+        staged_columns(stage, "s."),
+        staged_key(stage, "s.")
+    )
+    .into()
+}
+
+/// How many rows are staged, how many keys they have, and how many of these the merge has made.
+pub(super) fn count_keys(stage: &Stage) -> Sql {
+    format!("SELECT COUNT(*), COUNT(DISTINCT {}), (SELECT COUNT(*) FROM {MADE}) FROM {STAGED}", staged_key(stage, ""))
+        .into()
+}
+
+/// Whose values an update writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The last staged row of each key that was there.
+    OfExisting,
+    /// The last staged row of each key that the merge has made, where it is not the one that made it.
+    OfMade,
+}
+
+/// The staged rows come sorted by their key, so the table's rows are locked in that order.
+pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
+    let set = stage
+        .table
+        .updatable(stage.key)
+        .map(|column| format!("t.{} = x.c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column)));
+    let set = set.collect::<Vec<_>>().join(", ");
+    let which = match last {
+        Last::OfExisting => "x.made = 0",
+        Last::OfMade => "x.made = 1 AND x.rows_of_key > 1",
+    };
+    let key = staged_key(stage, "s.");
+    let update = format!(
+        "UPDATE (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS nth, \
+         COUNT(m.n) OVER (PARTITION BY {key}) AS made, COUNT(*) OVER (PARTITION BY {key}) AS rows_of_key \
+         FROM {STAGED} AS s LEFT JOIN {MADE} AS m ON m.n = s.n) AS x STRAIGHT_JOIN {} ON {} SET {set} \
+         WHERE x.nth = 1 AND {which}",
+        staged_columns(stage, "s."),
+        target(stage),
+        same_key(stage, "x."),
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
+    let join = match which {
+        Which::All => "LEFT JOIN",
+        Which::Created => "JOIN",
+    };
+    format!(
+        "SELECT {}, s.n, {} IS NOT NULL, m.n IS NOT NULL FROM {STAGED} AS s {join} {MADE} AS m ON m.n = s.n \
+         LEFT JOIN {} ON {} ORDER BY s.n{}",
+        DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t."),
+        target_key(stage),
+        target(stage),
+        same_key(stage, "s."),
+        view.lock()
+    )
+    .into()
+}
+
+/// The table, read through the key's index only: of a table whose statistics are old the optimizer may think that it has no rows, and then
+/// read all of it for each block of staged rows.
+fn target(stage: &Stage) -> String {
+    let hint = stage.found.get().map(|found| format!(" FORCE INDEX ({})", DIALECT.name(&found.index)));
+    format!("{} AS t{}", DIALECT.table(stage.table), hint.unwrap_or_default())
+}
+
+fn target_key(stage: &Stage) -> String {
+    format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name))
+}
+
+fn same_key(stage: &Stage, staged: &str) -> String {
+    let equal = |&column: &usize| {
+        format!("t.{} = {staged}c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+    };
+    stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
+fn staged_columns(stage: &Stage, prefix: &str) -> String {
+    (0..stage.columns.len()).map(|position| format!("{prefix}c{position}")).collect::<Vec<_>>().join(", ")
+}
+
+fn staged_key(stage: &Stage, prefix: &str) -> String {
+    stage.key_positions().map(|position| format!("{prefix}c{position}")).collect::<Vec<_>>().join(", ")
+}
