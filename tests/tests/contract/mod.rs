@@ -7,6 +7,7 @@ mod bulk;
 mod bulk_rows;
 mod cancel;
 mod cancel_all;
+mod django;
 mod edges;
 mod find_all;
 mod handles;
@@ -16,6 +17,7 @@ mod retry;
 mod rows;
 mod statements;
 mod tables;
+mod transfers;
 mod upsert;
 
 use std::{collections::HashMap, fmt};
