@@ -79,7 +79,7 @@ pub(crate) async fn verify<DB: Backend>(
     let mut link = session.link().await?;
     let mut report = Report::default();
     match DB::inspect(&mut link, table).await? {
-        None => report.problem(format!("there is no table {}", DB::DIALECT.table(table)), None),
+        None => report.problem(format!("there is no table {}", DB::SHOWN.table(table)), None),
         Some(found) => {
             columns::<DB>(&mut report, table, &types, &found);
             unknown_columns(&mut report, table, &found);
@@ -189,9 +189,9 @@ async fn unique_index<DB: Backend>(
 
 /// What stands in the way of the index, and how to see it.
 async fn duplicates<DB: Backend>(link: &mut Link<'_, DB>, table: &Table, key: &Key) -> Result<String, sqlx::Error> {
-    let columns = DB::DIALECT.columns(table, key.columns.iter().copied(), "");
+    let columns = DB::SHOWN.columns(table, key.columns.iter().copied(), "");
     let list =
-        format!("SELECT {columns}, count(*) FROM {} GROUP BY {columns} HAVING count(*) > 1", DB::DIALECT.table(table));
+        format!("SELECT {columns}, count(*) FROM {} GROUP BY {columns} HAVING count(*) > 1", DB::SHOWN.table(table));
     let repeated = link.fetch(Statement::plain(&Sql::from(list.as_str()))).await?.len();
     Ok(match repeated {
         0 => String::new(),

@@ -95,7 +95,7 @@ impl TestDb for OnSqlite {
         table: &'static str,
     ) -> BoxFuture<'c, Plan> {
         Box::pin(async move {
-            let merges = format!("INSERT INTO \"{table}\"");
+            let merges = format!("INSERT INTO `{table}`");
             let create = statements.iter().find(|sql| sql.starts_with("CREATE")).expect("a bulk call stages its rows");
             let merge = statements.iter().find(|sql| sql.starts_with(&merges)).expect("a bulk call merges its rows");
             conn.execute(AssertSqlSafe(create.clone())).await.unwrap();

@@ -47,6 +47,9 @@ pub trait Engine: Database {
     /// How names and placeholders are written.
     const DIALECT: Dialect;
 
+    /// The same in statements that are shown to a user.
+    const SHOWN: Dialect = Self::DIALECT;
+
     /// Begins a transaction that will write.
     const BEGIN: &'static str;
 
@@ -128,7 +131,7 @@ pub trait Engine: Database {
 
     /// The statement that makes the unique index which a key needs.
     fn create_unique_index(table: &Table, key: &Key) -> String {
-        Self::DIALECT.create_unique_index(table, key)
+        Self::SHOWN.create_unique_index(table, key)
     }
 
     /// Gives the row with this key new values by `update`, and gives it back, if it is there.
@@ -172,7 +175,7 @@ pub trait Engine: Database {
     /// The statement that adds a column which is missing.
     fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String> {
         let null = if column.nullable { "" } else { " NOT NULL" };
-        let (table, name) = (Self::DIALECT.table(table), Self::DIALECT.name(column.name));
+        let (table, name) = (Self::SHOWN.table(table), Self::SHOWN.name(column.name));
         Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}", kind.name()))
     }
 

@@ -34,7 +34,11 @@ const MAX_BINDS: usize = 32_766;
 /// connection's thread; past a thousand rows the hop hardly counts.
 const CHUNK_ROWS_OF_TEXT: usize = 1_000;
 
-const DIALECT: Dialect = Dialect { quote: '"', numbered: false };
+/// In double quotes, a name that is no column would be read as a string: <https://www.sqlite.org/quirks.html#dblquote>. In backticks it never is.
+const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
+
+/// For statements that are shown and not run.
+const SHOWN: Dialect = Dialect { quote: '"', numbered: false };
 
 impl Backend for Sqlite {}
 
@@ -43,6 +47,7 @@ impl Engine for Sqlite {
 
     const CACHE: usize = 0;
     const DIALECT: Dialect = DIALECT;
+    const SHOWN: Dialect = SHOWN;
 
     // A deferred transaction that has read fails at once, without waiting, when it writes after another has written: https://www.sqlite.org/isolation.html
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
@@ -156,10 +161,10 @@ impl Engine for Sqlite {
 
     // The schema stands before the index's name and not before the table's: https://www.sqlite.org/lang_createindex.html
     fn create_unique_index(table: &Table, key: &Key) -> String {
-        let schema = table.schema.map_or_else(String::new, |schema| format!("{}.", DIALECT.name(schema)));
-        let index = DIALECT.name(&index_name(table, key));
-        let columns = DIALECT.columns(table, key.columns.iter().copied(), "");
-        format!("CREATE UNIQUE INDEX {schema}{index} ON {} ({columns})", DIALECT.name(table.name))
+        let schema = table.schema.map_or_else(String::new, |schema| format!("{}.", SHOWN.name(schema)));
+        let index = SHOWN.name(&index_name(table, key));
+        let columns = SHOWN.columns(table, key.columns.iter().copied(), "");
+        format!("CREATE UNIQUE INDEX {schema}{index} ON {} ({columns})", SHOWN.name(table.name))
     }
 
     fn update_row<'l>(
