@@ -1,0 +1,144 @@
+//! What a random sequence is made of.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+/// The codes of items. Which of them are equal is the database's to say.
+pub(super) const CODES: [&str; 11] = ["a", "A", "b", "B", "ab", "aB", "é", "É", "", "a ", "it's \"ü\" 🦀"];
+
+/// The rooms of items: the other half of their key.
+const ROOMS: i64 = 2;
+
+/// The key of an item: its room, and the place of its code among [`CODES`].
+pub(super) type Code = (i64, usize);
+
+/// An item to be given to a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    pub(super) key: Code,
+    /// Unique in the table, where there is one.
+    pub(super) badge: Option<i64>,
+    /// The table refuses it.
+    pub(super) bad: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    Find(Code),
+    FindAll(Vec<Code>),
+    GetOrCreate(Given),
+    /// What is made has a key of its own, which does not count.
+    GetOrCreateWith(Code, Given),
+    Upsert(Given),
+    Bulk(Bulk, Vec<Given>),
+    /// A stream that gives an error after these.
+    BrokenStream(Bulk, Vec<Given>),
+    /// By plain SQL.
+    Delete(Code),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bulk {
+    CreateNew,
+    GetOrCreate,
+    Upsert,
+}
+
+/// Calls outside any transaction of ours.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    OnPool(Call),
+    OnConnection(Call),
+    /// In a transaction of sqlx.
+    InTheirs(Vec<Call>, bool),
+    /// In a transaction begun with plain SQL.
+    InPlain(Vec<Call>, bool),
+    InOurs(Vec<Inner>, End, Hooked),
+}
+
+/// Whether a transaction of ours has a hook on items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hooked {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Commit,
+    Rollback,
+    Drop,
+}
+
+/// What is done in a transaction of ours.
+#[derive(Debug, Clone)]
+pub(super) enum Inner {
+    Call(Way, Call),
+    OnCommit,
+    /// Looks at the table from another connection.
+    Look,
+    /// Released, or rolled back.
+    Savepoint(Vec<Inner>, bool),
+}
+
+/// How the transaction is given to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Transaction,
+    Connection,
+    /// sqlx's own connection: hooks see nothing of it.
+    Raw,
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    (0..ROOMS, 0..CODES.len())
+}
+
+fn given() -> impl Strategy<Value = Given> {
+    let badge = option::weighted(0.25, 0..6_i64);
+    (code(), badge, prop::bool::weighted(0.02)).prop_map(|(key, badge, bad)| Given { key, badge, bad })
+}
+
+fn bulk() -> impl Strategy<Value = Bulk> {
+    select(vec![Bulk::CreateNew, Bulk::GetOrCreate, Bulk::Upsert])
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        1 => code().prop_map(Call::Find),
+        1 => vec(code(), 0..8).prop_map(Call::FindAll),
+        3 => given().prop_map(Call::GetOrCreate),
+        2 => (code(), given()).prop_map(|(code, given)| Call::GetOrCreateWith(code, given)),
+        3 => given().prop_map(Call::Upsert),
+        6 => (bulk(), vec(given(), 0..14)).prop_map(|(bulk, rows)| Call::Bulk(bulk, rows)),
+        1 => (bulk(), vec(given(), 0..5)).prop_map(|(bulk, rows)| Call::BrokenStream(bulk, rows)),
+        2 => code().prop_map(Call::Delete),
+    ]
+}
+
+fn inner() -> impl Strategy<Value = Inner> {
+    let way = || select(vec![Way::Transaction, Way::Transaction, Way::Connection, Way::Raw]);
+    let one = prop_oneof![
+        8 => (way(), call()).prop_map(|(way, call)| Inner::Call(way, call)),
+        1 => Just(Inner::OnCommit),
+        1 => Just(Inner::Look),
+    ];
+    one.prop_recursive(3, 12, 4, |inner| {
+        (vec(inner, 0..4), any::<bool>()).prop_map(|(inner, kept)| Inner::Savepoint(inner, kept))
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let end = select(vec![End::Commit, End::Commit, End::Rollback, End::Drop]);
+    let hooked = select(vec![Hooked::Yes, Hooked::No]);
+    prop_oneof![
+        4 => call().prop_map(Step::OnPool),
+        1 => call().prop_map(Step::OnConnection),
+        1 => (vec(call(), 0..4), any::<bool>()).prop_map(|(calls, kept)| Step::InTheirs(calls, kept)),
+        1 => (vec(call(), 0..4), any::<bool>()).prop_map(|(calls, kept)| Step::InPlain(calls, kept)),
+        4 => (vec(inner(), 0..5), end, hooked).prop_map(|(inner, end, hooked)| Step::InOurs(inner, end, hooked)),
+    ]
+}
+
+pub(super) fn sequences() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..8)
+}
