@@ -7,10 +7,12 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod db;
+mod log;
 pub mod models;
 mod sqlite;
 mod tools;
 
 pub use db::{Fixture, Plan, TestDb, schema};
+pub use log::{keep_log, logged};
 pub use sqlite::OnSqlite;
 pub use tools::{Cut, Cuts, LiveRows, cut_short, panic_text};

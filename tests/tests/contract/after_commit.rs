@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use upsertable::{Committed, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
-    Cut, Cuts, TestDb as _, cut_short,
+    Cut, Cuts, TestDb as _, cut_short, keep_log, logged,
     models::{Account, Pledge, Retweet, account, retweet},
 };
 
@@ -289,6 +289,31 @@ async fn c3_all_callbacks_run_and_the_failures_are_told_in_order() {
     assert_eq!(failures[2], "a plain text");
     assert!(committed.failures()[0].downcast_ref::<std::io::Error>().is_some(), "an error keeps its type");
     assert_eq!(db.count("retweets").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c3_a_failure_is_logged_with_the_place_where_the_callback_was_registered() {
+    keep_log();
+    let db = Fixture::new().await;
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    let first = line!() + 1;
+    tx.on_commit(async { Err::<(), _>("failure of the method") });
+    upsertable::on_commit(&mut tx, async { Err::<(), _>("failure of the function") }).await.unwrap();
+    tx.savepoint(async |tx| {
+        tx.on_commit(async { panic!("failure in a savepoint") });
+        Ok::<_, Error>(())
+    })
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    upsertable::on_commit(&db.pool, async { Err::<(), _>("failure on a pool") }).await.unwrap();
+
+    for (failure, line) in [("of the method", 0), ("of the function", 1), ("in a savepoint", 3), ("on a pool", 9)] {
+        let lines = logged(&format!("failure {failure}"));
+        assert_eq!(lines.len(), 1, "{failure}: {lines:?}");
+        let place = format!("{}:{}:", file!(), first + line);
+        assert!(lines[0].contains(&place), "{failure}: {place} in {}", lines[0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
