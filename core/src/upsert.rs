@@ -54,5 +54,7 @@ async fn attempt<DB: Backend>(
             return Ok((row, true));
         }
     }
-    Err(target.vanished())
+    let updated = DB::update_as_index(&mut link, target.table, target.key, write).await;
+    let updated = updated.map_err(|error| target.explain::<DB>(error))?;
+    updated.map(|row| (row, false)).ok_or_else(|| target.vanished())
 }

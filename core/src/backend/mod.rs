@@ -129,6 +129,20 @@ pub trait Engine: Database {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// Gives the row new values that stood in the way of an insert as the unique index compares, where that can differ from how the column
+    /// does.
+    fn update_as_index<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+        _key: &'static Key,
+        _write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<Self::Row>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The statement that makes the unique index which a key needs.
     fn create_unique_index(table: &Table, key: &Key) -> String {
         Self::SHOWN.create_unique_index(table, key)

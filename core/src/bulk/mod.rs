@@ -143,7 +143,7 @@ impl Plan {
         }
         merged.rows = match self.goal {
             Goal::GetOrCreate => self.read_all(link, stage).await?,
-            Goal::CreateAndRead | Goal::UpsertAndRead => DB::read_staged(link, stage, Which::Created).await?,
+            Goal::CreateAndRead | Goal::UpsertAndRead => read_created(link, stage).await?,
             Goal::Create | Goal::Upsert => Vec::new(),
         };
         Ok(merged)
@@ -159,4 +159,15 @@ impl Plan {
         }
         Ok(rows)
     }
+}
+
+/// The rows that the merge has made. A trigger can have dropped one.
+async fn read_created<DB: Backend>(link: &mut Link<'_, DB>, stage: &Stage<DB>) -> Result<Vec<DB::Row>, sqlx::Error> {
+    let mut created = Vec::new();
+    for row in DB::read_staged(link, stage, Which::Created).await? {
+        if DB::mark(&row)?.found {
+            created.push(row);
+        }
+    }
+    Ok(created)
 }

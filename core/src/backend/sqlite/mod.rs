@@ -159,6 +159,21 @@ impl Engine for Sqlite {
         })
     }
 
+    fn update_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let columns = index::key_columns(link, table, key).await?;
+            let Some(update) = columns.and_then(|columns| rows::update_as_index(table, key, &columns)) else {
+                return Ok(None);
+            };
+            Ok(link.fetch_written(statement(&update, write, Part::Update)?).await?.pop())
+        })
+    }
+
     // The schema stands before the index's name and not before the table's: https://www.sqlite.org/lang_createindex.html
     fn create_unique_index(table: &Table, key: &Key) -> String {
         let schema = table.schema.map_or_else(String::new, |schema| format!("{}.", SHOWN.name(schema)));

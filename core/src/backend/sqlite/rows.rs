@@ -50,22 +50,38 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
 
 /// Reads the row by the key as its index compares.
 pub(super) fn find_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Sql {
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    format!("SELECT {all} FROM {} WHERE {}", DIALECT.table(table), key_as_index(table, key, columns)).into()
+}
+
+/// Gives the row with the key, as its index compares, new values.
+pub(super) fn update_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Option<Sql> {
+    let set = assignments(table, key);
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    let update = format!(
+        "UPDATE {} SET {set} WHERE {} RETURNING {all}",
+        DIALECT.table(table),
+        key_as_index(table, key, columns)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+fn key_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> String {
     let equal = key.columns.iter().zip(columns).map(|(&column, KeyColumn { collation, .. })| {
         format!("{} COLLATE {} = ?", DIALECT.name(table.columns[column].name), DIALECT.name(collation))
     });
-    format!(
-        "SELECT {} FROM {} WHERE {}",
-        DIALECT.columns(table, 0..table.columns.len(), ""),
-        DIALECT.table(table),
-        equal.collect::<Vec<_>>().join(" AND ")
-    )
-    .into()
+    equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// What an upsert sets.
+fn assignments(table: &Table, key: &Key) -> String {
+    let set = table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name)));
+    set.collect::<Vec<_>>().join(", ")
 }
 
 /// The index is looked for in the statement itself: without it nothing may be written, and an UPDATE alone would not notice.
 fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
-    let set: Vec<String> =
-        table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name))).collect();
+    let set = assignments(table, key);
     let width = key.columns.len();
     let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
     let of_table = match table.schema {
@@ -81,7 +97,7 @@ fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
          OR (SELECT count(*) = {width} AND sum(name COLLATE NOCASE IN ({names})) = {width} \
          FROM pragma_table_xinfo({of_table}) WHERE pk > 0)) RETURNING {all}",
         DIALECT.table(table),
-        set.join(", "),
+        set,
         DIALECT.key_is(table, key, 1),
     );
     (!set.is_empty()).then(|| update.into())
