@@ -3,17 +3,15 @@
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use sqlx::Connection as _;
 use upsertable::{Ending, Error, Handle, Upsertable as _};
-use upsertable_tests::{Cut, TestDb as _, cut_short};
+use upsertable_tests::{Cuts, TestDb as _, cut_short};
 
 use super::{
     Db, Fixture, Subject, kind,
     tables::{self, NewSong, Song, song, song_key},
 };
 
-/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll.
-pub(super) fn every_cut() -> impl Iterator<Item = (Cut, usize)> {
-    (1..10_000).flat_map(|polls| [(Cut::AtOnce, polls), (Cut::WhenWoken, polls)])
-}
+/// How often each call is cut short at each of its polls: which of its steps a poll meets is up to the threads.
+const SWEEPS: usize = 3;
 
 /// A call to be cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +134,8 @@ async fn assert_next_transaction_is_real(db: &Fixture, when: &str) {
 async fn b7_every_call_dropped_on_a_pool() {
     let db = tables::fixture_of(1).await;
     for step in SINGLE.into_iter().chain(BULK) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let done = cut_short(step.call(&db.pool), cut, polls).await;
@@ -144,7 +143,7 @@ async fn b7_every_call_dropped_on_a_pool() {
             assert_whole(&db, step, done.is_some(), &when).await;
             if let Some(outcome) = done {
                 outcome.unwrap();
-                break;
+                cuts.done();
             }
         }
     }
@@ -154,7 +153,8 @@ async fn b7_every_call_dropped_on_a_pool() {
 async fn b7_every_call_dropped_on_a_connection() {
     let db = tables::fixture_of(1).await;
     for step in SINGLE.into_iter().chain(BULK) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let mut conn = db.pool.acquire().await.unwrap();
@@ -171,7 +171,7 @@ async fn b7_every_call_dropped_on_a_connection() {
             assert_whole(&db, step, done.is_some(), &when).await;
             if let Some(outcome) = done {
                 outcome.unwrap();
-                break;
+                cuts.done();
             }
         }
     }
@@ -181,7 +181,8 @@ async fn b7_every_call_dropped_on_a_connection() {
 async fn b7_every_call_dropped_in_an_sqlx_transaction() {
     let db = tables::fixture_of(1).await;
     for step in SINGLE.into_iter().chain(BULK) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let mut theirs = db.pool.begin().await.unwrap();
@@ -200,7 +201,7 @@ async fn b7_every_call_dropped_in_an_sqlx_transaction() {
             assert_whole(&db, step, done.is_some(), &when).await;
             if let Some(outcome) = done {
                 outcome.unwrap();
-                break;
+                cuts.done();
             }
         }
     }
@@ -210,7 +211,8 @@ async fn b7_every_call_dropped_in_an_sqlx_transaction() {
 async fn b7_every_call_dropped_in_a_transaction_of_plain_sql() {
     let db = tables::fixture_of(1).await;
     for step in SINGLE.into_iter().chain(BULK) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let mut conn = db.pool.acquire().await.unwrap();
@@ -227,7 +229,7 @@ async fn b7_every_call_dropped_in_a_transaction_of_plain_sql() {
             assert_whole(&db, step, done.is_some(), &when).await;
             if let Some(outcome) = done {
                 outcome.unwrap();
-                break;
+                cuts.done();
             }
         }
     }
@@ -273,7 +275,8 @@ async fn assert_goes_on_or_ended(
 async fn b7_every_call_dropped_in_our_transaction() {
     let db = tables::fixture_of(1).await;
     for step in SINGLE.into_iter().chain(BULK) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let mut tx = upsertable::begin(&db.pool).await.unwrap();
@@ -282,7 +285,7 @@ async fn b7_every_call_dropped_in_our_transaction() {
             assert_goes_on_or_ended(&db, tx, step, done.is_none(), &when).await;
             if let Some(outcome) = done {
                 outcome.unwrap();
-                break;
+                cuts.done();
             }
         }
     }
@@ -292,7 +295,8 @@ async fn b7_every_call_dropped_in_our_transaction() {
 async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
     let db = tables::fixture_of(1).await;
     for step in BULK.into_iter().chain([Step::UpsertNew]) {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{step:?} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let mut tx = upsertable::begin(&db.pool).await.unwrap();
@@ -302,7 +306,8 @@ async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
             if let Some(outcome) = done {
                 outcome.unwrap();
                 assert_goes_on_or_ended(&db, tx, step, false, &when).await;
-                break;
+                cuts.done();
+                continue;
             }
             let error = Song::find(&mut tx, song_key("known")).await.unwrap_err();
             assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
@@ -317,7 +322,8 @@ async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
 async fn b7_begin_commit_and_rollback_dropped_leave_a_connection_whose_next_transaction_is_real() {
     let db = tables::fixture_of(1).await;
     for end in ["begin", "commit", "rollback", "drop"] {
-        for (cut, polls) in every_cut() {
+        let mut cuts = Cuts::sweeps(SWEEPS);
+        while let Some((cut, polls)) = cuts.next_cut() {
             let when = format!("{end} dropped {cut:?} after poll {polls}");
             reset(&db).await;
             let Some(begun) =
@@ -342,7 +348,7 @@ async fn b7_begin_commit_and_rollback_dropped_leave_a_connection_whose_next_tran
             // A commit that has been asked for is not called back by dropping its future.
             assert_eq!(scores(&db).await, if kept { Step::BulkUpsert.after() } else { &BEFORE }, "{when}");
             if done.is_some() {
-                break;
+                cuts.done();
             }
         }
     }

@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex};
 use futures_util::stream;
 use upsertable::{Error, Hooks, On, Registry, TransactionOptions, Upsertable as _, testing};
 use upsertable_tests::{
-    TestDb as _, cut_short,
+    Cuts, TestDb as _, cut_short,
     models::{Account, NewRetweet, Retweet, RetweetKey, Word, account, retweet},
 };
 
 use super::{
-    Db, Fixture, Subject,
-    cancel_all::every_cut,
-    kind,
+    Db, Fixture, Subject, kind,
     tables::{self, Song, song},
 };
 
@@ -332,7 +330,9 @@ async fn c2_a_transaction_that_is_not_committed_tells_no_hook() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c3_dropping_the_commit_future_loses_no_hook() {
     let db = Fixture::with_connections(1).await;
-    for (number, (cut, polls)) in every_cut().enumerate() {
+    let mut cuts = Cuts::sweeps(3);
+    for number in 0.. {
+        let Some((cut, polls)) = cuts.next_cut() else { break };
         let when = format!("commit dropped {cut:?} after poll {polls}");
         let (told, tells) = tokio::sync::oneshot::channel();
         let told = Arc::new(Mutex::new(Some(told)));
@@ -340,13 +340,13 @@ async fn c3_dropping_the_commit_future_loses_no_hook() {
         Retweet::after_commit(&mut tx, async move |rows: Arc<[Retweet]>| {
             told.lock().unwrap().take().unwrap().send(rows.len()).unwrap();
         });
-        Retweet::get_or_create(&mut tx, retweet(1, i64::try_from(number).unwrap())).await.unwrap();
+        Retweet::get_or_create(&mut tx, retweet(1, number)).await.unwrap();
         let done = cut_short(tx.commit(), cut, polls).await;
         let rows = tells.await.unwrap_or_else(|_| panic!("{when}: the hook was lost"));
         assert_eq!(rows, 1);
         if let Some(done) = done {
             assert!(done.unwrap().failures().is_empty());
-            return;
+            cuts.done();
         }
     }
 }

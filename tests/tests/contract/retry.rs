@@ -16,12 +16,12 @@ use upsertable::{
     BoxError, Error, Hooks, Isolation, Transaction, TransactionOptions, Upsertable as _, testing::statements,
 };
 use upsertable_tests::{
-    cut_short,
+    Cuts, cut_short,
     models::{Account, Retweet, Word, account, retweet},
     panic_text,
 };
 
-use super::{CALLERS, Db, Fixture, ImportError, all, cancel_all::every_cut, kind, plain};
+use super::{CALLERS, Db, Fixture, ImportError, all, kind, plain};
 
 /// Options of a transaction that can lose against another, and is tried again soon.
 fn quick() -> TransactionOptions {
@@ -224,7 +224,8 @@ async fn a_panic_in_the_closure_rolls_back_and_goes_on_as_a_panic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_transaction_closure_dropped_half_way_keeps_all_or_nothing_and_runs_its_callbacks_only_if_kept() {
     let db = Fixture::with_connections(1).await;
-    for (cut, polls) in every_cut() {
+    let mut cuts = Cuts::sweeps(3);
+    while let Some((cut, polls)) = cuts.next_cut() {
         let when = format!("transaction dropped {cut:?} after poll {polls}");
         let (told, tells) = tokio::sync::oneshot::channel();
         let told = Mutex::new(Some(told));
@@ -245,7 +246,7 @@ async fn b7_a_transaction_closure_dropped_half_way_keeps_all_or_nothing_and_runs
         assert_eq!(rows, if called { (3, 1) } else { (0, 0) }, "{when}");
         if done {
             assert!(called);
-            return;
+            cuts.done();
         }
         db.run("DELETE FROM retweets").await;
         db.run("DELETE FROM accounts").await;
