@@ -640,7 +640,7 @@ fn put_key<DB: Backend, M: On<DB>>(
     key: &M::Keys,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    M::put_key(key, &mut Values::new(target.table, Only::Everything, encoder))
+    M::put_key(key, &mut Values::new(target.table, Only::Key(target.key), encoder))
 }
 
 fn outcome<DB: Backend, M: On<DB>>(

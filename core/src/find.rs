@@ -95,16 +95,8 @@ pub(crate) async fn find_all<DB: Backend>(
         if keys == 0 {
             return Ok(found);
         }
-        let asked = DB::pad_keys(&mut values, target.key, keys);
-        let sql = DB::find_many(target.table, target.key, asked.unwrap_or(keys));
-        let find = match asked {
-            Some(_) => Statement::cached(&sql, DB::arguments(values)),
-            None => Statement::once(&sql, DB::arguments(values)),
-        };
-        let mut rows = session.link().await?.fetch(find).await?;
-        if rows.len() == asked.unwrap_or(keys) {
-            rows.truncate(keys);
-        }
+        let mut link = session.link().await?;
+        let rows = DB::find_keys(&mut link, target.table, target.key, keys, values).await?;
         add_found::<DB>(&mut found, rows, keys, target)?;
     }
 }

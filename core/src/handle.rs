@@ -64,6 +64,13 @@ impl<'c> Handle<'c, sqlx::Sqlite> for &'c mut sqlx::SqliteConnection {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl<'c> Handle<'c, sqlx::Postgres> for &'c mut sqlx::PgConnection {
+    fn session(self) -> Session<'c, sqlx::Postgres> {
+        Session::Bare(self)
+    }
+}
+
 /// A handle, taken apart.
 pub enum Session<'c, DB: Backend> {
     Pool(&'c Pool<DB>),
@@ -142,6 +149,7 @@ impl<DB: Backend> Link<'_, DB> {
     }
 
     /// The same for a statement that writes: dropped half-way inside a transaction, it ends the transaction.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "elsewhere a savepoint is set"))]
     pub(crate) async fn fetch_written(&mut self, statement: Statement<DB>) -> Result<Vec<DB::Row>, sqlx::Error> {
         self.set_unfinished(true);
         let outcome = self.fetch(statement).await;
@@ -158,7 +166,8 @@ impl<DB: Backend> Link<'_, DB> {
         outcome
     }
 
-    fn raw(&mut self) -> &mut DB::Connection {
+    /// The driver's own connection. What comes of what runs there has to be [observed](Self::observed).
+    pub(crate) fn raw(&mut self) -> &mut DB::Connection {
         match self {
             Self::Pooled(conn) => conn,
             Self::Bare(conn) => conn,
@@ -166,7 +175,8 @@ impl<DB: Backend> Link<'_, DB> {
         }
     }
 
-    fn observed<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    /// Draws the conclusions for a transaction of ours.
+    pub(crate) fn observed<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match self {
             Self::Inside(conn) => conn.observed(outcome),
             _ => outcome,
@@ -176,6 +186,72 @@ impl<DB: Backend> Link<'_, DB> {
     fn set_unfinished(&mut self, unfinished: bool) {
         if let Self::Inside(conn) = self {
             conn.set_unfinished(unfinished);
+        }
+    }
+}
+
+/// A statement that may fail without ending the transaction around it: a savepoint, where there is one that the driver knows of.
+#[cfg(feature = "postgres")]
+pub(crate) struct Attempt<'l, 'c, DB: Backend> {
+    link: &'l mut Link<'c, DB>,
+    saved: bool,
+}
+
+#[cfg(feature = "postgres")]
+impl<'l, 'c, DB: Backend> Attempt<'l, 'c, DB> {
+    pub(crate) async fn begin(link: &'l mut Link<'c, DB>) -> Result<Self, sqlx::Error> {
+        let saved = match link {
+            Link::Inside(conn) => {
+                conn.set_unfinished(true);
+                if let Err(error) = conn.begin_savepoint().await {
+                    conn.set_unfinished(false);
+                    return Err(error);
+                }
+                true
+            }
+            Link::Bare(conn) if conn.is_in_transaction() => {
+                testing::record("SAVEPOINT");
+                DB::TransactionManager::begin(conn, None).await?;
+                true
+            }
+            Link::Bare(_) | Link::Pooled(_) => false,
+        };
+        Ok(Self { link, saved })
+    }
+
+    pub(crate) fn link(&mut self) -> &mut Link<'c, DB> {
+        self.link
+    }
+
+    /// Keeps what was done or undoes it, as it came out.
+    pub(crate) async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let ended = match &mut *self.link {
+            Link::Inside(conn) if outcome.is_ok() => conn.release_savepoint().await,
+            Link::Inside(conn) => conn.rollback_savepoint().await,
+            Link::Bare(conn) if self.saved => {
+                testing::record(if outcome.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" });
+                if outcome.is_ok() {
+                    DB::TransactionManager::commit(conn).await
+                } else {
+                    DB::TransactionManager::rollback(conn).await
+                }
+            }
+            Link::Bare(_) | Link::Pooled(_) => Ok(()),
+        };
+        if ended.is_ok() {
+            self.saved = false;
+            self.link.set_unfinished(false);
+        }
+        outcome.and_then(|value| ended.map(|()| value))
+    }
+}
+
+/// An attempt that was given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
+#[cfg(feature = "postgres")]
+impl<DB: Backend> Drop for Attempt<'_, '_, DB> {
+    fn drop(&mut self) {
+        if let (true, Link::Bare(conn)) = (self.saved, &mut *self.link) {
+            DB::TransactionManager::start_rollback(conn);
         }
     }
 }
@@ -213,7 +289,10 @@ impl<'c, DB: Backend> Unit<'c, DB> {
             Some(Link::Inside(conn)) => {
                 conn.set_unfinished(true);
                 unit.scope = Scope::Counted;
-                conn.begin_savepoint().await?;
+                if let Err(error) = conn.begin_savepoint().await {
+                    conn.set_unfinished(false);
+                    return Err(error.into());
+                }
             }
             Some(Link::Pooled(_)) | None => {}
         }

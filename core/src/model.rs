@@ -186,7 +186,9 @@ impl Target {
 
     /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
     pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
-        if DB::is_missing_index(&error) {
+        if let Some(reason) = DB::refusal(&error) {
+            self.unsupported(reason.to_owned())
+        } else if DB::is_missing_index(&error) {
             self.missing_unique_index::<DB>(Some(error))
         } else if backend::is_unique_violation(&error) {
             self.other_unique(Some(error))
@@ -262,7 +264,11 @@ impl<'a, DB: Backend> Values<'a, DB> {
         if !taken {
             return Ok(());
         }
-        DB::encode(self.encoder, value).map_err(|source| {
+        let written = match self.only {
+            Only::Key(_) => DB::encode_key(self.encoder, value),
+            Only::Everything | Only::Updatable(_) => DB::encode(self.encoder, value),
+        };
+        written.map_err(|source| {
             let field = self.table.columns.get(column).map_or("", |column| column.field);
             sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source }))
         })

@@ -155,6 +155,7 @@ impl Dialect {
     }
 
     /// `name = ? AND ..` over a key's columns, placeholders counted on from `first`.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "PostgreSQL compares in its own way"))]
     pub(crate) fn key_is(self, table: &Table, key: &Key, first: usize) -> String {
         let mut out = String::new();
         for (position, &column) in key.columns.iter().enumerate() {

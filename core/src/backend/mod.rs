@@ -22,6 +22,8 @@ use crate::{
 
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -89,6 +91,19 @@ pub trait Engine: Database {
     /// Writes one value.
     fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Self::Encoder, value: &T) -> Result<(), BoxDynError>;
 
+    /// Writes one value that a column of the key is compared with.
+    fn encode_key<'q, T: Encode<'q, Self> + Type<Self>>(
+        encoder: &mut Self::Encoder,
+        value: &T,
+    ) -> Result<(), BoxDynError> {
+        Self::encode(encoder, value)
+    }
+
+    /// Makes what collects the values of rows of these types that will be staged.
+    fn stage_encoder(_types: &[Self::TypeInfo]) -> fn() -> Self::Encoder {
+        Self::Encoder::default
+    }
+
     /// The collected values, to be bound to a statement.
     fn arguments(encoder: Self::Encoder) -> Self::Arguments;
 
@@ -97,6 +112,11 @@ pub trait Engine: Database {
 
     /// Whether a statement failed because there is no unique index on the key.
     fn is_missing_index(error: &sqlx::Error) -> bool;
+
+    /// Why the server cannot do what was asked, if this error says that it cannot.
+    fn refusal(_error: &sqlx::Error) -> Option<&'static str> {
+        None
+    }
 
     /// Whether the connection is still inside its transaction, asked of the database itself.
     fn is_open(conn: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
@@ -158,7 +178,7 @@ pub trait Engine: Database {
     where
         Self: Backend;
 
-    /// Whether the transaction can be committed, where COMMIT itself does not say so.
+    /// Fails where the transaction can no longer be committed and COMMIT itself does not say so. Asked where a statement has failed in it.
     fn before_commit(_conn: &mut Self::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -196,6 +216,19 @@ pub trait Engine: Database {
     /// The statement that lets a column be NULL, where there is one.
     fn drop_not_null(_table: &Table, _column: &Column) -> Option<String> {
         None
+    }
+
+    /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,
+    /// where they have to be staged.
+    fn merge_short<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _stage: &'l Stage<Self>,
+        _feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<Option<u64>, Failure>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Looks for the key's unique index and makes the staging table.
@@ -243,6 +276,33 @@ pub trait Engine: Database {
     ) -> BoxFuture<'l, Result<Vec<Self::Row>, sqlx::Error>>
     where
         Self: Backend;
+
+    /// Finds a row for each of so many keys by [`find_many`](Self::find_many).
+    fn find_keys<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        keys: usize,
+        values: Self::Encoder,
+    ) -> BoxFuture<'l, Result<Vec<Self::Row>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        let mut values = values;
+        let asked = Self::pad_keys(&mut values, key, keys);
+        let sql = Self::find_many(table, key, asked.unwrap_or(keys));
+        let find = match asked {
+            Some(_) => Statement::cached(&sql, Self::arguments(values)),
+            None => Statement::once(&sql, Self::arguments(values)),
+        };
+        Box::pin(async move {
+            let mut rows = link.fetch(find).await?;
+            if rows.len() == asked.unwrap_or(keys) {
+                rows.truncate(keys);
+            }
+            Ok(rows)
+        })
+    }
 
     /// How many keys one [`find_many`](Self::find_many) carries.
     fn find_rows(key: &Key) -> usize;
@@ -299,6 +359,9 @@ pub struct Begin {
 pub enum Aftermath {
     /// The transaction goes on, or can go on from a savepoint.
     Alive,
+    /// It cannot be committed any more, unless a rollback to a savepoint saves it.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL does so"))]
+    Aborted,
     /// The database may have ended it: ask before the next statement.
     Ask,
     /// The database has ended it.
@@ -453,6 +516,8 @@ pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         #[cfg(feature = "mysql")]
         mysql::is_retryable,
+        #[cfg(feature = "postgres")]
+        postgres::is_retryable,
         #[cfg(feature = "sqlite")]
         sqlite::is_retryable,
     ];
@@ -469,6 +534,8 @@ pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         #[cfg(feature = "mysql")]
         mysql::is_connection_lost,
+        #[cfg(feature = "postgres")]
+        postgres::is_connection_lost,
     ];
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
         || error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))

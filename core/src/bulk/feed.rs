@@ -1,5 +1,7 @@
 //! The rows of a bulk call on their way to the staging table.
 
+use std::collections::VecDeque;
+
 use super::{Failure, Progress, Source};
 use crate::backend::Backend;
 
@@ -7,8 +9,10 @@ use crate::backend::Backend;
 pub struct Feed<'f, DB: Backend> {
     source: &'f mut dyn Source<DB>,
     on_progress: &'f mut (dyn FnMut(Progress) + Send),
-    /// The first row, which was read before there was a connection.
-    first: Option<DB::Encoder>,
+    /// Rows that were read ahead, or taken back.
+    ahead: VecDeque<Chunk<DB>>,
+    /// Makes what collects the values of rows.
+    encoder: fn() -> DB::Encoder,
     ended: bool,
     sent: u64,
 }
@@ -20,18 +24,25 @@ pub(crate) struct Chunk<DB: Backend> {
 }
 
 impl<'f, DB: Backend> Feed<'f, DB> {
-    /// Reads the first row. Where there is none there is nothing to feed.
+    /// Reads the first row, before there is a connection. Where there is none there is nothing to feed.
     pub(crate) async fn start(
         source: &'f mut dyn Source<DB>,
         on_progress: &'f mut (dyn FnMut(Progress) + Send),
+        encoder: fn() -> DB::Encoder,
     ) -> Result<Option<Self>, Failure> {
-        let mut feed = Self { source, on_progress, first: None, ended: false, sent: 0 };
-        let mut values = DB::Encoder::default();
-        if !feed.add_row(&mut values).await? {
-            return Ok(None);
+        let mut feed = Self { source, on_progress, ahead: VecDeque::new(), encoder, ended: false, sent: 0 };
+        Ok(if feed.has_more().await? { Some(feed) } else { None })
+    }
+
+    /// Whether there are rows to come. It reads one ahead.
+    pub(crate) async fn has_more(&mut self) -> Result<bool, Failure> {
+        if self.ahead.is_empty() && !self.ended {
+            let mut values = (self.encoder)();
+            if self.add_row(&mut values).await? {
+                self.ahead.push_back(Chunk { rows: 1, values });
+            }
         }
-        feed.first = Some(values);
-        Ok(Some(feed))
+        Ok(!self.ahead.is_empty())
     }
 
     /// The next chunk of up to `rows` rows, or `None` when all have been handed out.
@@ -45,12 +56,28 @@ impl<'f, DB: Backend> Feed<'f, DB> {
         &mut self,
         wanted: impl Fn(&Chunk<DB>) -> bool + Send,
     ) -> Result<Option<Chunk<DB>>, Failure> {
-        let first = self.first.take();
-        let mut chunk = Chunk { rows: usize::from(first.is_some()), values: first.unwrap_or_default() };
+        let encoder = self.encoder;
+        let mut chunk = self.ahead.pop_front().unwrap_or_else(|| Chunk { rows: 0, values: encoder() });
+        if !self.ahead.is_empty() {
+            // The rows that come next are written already.
+            return Ok(Some(chunk));
+        }
         while !self.ended && wanted(&chunk) && self.add_row(&mut chunk.values).await? {
             chunk.rows += 1;
         }
         Ok((chunk.rows > 0).then_some(chunk))
+    }
+
+    /// Takes a chunk back, to hand it out again as the next.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn take_back(&mut self, chunk: Chunk<DB>) {
+        self.ahead.push_front(chunk);
+    }
+
+    /// Collects the values of the rows to come in another way.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn write_with(&mut self, encoder: fn() -> DB::Encoder) {
+        self.encoder = encoder;
     }
 
     /// Notes that the database has taken so many rows more.

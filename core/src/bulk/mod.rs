@@ -67,11 +67,11 @@ impl<DB: Backend> Job<'_, DB> {
     /// Stages the rows and merges them, wholly or not at all.
     pub(crate) async fn run(self, session: &mut Session<'_, DB>) -> Result<Merged<DB>, Failure> {
         self.plan.target.check::<DB>()?;
+        let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types);
         // The first row before the connection: a source that waits must not hold one.
-        let Some(mut feed) = Feed::start(self.source, self.on_progress).await? else {
+        let Some(mut feed) = Feed::start(self.source, self.on_progress, DB::stage_encoder(&stage.types)).await? else {
             return Ok(Merged::default());
         };
-        let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types);
         let mut unit = Unit::begin(session).await?;
         match self.plan.stage_and_merge(&mut unit, &stage, &mut feed).await {
             Ok(merged) => {
@@ -93,6 +93,11 @@ impl Plan {
         stage: &Stage<DB>,
         feed: &mut Feed<'_, DB>,
     ) -> Result<Merged<DB>, Failure> {
+        if self.goal == Goal::Create
+            && let Some(created) = self.merge_short(unit, stage, feed).await?
+        {
+            return Ok(Merged { received: feed.sent(), created, ..Merged::default() });
+        }
         DB::open_stage(unit.link()?, stage).await.map_err(|error| match error {
             StageError::MissingUniqueIndex => self.target.missing_unique_index::<DB>(None),
             StageError::Sql(error) => self.target.explain::<DB>(error),
@@ -101,6 +106,19 @@ impl Plan {
         let merged = self.merge(unit, stage).await?;
         DB::close_stage(unit.link()?).await.map_err(Error::from)?;
         Ok(Merged { received: feed.sent(), ..merged })
+    }
+
+    /// Creates the rows at once where they are few. What the database says of it means the same as in a merge.
+    async fn merge_short<DB: Backend>(
+        self,
+        unit: &mut Unit<'_, DB>,
+        stage: &Stage<DB>,
+        feed: &mut Feed<'_, DB>,
+    ) -> Result<Option<u64>, Failure> {
+        DB::merge_short(unit.link()?, stage, feed).await.map_err(|failure| match failure {
+            Failure::Call(Error::Sql(error)) => Failure::Call(self.target.explain::<DB>(error)),
+            failure => failure,
+        })
     }
 
     /// Merges what is staged. On a pool it is run again when another transaction stood in the way, without staging anew.

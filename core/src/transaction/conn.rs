@@ -47,6 +47,8 @@ pub(super) struct State {
     ended: Option<Ending>,
     /// The database may have ended it; the reason to give if it says so.
     ask: Option<Ending>,
+    /// A statement has failed, and the database may answer COMMIT with a rollback.
+    aborted: bool,
     /// The last statement lost against another transaction.
     conflict: bool,
     /// A call is in the middle of its work. Found so by the next one, it was dropped there.
@@ -59,6 +61,7 @@ impl State {
         let reason = if self.conflict { Ending::Conflict } else { Ending::Server };
         match DB::aftermath(error) {
             Aftermath::Alive => {}
+            Aftermath::Aborted => self.aborted = true,
             Aftermath::Ask => self.ask = Some(reason),
             Aftermath::Ended(reason) => self.ended = self.ended.or(Some(reason)),
         }
@@ -148,9 +151,12 @@ impl<DB: Backend> Conn<DB> {
 
     pub(crate) async fn begin_savepoint(&mut self) -> Result<(), sqlx::Error> {
         testing::record("SAVEPOINT");
-        DB::TransactionManager::begin(&mut self.inner, None).await?;
-        self.levels += 1;
-        Ok(())
+        let set = DB::TransactionManager::begin(&mut self.inner, None).await;
+        match &set {
+            Ok(()) => self.levels += 1,
+            Err(error) => self.observe(error),
+        }
+        set
     }
 
     pub(crate) async fn release_savepoint(&mut self) -> Result<(), sqlx::Error> {
@@ -162,6 +168,9 @@ impl<DB: Backend> Conn<DB> {
     pub(crate) async fn rollback_savepoint(&mut self) -> Result<(), sqlx::Error> {
         testing::record("ROLLBACK TO SAVEPOINT");
         let undone = DB::TransactionManager::rollback(&mut self.inner).await;
+        if undone.is_ok() {
+            self.state.aborted = false;
+        }
         self.level_ended(undone)
     }
 
@@ -220,10 +229,12 @@ impl<DB: Backend> Conn<DB> {
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
+        let doubtful = self.state.aborted || self.state.ask.is_some();
         self.check().await?;
-        DB::before_commit(&mut self.inner)
-            .await
-            .map_err(|source| Error::RolledBack { source: Some(Box::new(source)) })?;
+        if doubtful {
+            let asked = DB::before_commit(&mut self.inner).await;
+            asked.map_err(|source| Error::RolledBack { source: Some(Box::new(source)) })?;
+        }
         testing::record("COMMIT");
         match DB::TransactionManager::commit(&mut self.inner).await {
             Ok(()) => {

@@ -1,0 +1,97 @@
+//! The merge from the staging table, and what is done when another writer gets in between.
+
+use sqlx::{Postgres, Row as _, postgres::PgRow};
+
+use super::{Stage, compares_as_sent, database_error, fill, stage};
+use crate::{
+    backend,
+    bulk::{Failure, Feed},
+    handle::Link,
+    retry::Retry,
+    sql::{Sql, Statement},
+};
+
+/// One statement from arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
+pub(super) async fn merge_short(
+    link: &mut Link<'_, Postgres>,
+    stage: &Stage,
+    feed: &mut Feed<'_, Postgres>,
+) -> Result<Option<u64>, Failure> {
+    if stage.key.nulls_not_distinct || !fill::are_fields(&stage.types) {
+        return Ok(None);
+    }
+    let Some(chunk) = fill::next_for_arrays(feed).await? else { return Ok(Some(0)) };
+    if feed.has_more().await? || !compares_as_sent(link, stage).await? {
+        feed.take_back(chunk);
+        return Ok(None);
+    }
+    let merge = stage::merge_arrays(stage);
+    let mut retry = Retry::new();
+    loop {
+        // Not prepared for good: a plan made for a small table would stay when the table has grown.
+        let statement = Statement::once(&merge, fill::arrays(stage, &chunk)?);
+        match link.fetch(statement).await.and_then(|rows| counted(&rows)) {
+            Err(error) if matches!(link, Link::Pooled(_)) && backend::is_retryable(&error) && retry.again().await => {}
+            outcome => {
+                let created = outcome?;
+                feed.note_sent(chunk.rows);
+                return Ok(Some(created));
+            }
+        }
+    }
+}
+
+pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    match link.execute(Statement::plain(&stage::merge_new(stage))).await {
+        Err(error) if backend::is_unique_violation(&error) => {
+            link.execute(Statement::plain(&stage::undo())).await?;
+            // One more now is of another index.
+            count(link, &stage::merge_colliding(stage)).await
+        }
+        outcome => outcome,
+    }
+}
+
+pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    link.execute(Statement::plain(&stage::mark_new(stage))).await?;
+    match link.execute(Statement::plain(&stage::insert_marked(stage))).await {
+        Err(error) if backend::is_unique_violation(&error) => {
+            link.execute(Statement::plain(&stage::undo())).await?;
+            count(link, &stage::insert_and_mark(stage)).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// The rows are counted when they are locked: a trigger may leave out an update that changes nothing.
+pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    let wanted = count(link, &stage::mark_last(stage)).await?;
+    let Some(update) = stage::update_marked(stage) else { return Ok(wanted) };
+    // A row that was deleted since its key was found taken.
+    if wanted > 0 && lock_marked(link, stage).await? < wanted {
+        return Err(sqlx::Error::RowNotFound);
+    }
+    link.execute(Statement::plain(&update)).await?;
+    Ok(wanted)
+}
+
+async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    match count(link, &stage::lock_marked(stage)).await {
+        // A sharded table cannot be locked so. Then a deadlock can end the merge, which is done again on a pool.
+        Err(error) if database_error(&error).is_some_and(|error| error.code() == "0A000") => {
+            link.execute(Statement::plain(&stage::undo())).await?;
+            count(link, &stage::count_marked(stage)).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// The number that the statement gives.
+async fn count(link: &mut Link<'_, Postgres>, sql: &Sql) -> Result<u64, sqlx::Error> {
+    counted(&link.fetch(Statement::plain(sql)).await?)
+}
+
+fn counted(rows: &[PgRow]) -> Result<u64, sqlx::Error> {
+    let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}

@@ -1,0 +1,350 @@
+//! PostgreSQL: its text, its limits and what its errors mean.
+
+use futures_core::future::BoxFuture;
+use sqlx::{
+    Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
+    error::{BoxDynError, DatabaseError},
+    postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgTypeInfo},
+};
+
+mod encoder;
+mod fill;
+mod index;
+mod merge;
+mod rows;
+mod schema;
+mod stage;
+
+use super::{
+    Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
+};
+use crate::{
+    bulk::{Failure, Feed},
+    error::Ending,
+    find::{Part, Write, statement},
+    handle::{Attempt, Link},
+    model::{Column, Key, Table},
+    sql::{Dialect, Sql, Statement},
+};
+use encoder::Encoder;
+
+type Stage = super::Stage<Postgres>;
+
+const DIALECT: Dialect = Dialect { quote: '"', numbered: true };
+
+/// Keys of one statement. Each is a row of placeholders, which the server has to read.
+const FIND_ROWS: usize = 5_000;
+const MAX_BINDS: usize = 65_535;
+
+impl Backend for Postgres {}
+
+impl Engine for Postgres {
+    type Encoder = Encoder;
+
+    const CACHE: usize = 1;
+    const DIALECT: Dialect = DIALECT;
+    const BEGIN: &'static str = "BEGIN";
+    const BEGIN_STAGING: &'static str = "BEGIN";
+
+    // A COPY that is dropped half-way leaves answers of the server's that the driver does not expect.
+    const CLOSE_UNFINISHED: bool = true;
+
+    fn run(conn: &mut PgConnection, statement: Statement<Self>) -> Steps<'_, Self> {
+        conn.fetch_many(statement)
+    }
+
+    fn rows_affected(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add(value)
+    }
+
+    fn encode_key<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add_key(value)
+    }
+
+    fn stage_encoder(types: &[PgTypeInfo]) -> fn() -> Encoder {
+        if fill::are_fields(types) { Encoder::fields } else { Encoder::default }
+    }
+
+    fn arguments(encoder: Encoder) -> PgArguments {
+        encoder.arguments()
+    }
+
+    fn aftermath(error: &sqlx::Error) -> Aftermath {
+        if super::is_connection_lost(error) {
+            Aftermath::Ended(Ending::Server)
+        } else if error.as_database_error().is_some() {
+            Aftermath::Aborted
+        } else {
+            Aftermath::Alive
+        }
+    }
+
+    fn is_missing_index(error: &sqlx::Error) -> bool {
+        database_error(error).is_some_and(|error| match error.code() {
+            "42P10" => true,
+            // The only index on the key is one that is checked late.
+            "55000" => error.routine() == Some("ExecCheckIndexConstraints"),
+            "22P02" => error.message().contains(index::MISSING),
+            _ => false,
+        })
+    }
+
+    fn refusal(error: &sqlx::Error) -> Option<&'static str> {
+        let too_old = database_error(error).is_some_and(|error| error.message().contains(index::TOO_OLD));
+        too_old.then_some("a key with `nulls_not_distinct` needs PostgreSQL 15 or later")
+    }
+
+    fn is_open(conn: &mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            let probe =
+                Statement::<Self>::plain(&"SAVEPOINT upsertable_probe; RELEASE SAVEPOINT upsertable_probe".into());
+            match conn.execute(probe).await {
+                Ok(_) => Ok(true),
+                Err(error) => match database_error(&error).map(PgDatabaseError::code) {
+                    Some("25P01") => Ok(false),
+                    // Open, though nothing but a rollback runs there.
+                    Some("25P02") => Ok(true),
+                    _ => Err(error),
+                },
+            }
+        })
+    }
+
+    // A SAVEPOINT would tell too, by an error that each call outside a transaction would leave in the server's log. A setting that lasts until
+    // the end of the transaction is gone at once where there is none.
+    fn save_if_open<'c>(
+        conn: &'c mut PgConnection,
+        savepoint: &'static str,
+    ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            let mut link = Link::<Self>::Bare(conn);
+            link.execute(Statement::plain(&"SELECT pg_catalog.set_config('upsertable.open', 'yes', true)".into()))
+                .await?;
+            let ask = Statement::plain(&"SELECT pg_catalog.current_setting('upsertable.open', true) = 'yes'".into());
+            let answer = link.fetch(ask).await?;
+            let open = answer.first().map_or(Ok(None), |row| row.try_get::<Option<bool>, _>(0))?.unwrap_or_default();
+            if open {
+                link.execute(Statement::plain(&format!("SAVEPOINT {savepoint}").into())).await?;
+            }
+            Ok(open)
+        })
+    }
+
+    fn refuse_key(_: &Key) -> Option<&'static str> {
+        None
+    }
+
+    fn row_texts(table: &Table, key: &Key) -> RowTexts {
+        rows::row_texts(table, key)
+    }
+
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowTexts,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+        Box::pin(async move {
+            let made = attempt(link, statement(&texts.create, write, Part::Row)?).await?;
+            Ok(made.map_or(Creation::KeyExists, Creation::Made))
+        })
+    }
+
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        let nulls = if key.nulls_not_distinct { " NULLS NOT DISTINCT" } else { "" };
+        format!("{}{nulls}", DIALECT.create_unique_index(table, key))
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        _: &'l RowTexts,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<PgRow>, sqlx::Error>> {
+        Box::pin(async move { attempt(link, statement(update, write, Part::Update)?).await })
+    }
+
+    // COMMIT of a transaction in which a statement has failed is answered with ROLLBACK, and the driver calls that a success. Any other
+    // statement is refused there.
+    fn before_commit(conn: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move { conn.execute(Statement::<Self>::plain(&"SELECT 1".into())).await.map(drop) })
+    }
+
+    fn inspect<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
+        Box::pin(schema::inspect(link, table))
+    }
+
+    fn fit(kind: &PgTypeInfo, column: &ColumnFound) -> Fit {
+        schema::fit(kind, &column.kind)
+    }
+
+    fn same_name(one: &str, other: &str) -> bool {
+        one == other
+    }
+
+    fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> Option<String> {
+        let null = if column.nullable { "" } else { " NOT NULL" };
+        let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
+        Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}", stage::type_name(kind)))
+    }
+
+    fn drop_not_null(table: &Table, column: &Column) -> Option<String> {
+        let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
+        Some(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL"))
+    }
+
+    fn merge_short<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
+        Box::pin(merge::merge_short(link, stage, feed))
+    }
+
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+        Box::pin(async move {
+            let like_target = like_target(link, stage).await?;
+            let in_transaction = !matches!(link, Link::Pooled(_));
+            link.fetch(Statement::plain(&stage::open(stage, &like_target, in_transaction))).await?;
+            Ok(())
+        })
+    }
+
+    fn fill_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<(), Failure>> {
+        Box::pin(fill::fill(link, stage, feed))
+    }
+
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::merge_new(link, stage))
+    }
+
+    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::merge_marked(link, stage))
+    }
+
+    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+        Box::pin(merge::update_existing(link, stage))
+    }
+
+    fn read_staged<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l Stage,
+        which: Which,
+    ) -> BoxFuture<'l, Result<Vec<PgRow>, sqlx::Error>> {
+        // Not as plain text: then the rows would come as text too, which not every type can be read from.
+        let read = Statement::once(&stage::read_staged(stage, which), PgArguments::default());
+        Box::pin(async move { link.fetch(read).await })
+    }
+
+    // A text in a list of rows is a `text`, and has to be made what the column is to compare as the column does.
+    fn find_keys<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        keys: usize,
+        values: Encoder,
+    ) -> BoxFuture<'l, Result<Vec<PgRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let texts = if values.has_key_text() { text_columns(link, table).await? } else { Vec::new() };
+            let cast = |&column: &usize| {
+                let text = texts.iter().find(|text| text.column == table.columns[column].name)?;
+                (!text.is_plain).then(|| text.kind.clone())
+            };
+            let casts: Vec<Option<String>> = key.columns.iter().map(cast).collect();
+            link.fetch(Statement::once(&rows::find_many(table, key, keys, &casts), values.arguments())).await
+        })
+    }
+
+    fn find_rows(key: &Key) -> usize {
+        (MAX_BINDS / key.columns.len().max(1)).clamp(1, FIND_ROWS)
+    }
+
+    fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+        rows::find_many(table, key, keys, &[])
+    }
+
+    fn mark(row: &PgRow) -> Result<Mark, sqlx::Error> {
+        let behind = row.len().saturating_sub(3);
+        Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
+    }
+
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&stage::close())).await.map(drop) })
+    }
+
+    // An unfinished connection is closed.
+    fn queue_clean(_: &mut PgConnection) {}
+}
+
+/// Runs a statement that gives one row at most, so that a transaction around it outlives its failure.
+async fn attempt(link: &mut Link<'_, Postgres>, statement: Statement<Postgres>) -> Result<Option<PgRow>, sqlx::Error> {
+    let mut attempt = Attempt::begin(link).await?;
+    let outcome = attempt.link().fetch(statement).await;
+    Ok(attempt.end(outcome).await?.into_iter().next())
+}
+
+/// Which staged columns are to be made like the target's: texts of the key, which compare as the target's column does, and types that have
+/// no name here.
+async fn like_target(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Vec<bool>, sqlx::Error> {
+    let texts: Vec<usize> = key_texts(stage).collect();
+    let of_target = if texts.is_empty() { Vec::new() } else { text_columns(link, stage.table).await? };
+    let like_target = stage.columns.iter().zip(&stage.types).enumerate().map(|(position, (&column, kind))| {
+        let name = stage.table.columns[column].name;
+        kind.name() == "?" || texts.contains(&position) && of_target.iter().any(|text| text.column == name)
+    });
+    Ok(like_target.collect())
+}
+
+/// Where the texts of the key stand among the staged columns.
+fn key_texts(stage: &Stage) -> impl Iterator<Item = usize> {
+    stage.key_positions().filter(|&position| encoder::is_text(&stage.types[position]))
+}
+
+/// Whether values of the key's columns compare with each other as the columns do, without being made what the columns are.
+async fn compares_as_sent(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<bool, sqlx::Error> {
+    let texts: Vec<&str> = key_texts(stage).map(|position| stage.table.columns[stage.columns[position]].name).collect();
+    let of_target = if texts.is_empty() { Vec::new() } else { text_columns(link, stage.table).await? };
+    Ok(texts.iter().all(|name| of_target.iter().any(|text| text.column == *name && text.is_plain)))
+}
+
+/// A text column of the target.
+struct TextColumn {
+    column: String,
+    /// The type that it compares as.
+    kind: String,
+    /// Whether that is as `text` does.
+    is_plain: bool,
+}
+
+async fn text_columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<TextColumn>, sqlx::Error> {
+    let rows = link.fetch(Statement::cached(&index::text_columns(table), PgArguments::default())).await?;
+    let text =
+        |row: &PgRow| Ok(TextColumn { column: row.try_get(0)?, kind: row.try_get(1)?, is_plain: row.try_get(2)? });
+    rows.iter().map(text).collect()
+}
+
+fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error().and_then(|error| error.try_downcast_ref())
+}
+
+/// A deadlock, a serialization failure, or a lock that was not granted in time.
+pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| matches!(error.code(), "40001" | "40P01" | "55P03"))
+}
+
+/// Whether the server has said that it ends the connection.
+pub(super) fn is_connection_lost(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+        matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) || error.code().starts_with("08")
+    })
+}

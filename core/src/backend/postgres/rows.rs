@@ -1,0 +1,146 @@
+//! The statements for rows by key.
+
+use super::{DIALECT, index};
+use crate::{
+    backend::RowTexts,
+    model::{Key, Table},
+    sql::Sql,
+};
+
+pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
+    let into = DIALECT.table(table);
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    let find = Sql::from(format!("SELECT {all} FROM {into} WHERE {} LIMIT 2", key_is(table, key, 1)));
+    RowTexts {
+        reread: find.clone(),
+        find,
+        create: create_row(table, key, &all),
+        update: update_row(table, key, &all),
+        others: Vec::new(),
+    }
+}
+
+/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another.
+fn create_row(table: &Table, key: &Key, all: &str) -> Sql {
+    let mut values = DIALECT.placeholders(1, table.supplied().count(), 1);
+    if key.nulls_not_distinct {
+        let only_if = index::takes_nulls_for_equal(table, key);
+        values = format!("SELECT {} WHERE {only_if}", values.trim_matches(['(', ')']));
+    } else {
+        values.insert_str(0, "VALUES ");
+    }
+    format!(
+        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {all}",
+        DIALECT.table(table),
+        DIALECT.columns(table, table.supplied(), ""),
+        DIALECT.columns(table, key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// An UPDATE alone would not notice that the index is missing, and change every row with the key.
+fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
+    let mut number = 0;
+    let set: Vec<String> = table
+        .updatable(key)
+        .map(|column| {
+            number += 1;
+            format!("{} = ${number}", DIALECT.name(table.columns[column].name))
+        })
+        .collect();
+    let only_if = if key.nulls_not_distinct {
+        format!(" AND {}", index::takes_nulls_for_equal(table, key))
+    } else {
+        String::new()
+    };
+    let update = format!(
+        "WITH probe AS ({}) UPDATE {} SET {} WHERE {}{only_if} RETURNING {all}",
+        probe(table, key),
+        DIALECT.table(table),
+        set.join(", "),
+        key_is(table, key, number + 1),
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+/// Inserts nothing, and is refused where there is no unique index on the key.
+pub(super) fn probe(table: &Table, key: &Key) -> String {
+    let into = DIALECT.table(table);
+    let columns = DIALECT.columns(table, table.supplied(), "");
+    let key = DIALECT.columns(table, key.columns.iter().copied(), "");
+    format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {into} WHERE false ON CONFLICT ({key}) DO NOTHING")
+}
+
+/// IS NOT DISTINCT FROM would say the same as the OR, and use no index.
+fn key_is(table: &Table, key: &Key, first: usize) -> String {
+    let equal = key.columns.iter().enumerate().map(|(position, &column)| {
+        let (name, number) = (DIALECT.name(table.columns[column].name), first + position);
+        if key.nulls_not_distinct && table.columns[column].nullable {
+            format!("({name} = ${number} OR ({name} IS NULL AND ${number} IS NULL))")
+        } else {
+            format!("{name} = ${number}")
+        }
+    });
+    equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Finds a row for each of `keys` keys. `casts` are the types that the key's values are to be compared as, where they are not their own.
+pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<String>]) -> Sql {
+    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
+    let width = key.columns.len();
+    let names: Vec<String> = (0..width).map(|position| format!("c{position}")).collect();
+    let equal = key.columns.iter().zip(&names).enumerate().map(|(position, (&column, name))| {
+        let cast = casts.get(position).and_then(Option::as_ref).map_or(String::new(), |kind| format!("::{kind}"));
+        same(table, key, column, &format!("s.{name}{cast}"))
+    });
+    format!(
+        "WITH s (n, {}) AS (VALUES {}) SELECT {columns}, s.n, {}, false FROM s LEFT JOIN {} AS t ON {} ORDER BY s.n",
+        names.join(", "),
+        numbered_values(keys, width, 1),
+        is_there(table, key, true),
+        DIALECT.table(table),
+        equal.collect::<Vec<_>>().join(" AND "),
+    )
+    .into()
+}
+
+/// `t`'s column has the value, or both are NULL where NULLs are equal.
+pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> String {
+    let name = DIALECT.name(table.columns[column].name);
+    if key.nulls_not_distinct && table.columns[column].nullable {
+        format!("(t.{name} = {value} OR (t.{name} IS NULL AND {value} IS NULL))")
+    } else {
+        format!("t.{name} = {value}")
+    }
+}
+
+/// Whether a row `t` was joined. A column of the key tells it, and lets the planner see an anti-join, where one cannot be NULL.
+pub(super) fn is_there(table: &Table, key: &Key, there: bool) -> String {
+    let certain = key.columns.iter().find(|&&column| !(key.nulls_not_distinct && table.columns[column].nullable));
+    match certain {
+        Some(&column) => {
+            let not = if there { "NOT " } else { "" };
+            format!("t.{} IS {not}NULL", DIALECT.name(table.columns[column].name))
+        }
+        // IS NULL is true of a row of NULLs too.
+        None => format!("t IS {}DISTINCT FROM NULL", if there { "" } else { "NOT " }),
+    }
+}
+
+/// `(0, $1, ..), (1, $3, ..), ..` with placeholders counted on from `first`.
+pub(super) fn numbered_values(rows: usize, width: usize, first: usize) -> String {
+    let mut values = String::new();
+    for row in 0..rows {
+        values.push_str(if row == 0 { "(" } else { ", (" });
+        values.push_str(&row.to_string());
+        if row == 0 {
+            values.push_str("::pg_catalog.int8");
+        }
+        for column in 0..width {
+            values.push(',');
+            DIALECT.push_placeholder(&mut values, first + row * width + column);
+        }
+        values.push(')');
+    }
+    values
+}

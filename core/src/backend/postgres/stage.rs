@@ -1,0 +1,311 @@
+//! The staging table and the merges from it.
+//!
+//! Every statement keeps to forms that a sharded PostgreSQL (Citus) runs too: an anti-join is a LEFT JOIN, and rows that went in past a
+//! conflict clause are counted by what RETURNING gives.
+
+use sqlx::{TypeInfo as _, postgres::PgTypeInfo};
+
+use super::{DIALECT, index, rows};
+use crate::{
+    backend::{self, Which},
+    sql::Sql,
+};
+
+type Stage = backend::Stage<sqlx::Postgres>;
+
+/// The staging table. It is the connection's own, so no other connection sees or locks it.
+///
+/// `n` numbers the staged rows in the order they came. A row with `w` is a mark: it says of the staged row with its number what the merge
+/// does with it, and has no values. An UPDATE of the staged rows instead would write them all once more.
+const STAGE: &str = "pg_temp.upsertable_staged";
+
+/// It makes the table's row; it gives its values to a row that was there; it gives its values to a row that the merge has just made.
+const MARK_CREATED: u8 = 1;
+const MARK_UPDATE: u8 = 2;
+const MARK_AGAIN: u8 = 3;
+
+/// The savepoint around what may fail and be done in another way.
+const SAVEPOINT: &str = "upsertable_merge";
+
+/// Looks for the unique index without writing anything, and makes the staging table: one round trip.
+///
+/// Columns whose flag is set are made like the target's own, with its collation.
+pub(super) fn open(stage: &Stage, like_target: &[bool], in_transaction: bool) -> Sql {
+    let (table, key) = (stage.table, stage.key);
+    let index = if key.nulls_not_distinct {
+        index::takes_nulls_for_equal(table, key)
+    } else {
+        index::is_checked_at_once(table, key)
+    };
+    let columns = stage.columns.iter().zip(&stage.types).zip(like_target).enumerate();
+    let columns = columns.map(|(position, ((&column, kind), &like_target))| {
+        if like_target {
+            format!(", t.{} AS c{position}", DIALECT.name(table.columns[column].name))
+        } else {
+            format!(", NULL::{} AS c{position}", type_name(kind))
+        }
+    });
+    let from = if like_target.contains(&true) { format!(" FROM {} AS t", DIALECT.table(table)) } else { String::new() };
+    format!(
+        "{}; SELECT {index}; CREATE TEMP TABLE upsertable_staged ON COMMIT {} AS \
+         SELECT NULL::pg_catalog.int8 AS n, NULL::pg_catalog.int2 AS w{}{from} WITH NO DATA",
+        rows::probe(table, key),
+        if in_transaction { "DROP" } else { "PRESERVE ROWS" },
+        columns.collect::<String>(),
+    )
+    .into()
+}
+
+/// A type's name as SQL has it.
+pub(super) fn type_name(kind: &PgTypeInfo) -> &str {
+    // Some of the driver's names mean another type there.
+    match kind.name() {
+        "\"CHAR\"" => "\"char\"",
+        "CHAR" => "pg_catalog.bpchar",
+        "\"CHAR\"[]" => "\"char\"[]",
+        "CHAR[]" => "pg_catalog.bpchar[]",
+        name => name,
+    }
+}
+
+/// Counts those of the named types whose values have no numbers of other types inside them.
+pub(super) fn scalar_types() -> Sql {
+    "SELECT count(*) FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name) \
+     JOIN pg_catalog.pg_type AS y ON y.oid = pg_catalog.to_regtype(n.name) LEFT JOIN pg_catalog.pg_type AS b ON b.oid = y.typbasetype \
+     WHERE COALESCE(b.typtype, y.typtype) IN ('b', 'e', 'r') AND COALESCE(b.typelem, y.typelem) = 0"
+        .into()
+}
+
+/// Starts the stream of rows, each with its number.
+pub(super) fn copy(stage: &Stage) -> String {
+    format!("COPY {STAGE} (n, {}) FROM STDIN WITH (FORMAT binary)", staged_columns(stage, ""))
+}
+
+/// Stages the rows of one array a column, numbered on from the value behind the arrays.
+pub(super) fn stage_arrays(stage: &Stage) -> Sql {
+    let columns = staged_columns(stage, "");
+    format!(
+        "INSERT INTO {STAGE} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM {}",
+        stage.columns.len() + 1,
+        arrays(stage)
+    )
+    .into()
+}
+
+/// Stages so many rows of one placeholder a value, numbered on from the value behind them.
+pub(super) fn stage_values(stage: &Stage, count: usize) -> Sql {
+    let width = stage.columns.len();
+    let columns = staged_columns(stage, "");
+    format!(
+        "INSERT INTO {STAGE} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM (VALUES {}) AS s (n, {columns})",
+        count * width + 1,
+        rows::numbered_values(count, width, 1),
+    )
+    .into()
+}
+
+/// Rows made of one array a column, as a source to merge from.
+fn arrays(stage: &Stage) -> String {
+    let array = |(position, kind)| format!("${}::{}[]", position + 1, type_name(kind));
+    let arrays: Vec<String> = stage.types.iter().enumerate().map(array).collect();
+    format!("unnest({}) WITH ORDINALITY AS s ({}, n)", arrays.join(", "), staged_columns(stage, ""))
+}
+
+/// Lets the planner know how many keys there are: autovacuum never looks at a temporary table.
+pub(super) fn analyze() -> Sql {
+    format!("ANALYZE {STAGE}").into()
+}
+
+/// A plain INSERT of what an anti-join leaves, so that rows that are there use up no id. Where another writer gets in between, it fails on
+/// the unique index, and [`merge_colliding`] takes over.
+///
+/// The rows are sorted by the whole key: so all writers take their locks in one order, and the join is done before the first row goes in.
+/// Otherwise a plan made for an empty table would read it again for every row while it grows.
+pub(super) fn merge_new(stage: &Stage) -> Sql {
+    format!("SAVEPOINT {SAVEPOINT}; {}; RELEASE SAVEPOINT {SAVEPOINT}", insert_first(stage, &staged())).into()
+}
+
+pub(super) fn merge_colliding(stage: &Stage) -> Sql {
+    counted(&format!("{} {} RETURNING 1", insert_first(stage, &staged()), on_conflict(stage)))
+}
+
+/// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
+pub(super) fn merge_arrays(stage: &Stage) -> Sql {
+    counted(&format!("{} {} RETURNING 1", insert_first(stage, &arrays(stage)), on_conflict(stage)))
+}
+
+fn counted(insert: &str) -> Sql {
+    format!("WITH made AS ({insert}) SELECT count(*) FROM made").into()
+}
+
+/// Undoes the statement that failed, and what was marked for it.
+pub(super) fn undo() -> Sql {
+    format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}").into()
+}
+
+/// Marks the first staged row of each key that is not in the table.
+pub(super) fn mark_new(stage: &Stage) -> Sql {
+    let first = first_absent(stage, &staged(), &format!("s.n, {MARK_CREATED}"), " AND s.w IS NULL");
+    format!("SAVEPOINT {SAVEPOINT}; INSERT INTO {STAGE} (n, w) {first}").into()
+}
+
+pub(super) fn insert_marked(stage: &Stage) -> Sql {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {} WHERE s.w IS NULL ORDER BY {}; RELEASE SAVEPOINT {SAVEPOINT}",
+        DIALECT.table(stage.table),
+        target_columns(stage),
+        staged_columns(stage, "s."),
+        marked(&format!("= {MARK_CREATED}")),
+        staged_key(stage),
+    )
+    .into()
+}
+
+/// Inserts the first staged row of each key that is not in the table, and marks those that went in.
+pub(super) fn insert_and_mark(stage: &Stage) -> Sql {
+    let insert = insert_first_where(stage, &staged(), " AND s.w IS NULL");
+    let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
+    let staged_key = staged_key(stage);
+    format!(
+        "WITH made AS ({insert} {} RETURNING {key}), \
+         marked AS (INSERT INTO {STAGE} (n, w) SELECT DISTINCT ON ({staged_key}) s.n, {MARK_CREATED} \
+         FROM {} JOIN made AS t ON {} WHERE s.w IS NULL ORDER BY {staged_key}, s.n) \
+         SELECT count(*) FROM made",
+        on_conflict(stage),
+        staged(),
+        same_key(stage),
+    )
+    .into()
+}
+
+/// Marks the last staged row of each key, unless it has made the row itself; gives the number of rows that are not the merge's own.
+pub(super) fn mark_last(stage: &Stage) -> Sql {
+    let key = staged_key(stage);
+    format!(
+        "WITH marked AS (INSERT INTO {STAGE} (n, w) \
+         SELECT s.n, CASE WHEN s.made IS NULL THEN {MARK_UPDATE} ELSE {MARK_AGAIN} END FROM (\
+         SELECT s.n, min(m.n) OVER (PARTITION BY {key}) AS made, row_number() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS back \
+         FROM {} LEFT JOIN {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n WHERE s.w IS NULL) AS s \
+         WHERE s.back = 1 AND s.made IS DISTINCT FROM s.n RETURNING w) \
+         SELECT count(*) FROM marked WHERE w = {MARK_UPDATE}",
+        staged(),
+    )
+    .into()
+}
+
+/// Locks the rows that will be updated, and counts them: in the key's order, which an UPDATE does not promise.
+pub(super) fn lock_marked(stage: &Stage) -> Sql {
+    let rows = marked_rows(stage);
+    let key = staged_key(stage);
+    format!(
+        "SAVEPOINT {SAVEPOINT}; SELECT count(*) FROM (SELECT 1 {rows} ORDER BY {key} FOR NO KEY UPDATE OF t) AS locked; \
+         RELEASE SAVEPOINT {SAVEPOINT}"
+    )
+    .into()
+}
+
+/// Counts them only.
+pub(super) fn count_marked(stage: &Stage) -> Sql {
+    format!("SELECT count(*) {}", marked_rows(stage)).into()
+}
+
+fn marked_rows(stage: &Stage) -> String {
+    format!(
+        "FROM {} JOIN {} AS t ON {} WHERE s.w IS NULL",
+        marked(&format!("= {MARK_UPDATE}")),
+        DIALECT.table(stage.table),
+        same_key(stage)
+    )
+}
+
+/// Nothing where no column may change.
+pub(super) fn update_marked(stage: &Stage) -> Option<Sql> {
+    let set = stage
+        .table
+        .updatable(stage.key)
+        .map(|column| format!("{} = s.c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column)));
+    let set = set.collect::<Vec<_>>().join(", ");
+    let update = format!(
+        "UPDATE {} AS t SET {set} FROM {} WHERE s.w IS NULL AND {}",
+        DIALECT.table(stage.table),
+        marked(&format!("IN ({MARK_UPDATE}, {MARK_AGAIN})")),
+        same_key(stage)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
+    let columns = DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t.");
+    let join = match which {
+        Which::All => "LEFT JOIN",
+        Which::Created => "JOIN",
+    };
+    format!(
+        "SELECT {columns}, s.n, {}, m.n IS NOT NULL FROM {} {join} {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n \
+         {join} {} AS t ON {} WHERE s.w IS NULL ORDER BY s.n",
+        rows::is_there(stage.table, stage.key, true),
+        staged(),
+        DIALECT.table(stage.table),
+        same_key(stage)
+    )
+    .into()
+}
+
+pub(super) fn close() -> Sql {
+    format!("DROP TABLE IF EXISTS {STAGE}").into()
+}
+
+fn staged() -> String {
+    format!("{STAGE} AS s")
+}
+
+/// The staged rows with such a mark.
+fn marked(mark: &str) -> String {
+    format!("{STAGE} AS s JOIN {STAGE} AS m ON m.w {mark} AND m.n = s.n")
+}
+
+fn on_conflict(stage: &Stage) -> String {
+    format!("ON CONFLICT ({}) DO NOTHING", DIALECT.columns(stage.table, stage.key.columns.iter().copied(), ""))
+}
+
+fn insert_first(stage: &Stage, source: &str) -> String {
+    insert_first_where(stage, source, "")
+}
+
+fn insert_first_where(stage: &Stage, source: &str, also: &str) -> String {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM ({}) AS s",
+        DIALECT.table(stage.table),
+        target_columns(stage),
+        staged_columns(stage, "s."),
+        first_absent(stage, source, "s.*", also),
+    )
+}
+
+/// The first row of each key in the source that is not in the table.
+fn first_absent(stage: &Stage, source: &str, what: &str, also: &str) -> String {
+    let key = staged_key(stage);
+    format!(
+        "SELECT DISTINCT ON ({key}) {what} FROM {source} LEFT JOIN {} AS t ON {} WHERE {}{also} ORDER BY {key}, s.n",
+        DIALECT.table(stage.table),
+        same_key(stage),
+        rows::is_there(stage.table, stage.key, false),
+    )
+}
+
+fn same_key(stage: &Stage) -> String {
+    let same = |&column: &usize| rows::same(stage.table, stage.key, column, &format!("s.c{}", stage.position(column)));
+    stage.key.columns.iter().map(same).collect::<Vec<_>>().join(" AND ")
+}
+
+fn target_columns(stage: &Stage) -> String {
+    DIALECT.columns(stage.table, stage.columns.iter().copied(), "")
+}
+
+fn staged_columns(stage: &Stage, prefix: &str) -> String {
+    (0..stage.columns.len()).map(|position| format!("{prefix}c{position}")).collect::<Vec<_>>().join(", ")
+}
+
+fn staged_key(stage: &Stage) -> String {
+    stage.key_positions().map(|position| format!("s.c{position}")).collect::<Vec<_>>().join(", ")
+}
