@@ -4,6 +4,7 @@
 
 mod after_commit;
 mod bulk;
+mod bulk_limits;
 mod bulk_rows;
 mod cancel;
 mod cancel_all;
