@@ -26,6 +26,7 @@ pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
 mod transaction;
+mod unit;
 mod upsert;
 mod verify;
 

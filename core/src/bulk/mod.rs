@@ -14,9 +14,10 @@ pub(crate) use source::{Failure, Source};
 use crate::{
     Error,
     backend::{Backend, Stage, StageError, Which},
-    handle::{Link, Session, Unit},
+    handle::{Link, Session},
     model::Target,
     retry::Retry,
+    unit::Unit,
 };
 
 /// What a bulk call does with its rows.

@@ -7,6 +7,7 @@ use sqlx::{
     postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgTypeInfo},
 };
 
+mod attempt;
 mod encoder;
 mod fill;
 mod index;
@@ -22,10 +23,11 @@ use crate::{
     bulk::{Failure, Feed},
     error::Ending,
     find::{Part, Write, statement},
-    handle::{Attempt, Link},
+    handle::Link,
     model::{Column, Key, Table},
     sql::{Dialect, Sql, Statement},
 };
+use attempt::Attempt;
 use encoder::Encoder;
 
 type Stage = super::Stage<Postgres>;

@@ -1,0 +1,201 @@
+//! A bulk call's hold on its connection.
+
+use sqlx::{Connection as _, SqlSafeStr as _};
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::{
+    Error,
+    backend::{Backend, Begin},
+    handle::{Link, Session},
+    sql::{Sql, Statement},
+    testing,
+};
+
+/// A bulk call's hold on its connection: all that runs between [`begin`](Self::begin) and [`commit`](Self::commit) is kept whole or not at all.
+///
+/// Dropped before, it leaves nothing behind: see [`Drop`].
+pub(crate) struct Unit<'c, DB: Backend> {
+    link: Option<Link<'c, DB>>,
+    scope: Scope,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Outside any transaction: staging happens here.
+    Staging,
+    /// In the transaction of the merge.
+    Own,
+    /// In a transaction around all, on a borrowed connection that cannot be closed when the call is given up.
+    Begun,
+    /// A savepoint that sqlx counts.
+    Counted,
+    /// A savepoint in a transaction begun with plain SQL, which sqlx knows nothing of.
+    Plain,
+}
+
+const PLAIN_SAVEPOINT: &str = "upsertable_call";
+
+impl<'c, DB: Backend> Unit<'c, DB> {
+    /// On a pool, takes a connection. Elsewhere sets a savepoint, or begins a transaction where none is open.
+    pub(crate) async fn begin(session: &'c mut Session<'_, DB>) -> Result<Self, Error> {
+        let mut unit = Self { link: Some(session.link().await?), scope: Scope::Staging };
+        match unit.link.as_mut() {
+            Some(Link::Bare(conn)) => begin_bare::<DB>(conn, &mut unit.scope).await?,
+            Some(Link::Inside(conn)) => {
+                conn.set_unfinished(true);
+                unit.scope = Scope::Counted;
+                if let Err(error) = conn.begin_savepoint().await {
+                    conn.set_unfinished(false);
+                    return Err(error.into());
+                }
+            }
+            Some(Link::Pooled(_)) | None => {}
+        }
+        Ok(unit)
+    }
+
+    pub(crate) fn link(&mut self) -> Result<&mut Link<'c, DB>, Error> {
+        self.link.as_mut().ok_or_else(|| Error::Sql(sqlx::Error::WorkerCrashed))
+    }
+
+    /// Whether the transaction of the merge is the call's own, so that the merge may be done again.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.scope, Scope::Staging | Scope::Own)
+    }
+
+    /// Begins the transaction of the merge, where it is the call's own. Elsewhere it is open already.
+    pub(crate) async fn begin_merge(&mut self) -> Result<(), Error> {
+        if self.scope != Scope::Staging {
+            return Ok(());
+        }
+        let Begin { before, begin } = DB::begin_merge();
+        if let Some(before) = before {
+            self.link()?.execute(Statement::plain(&before)).await?;
+        }
+        testing::record(begin.as_str());
+        self.scope = Scope::Own;
+        DB::TransactionManager::begin(self.link()?.raw(), Some(begin.text())).await?;
+        Ok(())
+    }
+
+    /// Commits the merge; what is staged is still there.
+    pub(crate) async fn commit_merge(&mut self) -> Result<(), Error> {
+        if self.scope == Scope::Own {
+            testing::record("COMMIT");
+            DB::TransactionManager::commit(self.link()?.raw()).await?;
+            self.scope = Scope::Staging;
+        }
+        Ok(())
+    }
+
+    /// Undoes a merge that failed, so that it can be run again from what is staged.
+    pub(crate) async fn rollback_merge(&mut self) -> Result<(), Error> {
+        if self.scope == Scope::Own {
+            testing::record("ROLLBACK");
+            DB::TransactionManager::rollback(self.link()?.raw()).await?;
+            self.scope = Scope::Staging;
+        }
+        Ok(())
+    }
+
+    /// Ends the call's hold: the work is kept as far as the transaction around it is.
+    pub(crate) async fn commit(mut self) -> Result<(), Error> {
+        match (self.scope, &mut self.link) {
+            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
+                testing::record(if self.scope == Scope::Begun { "COMMIT" } else { "RELEASE SAVEPOINT" });
+                DB::TransactionManager::commit(conn).await?;
+            }
+            (Scope::Plain, Some(link)) => {
+                let release = Statement::plain(&Sql::from(format!("RELEASE SAVEPOINT {PLAIN_SAVEPOINT}")));
+                link.execute(release).await?;
+            }
+            (Scope::Counted, Some(Link::Inside(conn))) => conn.release_savepoint().await?,
+            _ => {}
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Undoes all that the call has done. What fails here is told by the next use of the connection; a pooled one is closed then.
+    pub(crate) async fn rollback(mut self) {
+        match self.undo().await {
+            Ok(()) => self.finish(),
+            Err(error) => tracing::debug!(%error, "a failed call could not be rolled back"),
+        }
+    }
+
+    async fn undo(&mut self) -> Result<(), Error> {
+        self.rollback_merge().await?;
+        match (self.scope, &mut self.link) {
+            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
+                testing::record(if self.scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
+                DB::TransactionManager::rollback(conn).await?;
+            }
+            (Scope::Plain, Some(link)) => rollback_plain(link).await?,
+            (Scope::Counted, Some(Link::Inside(conn))) => conn.rollback_savepoint().await?,
+            (Scope::Staging, Some(link)) => DB::close_stage(link).await?,
+            _ => {}
+        }
+        // The savepoint is gone: what fails from here on leaves nothing to undo, and dropping must not undo it again.
+        self.scope = Scope::Staging;
+        match &mut self.link {
+            Some(link) => Ok(DB::clean_undone(link).await?),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(Link::Inside(conn)) = &mut self.link {
+            conn.set_unfinished(false);
+        }
+        self.link = None;
+    }
+}
+
+/// The scope is set before what it says is done, so that a call dropped in between undoes it.
+async fn begin_bare<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -> Result<(), Error> {
+    if conn.is_in_transaction() {
+        testing::record("SAVEPOINT");
+        DB::TransactionManager::begin(conn, None).await?;
+        *scope = Scope::Counted;
+        return Ok(());
+    }
+    *scope = Scope::Plain;
+    if DB::save_if_open(conn, PLAIN_SAVEPOINT).await? {
+        return Ok(());
+    }
+    *scope = Scope::Staging;
+    if DB::CLOSE_UNFINISHED {
+        testing::record(DB::BEGIN_STAGING);
+        DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?;
+        *scope = Scope::Begun;
+    }
+    Ok(())
+}
+
+async fn rollback_plain<DB: Backend>(link: &mut Link<'_, DB>) -> Result<(), sqlx::Error> {
+    for verb in ["ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT"] {
+        link.execute(Statement::plain(&Sql::from(format!("{verb} {PLAIN_SAVEPOINT}")))).await?;
+    }
+    Ok(())
+}
+
+/// A unit that was neither committed nor rolled back: the call failed, or was cancelled.
+impl<DB: Backend> Drop for Unit<'_, DB> {
+    fn drop(&mut self) {
+        match (self.scope, self.link.take()) {
+            (_, Some(Link::Pooled(conn))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
+            (scope @ (Scope::Staging | Scope::Own), Some(mut link @ (Link::Pooled(_) | Link::Bare(_)))) => {
+                if scope == Scope::Own {
+                    DB::queue_rollback(link.raw(), 1);
+                }
+                DB::queue_clean(link.raw());
+            }
+            (Scope::Begun, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 1),
+            (Scope::Counted, Some(Link::Bare(conn))) => DB::TransactionManager::start_rollback(conn),
+            (Scope::Plain, Some(Link::Bare(conn))) => DB::queue_rollback_to(conn, PLAIN_SAVEPOINT),
+            // Left marked as unfinished, a transaction of ours refuses its next statement.
+            _ => {}
+        }
+    }
+}
