@@ -12,11 +12,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Parser as _;
 use futures_util::stream;
 use indicatif::{ProgressBar, ProgressStyle};
-use sqlx::{Pool, SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{MySqlPool, PgPool, Pool, SqlitePool, sqlite::SqliteConnectOptions};
 use upsertable::{Backend, BulkCreated, On, Upsertable as _};
 
 use data::{DataFile, Window};
@@ -25,8 +25,8 @@ use models::{Airline, Airport, Flight, FlightCodes, FlightLine, NewAirline, NewA
 /// Imports flights in windows of days that overlap, and adds those that are new.
 #[derive(Debug, clap::Parser)]
 struct Options {
-    /// The database; its file is made when it is missing.
-    #[arg(long, value_name = "sqlite://PATH", default_value = "sqlite://flights.db")]
+    /// The database: sqlite://PATH, whose file is made when it is missing, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
+    #[arg(long, value_name = "URL", default_value = "sqlite://flights.db")]
     database_url: String,
 
     /// A folder with flights, airlines, airports and planes, each as .csv or .csv.gz; without it, the first week of 2013 is imported.
@@ -47,15 +47,28 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<()> {
     let url = &options.database_url;
-    ensure!(url.starts_with("sqlite:"), "{url}: expected sqlite://PATH");
     let folder = options.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("data"));
-
-    let database = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
-    let pool = SqlitePool::connect_with(database).await.map_err(|error| anyhow!("{url}: {error}"))?;
-    sqlx::migrate!("migrations/sqlite").run(&pool).await?;
-    let imported = import(&pool, &folder).await;
-    pool.close().await;
-    imported
+    // Which database it is, is asked here alone: each has its own SQL for the tables, and all the rest is the same.
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => {
+            let database = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
+            let pool = SqlitePool::connect_with(database).await.map_err(|error| anyhow!("{url}: {error}"))?;
+            sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+            import(pool, &folder).await
+        }
+        Some("postgres" | "postgresql") => {
+            let pool = PgPool::connect(url).await.map_err(|error| anyhow!("--database-url: {error}"))?;
+            sqlx::migrate!("migrations/postgres").run(&pool).await?;
+            import(pool, &folder).await
+        }
+        Some("mysql" | "mariadb") => {
+            let pool = MySqlPool::connect(url).await.map_err(|error| anyhow!("--database-url: {error}"))?;
+            sqlx::migrate!("migrations/mysql").run(&pool).await?;
+            import(pool, &folder).await
+        }
+        // The URL is not told again: a password may stand in it.
+        _ => bail!("--database-url: expected sqlite://.., postgres://.. or mysql://.."),
+    }
 }
 
 /// The ids of the rows that flights refer to, by the codes that stand in the file.
@@ -66,7 +79,20 @@ struct Ids {
     planes: HashMap<String, i64>,
 }
 
-async fn import<DB: Backend>(pool: &Pool<DB>, folder: &Path) -> Result<()>
+/// Imports all windows into whichever database it is, and closes the pool.
+async fn import<DB: Backend>(pool: Pool<DB>, folder: &Path) -> Result<()>
+where
+    Airline: On<DB>,
+    Airport: On<DB>,
+    Plane: On<DB>,
+    Flight: On<DB>,
+{
+    let imported = import_windows(&pool, folder).await;
+    pool.close().await;
+    imported
+}
+
+async fn import_windows<DB: Backend>(pool: &Pool<DB>, folder: &Path) -> Result<()>
 where
     Airline: On<DB>,
     Airport: On<DB>,

@@ -2,15 +2,23 @@
 
 use std::{
     collections::HashSet,
+    env,
     fs::{self, File},
+    io::{self, Write as _},
     ops::RangeInclusive,
+    panic::{AssertUnwindSafe, resume_unwind},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{self, Command, Output},
+    time::UNIX_EPOCH,
 };
 
 use csv::StringRecord;
 use flate2::{Compression, write::GzEncoder};
-use sqlx::{Connection as _, SqliteConnection};
+use futures_util::FutureExt as _;
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, ConnectOptions, Connection as _, Database, Decode, Executor, IntoArguments, MySql,
+    Postgres, SqliteConnection, Type, mysql::MySqlConnectOptions, postgres::PgConnectOptions,
+};
 use tempfile::TempDir;
 
 /// A copy of the data that may be changed, and a database that is not there yet.
@@ -212,4 +220,65 @@ async fn more_than_a_week_grows_day_by_day_and_goes_on_week_by_week() {
     fs::remove_file(case.flights()).unwrap();
     assert_eq!(case.import(), expected);
     assert_eq!(case.count("SELECT count(*) FROM flights").await, 6_099 + expected[7].0);
+}
+
+#[tokio::test]
+async fn the_week_comes_into_postgres_as_into_sqlite() {
+    on_a_server::<Postgres, _>("DATABASE_URL_POSTGRES", PgConnectOptions::database).await;
+}
+
+#[tokio::test]
+async fn the_week_comes_into_mysql_as_into_sqlite() {
+    on_a_server::<MySql, _>("DATABASE_URL_MYSQL", MySqlConnectOptions::database).await;
+}
+
+/// Imports the week twice into a database of its own, on the server that the environment names, and drops that database whatever comes.
+async fn on_a_server<DB, O>(variable: &str, in_database: fn(O, &str) -> O)
+where
+    DB: Database,
+    DB::Connection: sqlx::Connection<Options = O>,
+    O: ConnectOptions<Connection = DB::Connection>,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    for<'r> i64: Decode<'r, DB> + Type<DB>,
+    usize: ColumnIndex<DB::Row>,
+{
+    let Ok(url) = env::var(variable) else {
+        // Written past the test harness, which shows nothing of a test that passes.
+        writeln!(io::stderr(), "SKIPPED the import of a week of flights: {variable} is not set").unwrap();
+        return;
+    };
+    let server: O = url.parse().unwrap();
+    let name = format!("flights_{}_{}", process::id(), UNIX_EPOCH.elapsed().unwrap().as_nanos());
+    let mut connection = server.connect().await.unwrap();
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+
+    let options = in_database(server, &name);
+    let tried = AssertUnwindSafe(async {
+        let case = Case { database_url: options.to_url_lossy().into(), ..Case::new() };
+        let mut database = options.connect().await.unwrap();
+        let expected = expected(&case.flights(), &[1..=1, 1..=2, 1..=4, 1..=7]);
+        let nothing: Vec<_> = expected.iter().map(|(_, read)| (0, *read)).collect();
+        for windows in [expected, nothing] {
+            assert_eq!(case.import(), windows);
+            for (sql, rows) in [
+                ("SELECT count(*) FROM flights", 6_099),
+                ("SELECT count(*) FROM airports", lines(&shipped("airports.csv")).len() + 4),
+                ("SELECT count(*) FROM planes", lines(&shipped("planes.csv")).len() + 319),
+                // The hour of the first flights, in UTC, of which the file has six.
+                ("SELECT count(*) FROM flights WHERE time_hour = '2013-01-01 10:00:00'", 6),
+            ] {
+                let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut database).await.unwrap();
+                assert_eq!(usize::try_from(count).unwrap(), rows, "{sql}");
+            }
+        }
+        database.close().await.unwrap();
+    });
+    let tried = tried.catch_unwind().await;
+
+    let dropped = connection.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await;
+    if let Err(panic) = tried {
+        resume_unwind(panic);
+    }
+    dropped.unwrap();
 }
