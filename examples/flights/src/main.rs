@@ -25,8 +25,12 @@ use models::{Airline, Airport, Flight, FlightCodes, FlightLine, NewAirline, NewA
 /// Imports flights in windows of days that overlap, and adds those that are new.
 #[derive(Debug, clap::Parser)]
 struct Options {
-    /// The database: sqlite://PATH, whose file is made when it is missing, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
-    #[arg(long, value_name = "URL", default_value = "sqlite://flights.db")]
+    /// The database: a SQLite file, which is made when it is missing, or one that is there on a PostgreSQL, MySQL or MariaDB server.
+    #[arg(
+        long,
+        value_name = "sqlite://PATH|postgres://USER@HOST/NAME|mysql://USER@HOST/NAME",
+        default_value = "sqlite://flights.db"
+    )]
     database_url: String,
 
     /// A folder with flights, airlines, airports and planes, each as .csv or .csv.gz; without it, the first week of 2013 is imported.
