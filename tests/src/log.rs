@@ -1,7 +1,7 @@
 //! What the crate logs as errors, for tests to look at.
 
 use std::{
-    fmt::Debug,
+    fmt::{Debug, Write as _},
     sync::{Mutex, Once, PoisonError},
 };
 
@@ -62,6 +62,6 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push_str(&format!("{field}={value:?} "));
+        write!(self.0, "{field}={value:?} ").unwrap();
     }
 }
