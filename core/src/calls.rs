@@ -583,6 +583,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// Registered on a [`Transaction`](crate::Transaction) it counts for that one; on [`Hooks`](crate::Hooks), for every transaction begun
     /// with them. Rows created by `get_or_create`, `get_or_create_with`, `upsert` and every bulk call are seen, in the order created; rows
     /// that were found never are, nor rows of a savepoint that was rolled back. Where the transaction creates none, `work` is not called.
+    /// Register before creating: rows are gathered from then on.
     /// All that holds for [callbacks](crate::Transaction::on_commit) holds here.
     ///
     /// # Statements
