@@ -189,12 +189,20 @@ async fn a_lock_that_is_never_granted_is_a_retryable_error() {
     let mut writer = upsertable::begin(&pool).await.unwrap();
     Retweet::get_or_create(&mut writer, retweet(1, 1)).await.unwrap();
 
-    let single = Retweet::get_or_create(&pool, retweet(2, 2)).await.unwrap_err();
+    let (single, seen) = statements(Retweet::get_or_create(&pool, retweet(2, 2))).await;
+    let single = single.unwrap_err();
+    assert_eq!(seen.iter().filter(|sql| sql.starts_with("INSERT")).count(), 5, "five tries: {seen:?}");
     let bulk = Retweet::bulk_create_new(&pool, [retweet(2, 2)]).await.unwrap_err();
     let begun = upsertable::begin(&pool).await.map(drop).unwrap_err();
     for error in [single, bulk, begun] {
         assert!(error.is_retryable(), "{error}");
     }
+    // On a connection of the caller's the work is the caller's to do again.
+    let mut conn = pool.acquire().await.unwrap();
+    let (single, seen) = statements(Retweet::get_or_create(&mut *conn, retweet(2, 2))).await;
+    assert!(single.unwrap_err().is_retryable());
+    assert_eq!(seen.iter().filter(|sql| sql.starts_with("INSERT")).count(), 1, "{seen:?}");
+    drop(conn);
     // Reading needs no lock that a writer holds.
     let found = Retweet::find(&pool, RetweetKey { tweet: 1, retweeter: 1 }).await.unwrap();
     assert_eq!(found, None);
