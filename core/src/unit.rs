@@ -21,6 +21,8 @@ pub(crate) struct Unit<'c, DB: Backend> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
+    /// Nothing is there yet that would have to be undone.
+    Idle,
     /// Outside any transaction: staging happens here.
     Staging,
     /// In the transaction of the merge.
@@ -31,6 +33,8 @@ enum Scope {
     Counted,
     /// A savepoint in a transaction begun with plain SQL, which sqlx knows nothing of.
     Plain,
+    /// Kept or undone.
+    Done,
 }
 
 const PLAIN_SAVEPOINT: &str = "upsertable_call";
@@ -38,7 +42,7 @@ const PLAIN_SAVEPOINT: &str = "upsertable_call";
 impl<'c, DB: Backend> Unit<'c, DB> {
     /// On a pool, takes a connection. Elsewhere sets a savepoint, or begins a transaction where none is open.
     pub(crate) async fn begin(session: &'c mut Session<'_, DB>) -> Result<Self, Error> {
-        let mut unit = Self { link: Some(session.link().await?), scope: Scope::Staging };
+        let mut unit = Self { link: Some(session.link().await?), scope: Scope::Idle };
         match unit.link.as_mut() {
             Some(Link::Bare(conn)) => begin_bare::<DB>(conn, &mut unit.scope).await?,
             Some(Link::Inside(conn)) => {
@@ -56,6 +60,13 @@ impl<'c, DB: Backend> Unit<'c, DB> {
 
     pub(crate) fn link(&mut self) -> Result<&mut Link<'c, DB>, Error> {
         self.link.as_mut().ok_or_else(|| Error::Sql(sqlx::Error::WorkerCrashed))
+    }
+
+    /// Notes that from now on there can be a staging table.
+    pub(crate) fn begin_staging(&mut self) {
+        if self.scope == Scope::Idle {
+            self.scope = Scope::Staging;
+        }
     }
 
     /// Whether the transaction of the merge is the call's own, so that the merge may be done again.
@@ -101,13 +112,18 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     /// Ends the call's hold: the work is kept as far as the transaction around it is.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         match (self.scope, &mut self.link) {
-            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
-                testing::record(if self.scope == Scope::Begun { "COMMIT" } else { "RELEASE SAVEPOINT" });
+            (scope @ (Scope::Begun | Scope::Counted), Some(Link::Bare(conn))) => {
+                testing::record(if scope == Scope::Begun { "COMMIT" } else { "RELEASE SAVEPOINT" });
                 DB::TransactionManager::commit(conn).await?;
+                self.scope = Scope::Done;
+                if scope == Scope::Counted {
+                    DB::clean_nested(conn, false).await?;
+                }
             }
+            // Dropped half-way, it keeps a savepoint at worst: a rollback to one that is released would fail.
             (Scope::Plain, Some(link)) => {
-                let release = Statement::plain(&Sql::from(format!("RELEASE SAVEPOINT {PLAIN_SAVEPOINT}")));
-                link.execute(release).await?;
+                self.scope = Scope::Done;
+                plainly(link, "RELEASE SAVEPOINT").await?;
             }
             (Scope::Counted, Some(Link::Inside(conn))) => conn.release_savepoint().await?,
             _ => {}
@@ -127,11 +143,19 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     async fn undo(&mut self) -> Result<(), Error> {
         self.rollback_merge().await?;
         match (self.scope, &mut self.link) {
-            (Scope::Begun | Scope::Counted, Some(Link::Bare(conn))) => {
-                testing::record(if self.scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
+            (scope @ (Scope::Begun | Scope::Counted), Some(Link::Bare(conn))) => {
+                testing::record(if scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
                 DB::TransactionManager::rollback(conn).await?;
+                self.scope = Scope::Done;
+                if scope == Scope::Counted {
+                    DB::clean_nested(conn, true).await?;
+                }
             }
-            (Scope::Plain, Some(link)) => rollback_plain(link).await?,
+            (Scope::Plain, Some(link)) => {
+                plainly(link, "ROLLBACK TO SAVEPOINT").await?;
+                self.scope = Scope::Done;
+                plainly(link, "RELEASE SAVEPOINT").await?;
+            }
             (Scope::Counted, Some(Link::Inside(conn))) => conn.rollback_savepoint().await?,
             (Scope::Staging, Some(link)) => DB::close_stage(link).await?,
             _ => {}
@@ -155,35 +179,33 @@ impl<'c, DB: Backend> Unit<'c, DB> {
 /// The scope is set before what it says is done, so that a call dropped in between undoes it.
 async fn begin_bare<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -> Result<(), Error> {
     if conn.is_in_transaction() {
-        testing::record("SAVEPOINT");
-        DB::TransactionManager::begin(conn, None).await?;
+        DB::begin_nested(conn).await?;
         *scope = Scope::Counted;
         return Ok(());
     }
-    *scope = Scope::Plain;
+    *scope = if DB::SAVEPOINT_BEGINS { Scope::Plain } else { Scope::Done };
     if DB::save_if_open(conn, PLAIN_SAVEPOINT).await? {
+        *scope = Scope::Plain;
         return Ok(());
     }
-    *scope = Scope::Staging;
+    *scope = Scope::Idle;
     if DB::CLOSE_UNFINISHED {
         testing::record(DB::BEGIN_STAGING);
-        DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?;
         *scope = Scope::Begun;
+        DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?;
     }
     Ok(())
 }
 
-async fn rollback_plain<DB: Backend>(link: &mut Link<'_, DB>) -> Result<(), sqlx::Error> {
-    for verb in ["ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT"] {
-        link.execute(Statement::plain(&Sql::from(format!("{verb} {PLAIN_SAVEPOINT}")))).await?;
-    }
-    Ok(())
+async fn plainly<DB: Backend>(link: &mut Link<'_, DB>, verb: &str) -> Result<u64, sqlx::Error> {
+    link.execute(Statement::plain(&Sql::from(format!("{verb} {PLAIN_SAVEPOINT}")))).await
 }
 
 /// A unit that was neither committed nor rolled back: the call failed, or was cancelled.
 impl<DB: Backend> Drop for Unit<'_, DB> {
     fn drop(&mut self) {
         match (self.scope, self.link.take()) {
+            (Scope::Idle | Scope::Done, Some(Link::Pooled(conn))) => drop(conn),
             (_, Some(Link::Pooled(conn))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
             (scope @ (Scope::Staging | Scope::Own), Some(mut link @ (Link::Pooled(_) | Link::Bare(_)))) => {
                 if scope == Scope::Own {

@@ -32,6 +32,9 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Whether a transaction goes on after a statement that failed.
     const SURVIVES_FAILED_STATEMENTS: bool;
 
+    /// Whether a savepoint is set before a row is created inside a transaction, which would end with the statement otherwise.
+    const SAVES_BEFORE_INSERT: bool = false;
+
     /// An empty database without tables.
     fn home() -> BoxFuture<'static, Self::Home>;
 

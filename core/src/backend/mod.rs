@@ -17,6 +17,7 @@ use crate::{
     handle::Link,
     model::{Column, Key, Table},
     sql::{Dialect, Sql, Statement},
+    testing,
     transaction::TransactionOptions,
 };
 
@@ -71,6 +72,20 @@ pub trait Engine: Database {
     /// How the transaction is begun in which a call on a pool merges what it has staged.
     fn begin_merge() -> Begin {
         Begin { before: None, begin: Self::BEGIN.into() }
+    }
+
+    /// Whether a savepoint outside a transaction begins one.
+    const SAVEPOINT_BEGINS: bool = false;
+
+    /// Sets a savepoint of the driver's counting on a borrowed connection. Dropped half-way, it leaves the transaction around it.
+    fn begin_nested(conn: &mut Self::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        testing::record("SAVEPOINT");
+        Box::pin(<Self::TransactionManager as TransactionManager>::begin(conn, None))
+    }
+
+    /// Removes what is left of such a savepoint that the driver has released or rolled back to.
+    fn clean_nested(_conn: &mut Self::Connection, _rolled_back: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Sets a savepoint of this name if a transaction is open that was begun with plain SQL, and says whether it did.

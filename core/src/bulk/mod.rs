@@ -99,6 +99,7 @@ impl Plan {
         {
             return Ok(Merged { received: feed.sent(), created, ..Merged::default() });
         }
+        unit.begin_staging();
         DB::open_stage(unit.link()?, stage).await.map_err(|error| match error {
             StageError::MissingUniqueIndex => self.target.missing_unique_index::<DB>(None),
             StageError::Sql(error) => self.target.explain::<DB>(error),

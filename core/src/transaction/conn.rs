@@ -47,7 +47,7 @@ pub(super) struct State {
     ended: Option<Ending>,
     /// The database may have ended it; the reason to give if it says so.
     ask: Option<Ending>,
-    /// A statement has failed, and the database may answer COMMIT with a rollback.
+    /// A statement may have failed, so that the database answers COMMIT with a rollback.
     aborted: bool,
     /// The last statement lost against another transaction.
     conflict: bool,
@@ -57,7 +57,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
-        self.conflict = backend::is_retryable(error);
+        // Once a statement has failed, the others fail because of it.
+        self.conflict = backend::is_retryable(error) || (self.aborted && self.conflict);
         let reason = if self.conflict { Ending::Conflict } else { Ending::Server };
         match DB::aftermath(error) {
             Aftermath::Alive => {}
@@ -110,6 +111,7 @@ impl<DB: Backend> Conn<DB> {
         if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
             if DB::is_open(&mut self.inner).await? {
                 self.state.ask = None;
+                self.state.aborted = true;
             } else {
                 self.state.ended = Some(reason);
             }
@@ -150,11 +152,22 @@ impl<DB: Backend> Conn<DB> {
     }
 
     pub(crate) async fn begin_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        if self.state.aborted {
+            let asked = DB::before_commit(&mut self.inner).await;
+            self.observed(asked)?;
+            self.state.aborted = false;
+        }
         testing::record("SAVEPOINT");
         let set = DB::TransactionManager::begin(&mut self.inner, None).await;
         match &set {
             Ok(()) => self.levels += 1,
-            Err(error) => self.observe(error),
+            Err(error) => {
+                self.observe(error);
+                // The driver may have answered with a rollback of more than was begun.
+                if DB::CLOSE_UNFINISHED {
+                    self.state.ended = self.state.ended.or(Some(Ending::Server));
+                }
+            }
         }
         set
     }
@@ -229,9 +242,8 @@ impl<DB: Backend> Conn<DB> {
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
-        let doubtful = self.state.aborted || self.state.ask.is_some();
         self.check().await?;
-        if doubtful {
+        if self.state.aborted {
             let asked = DB::before_commit(&mut self.inner).await;
             asked.map_err(|source| Error::RolledBack { source: Some(Box::new(source)) })?;
         }

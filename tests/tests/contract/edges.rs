@@ -216,9 +216,14 @@ async fn a_closed_pool_is_the_pool_s_error_in_every_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_whose_only_connection_is_taken_gives_a_time_out_in_every_call() {
     let db = tables::fixture_of(1).await;
-    let options = db.pool.options().clone().acquire_timeout(std::time::Duration::from_millis(1));
-    let pool = options.connect_with((*db.pool.connect_options()).clone()).await.unwrap();
-    let held = pool.acquire().await.unwrap();
+    let options = db.pool.options().clone().acquire_timeout(std::time::Duration::from_millis(50));
+    let pool = options.connect_lazy_with((*db.pool.connect_options()).clone());
+    // To connect can take longer than that.
+    let held = loop {
+        if let Ok(held) = pool.acquire().await {
+            break held;
+        }
+    };
     for (call, error) in errors_of_every_call!(&pool) {
         assert!(matches!(error, Error::Sql(sqlx::Error::PoolTimedOut)), "{call}: {error}");
     }

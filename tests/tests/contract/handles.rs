@@ -43,7 +43,7 @@ async fn on_every_handle(pool: Pool<Db>) -> Result<(), Error> {
         Retweet::get_or_create(tx, retweet(9, 1)).await
     })
     .await?;
-    let numbers: Vec<(i64,)> = sqlx::query_as("SELECT 1").fetch_all(&mut *tx).await?;
+    let numbers: Vec<(i64,)> = sqlx::query_as("SELECT id FROM retweets WHERE tweet = 9").fetch_all(&mut *tx).await?;
     assert_eq!(numbers.len(), 1);
     tx.commit().await?;
     Ok(())

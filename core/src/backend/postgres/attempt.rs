@@ -1,18 +1,21 @@
 //! One statement that may fail.
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, Database, Postgres};
 use sqlx_core::transaction::TransactionManager as _;
 
-use crate::{backend::Backend, handle::Link, testing};
+use super::nested;
+use crate::{handle::Link, testing};
+
+type Transactions = <Postgres as Database>::TransactionManager;
 
 /// A statement that may fail without ending the transaction around it: a savepoint, where there is one that the driver knows of.
-pub(super) struct Attempt<'l, 'c, DB: Backend> {
-    link: &'l mut Link<'c, DB>,
+pub(super) struct Attempt<'l, 'c> {
+    link: &'l mut Link<'c, Postgres>,
     saved: bool,
 }
 
-impl<'l, 'c, DB: Backend> Attempt<'l, 'c, DB> {
-    pub(super) async fn begin(link: &'l mut Link<'c, DB>) -> Result<Self, sqlx::Error> {
+impl<'l, 'c> Attempt<'l, 'c> {
+    pub(super) async fn begin(link: &'l mut Link<'c, Postgres>) -> Result<Self, sqlx::Error> {
         let saved = match link {
             Link::Inside(conn) => {
                 conn.set_unfinished(true);
@@ -23,8 +26,7 @@ impl<'l, 'c, DB: Backend> Attempt<'l, 'c, DB> {
                 true
             }
             Link::Bare(conn) if conn.is_in_transaction() => {
-                testing::record("SAVEPOINT");
-                DB::TransactionManager::begin(conn, None).await?;
+                nested::begin(conn).await?;
                 true
             }
             Link::Bare(_) | Link::Pooled(_) => false,
@@ -32,38 +34,47 @@ impl<'l, 'c, DB: Backend> Attempt<'l, 'c, DB> {
         Ok(Self { link, saved })
     }
 
-    pub(super) fn link(&mut self) -> &mut Link<'c, DB> {
+    pub(super) fn link(&mut self) -> &mut Link<'c, Postgres> {
         self.link
     }
 
     /// Keeps what was done or undoes it, as it came out.
     pub(super) async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        let ended = match &mut *self.link {
-            Link::Inside(conn) if outcome.is_ok() => conn.release_savepoint().await,
-            Link::Inside(conn) => conn.rollback_savepoint().await,
-            Link::Bare(conn) if self.saved => {
-                testing::record(if outcome.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" });
-                if outcome.is_ok() {
-                    DB::TransactionManager::commit(conn).await
-                } else {
-                    DB::TransactionManager::rollback(conn).await
-                }
-            }
-            Link::Bare(_) | Link::Pooled(_) => Ok(()),
-        };
-        if ended.is_ok() {
-            self.saved = false;
-            self.link.set_unfinished(false);
-        }
+        let ended = if self.saved { self.end_savepoint(outcome.is_ok()).await } else { Ok(()) };
         outcome.and_then(|value| ended.map(|()| value))
+    }
+
+    async fn end_savepoint(&mut self, keep: bool) -> Result<(), sqlx::Error> {
+        match &mut *self.link {
+            Link::Inside(conn) => {
+                if keep {
+                    conn.release_savepoint().await?;
+                } else {
+                    conn.rollback_savepoint().await?;
+                }
+                conn.set_unfinished(false);
+            }
+            Link::Bare(conn) => {
+                testing::record(if keep { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" });
+                if keep {
+                    Transactions::commit(conn).await?;
+                } else {
+                    Transactions::rollback(conn).await?;
+                }
+                self.saved = false;
+                nested::clean(conn, !keep).await?;
+            }
+            Link::Pooled(_) => {}
+        }
+        Ok(())
     }
 }
 
 /// An attempt that was given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
-impl<DB: Backend> Drop for Attempt<'_, '_, DB> {
+impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
         if let (true, Link::Bare(conn)) = (self.saved, &mut *self.link) {
-            DB::TransactionManager::start_rollback(conn);
+            Transactions::start_rollback(conn);
         }
     }
 }

@@ -10,6 +10,7 @@ use sqlx::{
 };
 
 use super::{
+    Attempt, database_error,
     encoder::{Array, Encoder, Fields},
     stage,
 };
@@ -18,7 +19,7 @@ use crate::{
     backend::{self, is_connection_lost},
     bulk::{Chunk, Failure, Feed},
     handle::Link,
-    sql::Statement,
+    sql::{Sql, Statement},
     testing,
 };
 
@@ -118,7 +119,13 @@ async fn fill_by_values(
         let first = feed.sent() == 0;
         let mut arguments = values.arguments();
         arguments.add(sent(feed)).map_err(sqlx::Error::Encode)?;
-        link.execute(Statement::once(&stage::stage_values(stage, rows), arguments)).await?;
+        let text = stage::stage_values(stage, rows);
+        if first {
+            // For the driver may have to ask for types inside the values, after which the server knows a statement that runs once no more.
+            stage_knowing_types(link, &text, arguments).await?;
+        } else {
+            link.execute(Statement::once(&text, arguments)).await?;
+        }
         feed.note_sent(rows);
         if first && rows == full && can_copy(link) && can_copy_types(link, &stage.types).await? {
             feed.write_with(Encoder::fields);
@@ -128,6 +135,21 @@ async fn fill_by_values(
         }
     }
     Ok(())
+}
+
+async fn stage_knowing_types(
+    link: &mut Link<'_, Postgres>,
+    text: &Sql,
+    arguments: PgArguments,
+) -> Result<(), sqlx::Error> {
+    let mut attempt = Attempt::begin(link).await?;
+    let outcome = attempt.link().execute(Statement::once(text, arguments.clone())).await;
+    match attempt.end(outcome).await {
+        Err(error) if database_error(&error).is_some_and(|error| error.code() == "26000") => {
+            link.execute(Statement::once(text, arguments)).await.map(drop)
+        }
+        outcome => outcome.map(drop),
+    }
 }
 
 fn can_copy(link: &Link<'_, Postgres>) -> bool {

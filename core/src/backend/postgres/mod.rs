@@ -12,6 +12,7 @@ mod encoder;
 mod fill;
 mod index;
 mod merge;
+mod nested;
 mod rows;
 mod schema;
 mod stage;
@@ -136,6 +137,18 @@ impl Engine for Postgres {
         })
     }
 
+    fn queue_rollback_to(conn: &mut PgConnection, savepoint: &'static str) {
+        nested::queue(conn, &format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}").into());
+    }
+
+    fn begin_nested(conn: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(nested::begin(conn))
+    }
+
+    fn clean_nested(conn: &mut PgConnection, rolled_back: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(nested::clean(conn, rolled_back))
+    }
+
     fn refuse_key(_: &Key) -> Option<&'static str> {
         None
     }
@@ -245,7 +258,10 @@ impl Engine for Postgres {
     ) -> BoxFuture<'l, Result<Vec<PgRow>, sqlx::Error>> {
         // Not as plain text: then the rows would come as text too, which not every type can be read from.
         let read = Statement::once(&stage::read_staged(stage, which), PgArguments::default());
-        Box::pin(async move { link.fetch(read).await })
+        Box::pin(async move {
+            know_types(link, stage.table, stage.key).await?;
+            link.fetch(read).await
+        })
     }
 
     // A text in a list of rows is a `text`, and has to be made what the column is to compare as the column does.
@@ -263,6 +279,7 @@ impl Engine for Postgres {
                 (!text.is_plain).then(|| text.kind.clone())
             };
             let casts: Vec<Option<String>> = key.columns.iter().map(cast).collect();
+            know_types(link, table, key).await?;
             link.fetch(Statement::once(&rows::find_many(table, key, keys, &casts), values.arguments())).await
         })
     }
@@ -286,6 +303,17 @@ impl Engine for Postgres {
 
     // An unfinished connection is closed.
     fn queue_clean(_: &mut PgConnection) {}
+
+    fn queue_rollback(conn: &mut PgConnection, levels: usize) {
+        nested::queue_rollback(conn, levels);
+    }
+}
+
+/// Lets the driver ask for what it does not know of the types of the table's columns. It would ask between the two messages of a statement
+/// that runs once, and the server has forgotten the first then (error 26000).
+async fn know_types(link: &mut Link<'_, Postgres>, table: &Table, key: &Key) -> Result<(), sqlx::Error> {
+    let prepared = link.raw().prepare(rows::find(table, key).text()).await.map(drop);
+    link.observed(prepared)
 }
 
 /// Runs a statement that gives one row at most, so that a transaction around it outlives its failure.

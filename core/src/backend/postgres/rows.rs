@@ -7,21 +7,32 @@ use crate::{
     sql::Sql,
 };
 
+/// What a row's mark is called, so that no column of a model is taken for it.
+pub(super) const NUMBER: &str = "upsertable_number";
+pub(super) const FOUND: &str = "upsertable_found";
+pub(super) const CREATED: &str = "upsertable_created";
+
 pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
-    let into = DIALECT.table(table);
-    let all = DIALECT.columns(table, 0..table.columns.len(), "");
-    let find = Sql::from(format!("SELECT {all} FROM {into} WHERE {} LIMIT 2", key_is(table, key, 1)));
+    let find = find(table, key);
     RowTexts {
         reread: find.clone(),
         find,
-        create: create_row(table, key, &all),
-        update: update_row(table, key, &all),
+        create: create_row(table, key),
+        update: update_row(table, key),
         others: Vec::new(),
     }
 }
 
+pub(super) fn find(table: &Table, key: &Key) -> Sql {
+    format!("SELECT {} FROM {} WHERE {} LIMIT 2", all(table), DIALECT.table(table), key_is(table, key, 1)).into()
+}
+
+fn all(table: &Table) -> String {
+    DIALECT.columns(table, 0..table.columns.len(), "")
+}
+
 /// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another.
-fn create_row(table: &Table, key: &Key, all: &str) -> Sql {
+fn create_row(table: &Table, key: &Key) -> Sql {
     let mut values = DIALECT.placeholders(1, table.supplied().count(), 1);
     if key.nulls_not_distinct {
         let only_if = index::takes_nulls_for_equal(table, key);
@@ -30,16 +41,17 @@ fn create_row(table: &Table, key: &Key, all: &str) -> Sql {
         values.insert_str(0, "VALUES ");
     }
     format!(
-        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {all}",
+        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {}",
         DIALECT.table(table),
         DIALECT.columns(table, table.supplied(), ""),
         DIALECT.columns(table, key.columns.iter().copied(), ""),
+        all(table),
     )
     .into()
 }
 
 /// An UPDATE alone would not notice that the index is missing, and change every row with the key.
-fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
+fn update_row(table: &Table, key: &Key) -> Option<Sql> {
     let mut number = 0;
     let set: Vec<String> = table
         .updatable(key)
@@ -54,11 +66,12 @@ fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
         String::new()
     };
     let update = format!(
-        "WITH probe AS ({}) UPDATE {} SET {} WHERE {}{only_if} RETURNING {all}",
+        "WITH upsertable_probe AS ({}) UPDATE {} SET {} WHERE {}{only_if} RETURNING {}",
         probe(table, key),
         DIALECT.table(table),
         set.join(", "),
         key_is(table, key, number + 1),
+        all(table),
     );
     (!set.is_empty()).then(|| update.into())
 }
@@ -94,10 +107,11 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<S
         same(table, key, column, &format!("s.{name}{cast}"))
     });
     format!(
-        "WITH s (n, {}) AS (VALUES {}) SELECT {columns}, s.n, {}, false FROM s LEFT JOIN {} AS t ON {} ORDER BY s.n",
-        names.join(", "),
-        numbered_values(keys, width, 1),
+        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, false AS {CREATED} FROM (VALUES {}) AS s (n, {}) \
+         LEFT JOIN {} AS t ON {} ORDER BY s.n",
         is_there(table, key, true),
+        numbered_values(keys, width, 1),
+        names.join(", "),
         DIALECT.table(table),
         equal.collect::<Vec<_>>().join(" AND "),
     )

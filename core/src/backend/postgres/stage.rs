@@ -5,7 +5,10 @@
 
 use sqlx::{TypeInfo as _, postgres::PgTypeInfo};
 
-use super::{DIALECT, index, rows};
+use super::{
+    DIALECT, index,
+    rows::{self, CREATED, FOUND, NUMBER},
+};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -241,7 +244,7 @@ pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
         Which::Created => "JOIN",
     };
     format!(
-        "SELECT {columns}, s.n, {}, m.n IS NOT NULL FROM {} {join} {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n \
+        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, m.n IS NOT NULL AS {CREATED} FROM {} {join} {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n \
          {join} {} AS t ON {} WHERE s.w IS NULL ORDER BY s.n",
         rows::is_there(stage.table, stage.key, true),
         staged(),

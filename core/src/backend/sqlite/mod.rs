@@ -57,6 +57,7 @@ impl Engine for Sqlite {
     // Closing the only connection to a database in memory would delete the database. A statement given up half-way is finished or
     // undone by the connection's thread, so a rollback is enough.
     const CLOSE_UNFINISHED: bool = false;
+    const SAVEPOINT_BEGINS: bool = true;
 
     // Every transaction of SQLite is serializable.
     fn begin(options: &TransactionOptions) -> Begin {

@@ -1,0 +1,9 @@
+//! The contract on PostgreSQL, on the server that `DATABASE_URL_POSTGRES` names.
+
+// Counts and numbers of the tests are small.
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+
+#[path = "contract/mod.rs"]
+mod contract;
+
+use upsertable_tests::OnPostgres as Subject;
