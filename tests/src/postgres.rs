@@ -94,7 +94,7 @@ impl TestDb for OnPostgres {
                     true
                 }
                 // In one that has failed nothing runs, and elsewhere there is nothing to save.
-                Err(error) => match error.as_database_error().and_then(|error| error.code()).as_deref() {
+                Err(error) => match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
                     Some("25P02") => true,
                     Some("25P01") => false,
                     _ => panic!("{error}"),
