@@ -89,7 +89,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// * [`Error::Sql`]: every other refusal of the database, as by NOT NULL or CHECK.
     ///
     /// After all of them but `Ended`, a transaction can go on unless the database itself has ended it. On a pool, the work is done up to five
-    /// times when it loses against other transactions.
+    /// times, on MySQL twenty, when it loses against other transactions.
     ///
     /// # Cancel safety
     ///
@@ -248,7 +248,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// * [`Error::Sql`]: every other refusal of the database, as by NOT NULL or CHECK.
     ///
     /// In each case nothing is written, and a transaction can go on unless the database itself has ended it. On a pool, the merge is done
-    /// up to five times when it loses against other transactions.
+    /// up to five times, on MySQL twenty, when it loses against other transactions.
     ///
     /// # Cancel safety
     ///

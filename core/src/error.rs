@@ -162,6 +162,14 @@ impl Error {
         }
     }
 
+    /// What the database, the driver or the pool said, where it was given on as it is.
+    pub(crate) fn as_sql(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Sql(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the transaction was over before its COMMIT.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. } | Self::RolledBack { .. })

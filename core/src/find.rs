@@ -41,14 +41,14 @@ pub(crate) async fn find<DB: Backend>(
     write: Write<'_, DB>,
 ) -> Result<Option<DB::Row>, Error> {
     target.check::<DB>()?;
-    let mut retry = Retry::new();
+    let mut retry = Retry::new::<DB>();
     loop {
         let outcome = match session.link().await {
             Ok(mut link) => find_on(&mut link, target, &mut *write).await,
             Err(error) => Err(error),
         };
         match outcome {
-            Err(error) if session.is_pool() && error.is_retryable() && retry.again().await => {}
+            Err(error) if session.is_pool() && error.is_retryable() && retry.again(error.as_sql()).await => {}
             outcome => return outcome,
         }
     }

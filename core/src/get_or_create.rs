@@ -27,13 +27,13 @@ pub(crate) async fn get_or_create<DB: Backend>(
     write: Write<'_, DB>,
 ) -> Result<(DB::Row, bool), Error> {
     target.check::<DB>()?;
-    let mut retry = Retry::new();
+    let mut retry = Retry::new::<DB>();
     loop {
         let error = match attempt(session, target, known, &mut *write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        if !(session.may_repeat(&error) && retry.again().await) {
+        if !(session.may_repeat(&error) && retry.again(error.as_sql()).await) {
             return Err(error);
         }
     }
@@ -88,6 +88,8 @@ pub(crate) async fn create_on<DB: Backend>(
         }
     }
     Err(match in_the_way {
+        // Each time deleted before it could be read.
+        Some(error) if DB::blames_key(link, target.table, target.key, &error).await? => target.vanished(),
         Some(error) => target.other_unique(Some(error)),
         None => target.vanished(),
     })

@@ -134,16 +134,20 @@ impl<DB: Backend> Link<'_, DB> {
             Either::Right(_) => 0,
         };
         testing::record(statement.as_str());
-        let stream = DB::run(self.raw(), statement);
+        let running = Running { link: self, done: false };
+        let stream = DB::run(running.link.raw(), statement);
         let outcome = stream.try_fold(0, |sum, step| std::future::ready(Ok(sum + changed(step)))).await;
+        running.done();
         self.observed(outcome)
     }
 
     /// Runs a statement to its end and gives its rows.
     pub(crate) async fn fetch(&mut self, statement: Statement<DB>) -> Result<Vec<DB::Row>, sqlx::Error> {
         testing::record(statement.as_str());
-        let rows = DB::run(self.raw(), statement).try_filter_map(|step| std::future::ready(Ok(step.right())));
+        let running = Running { link: self, done: false };
+        let rows = DB::run(running.link.raw(), statement).try_filter_map(|step| std::future::ready(Ok(step.right())));
         let outcome = rows.try_collect().await;
+        running.done();
         self.observed(outcome)
     }
 
@@ -185,6 +189,31 @@ impl<DB: Backend> Link<'_, DB> {
     pub(crate) fn set_unfinished(&mut self, unfinished: bool) {
         if let Self::Inside(conn) = self {
             conn.set_unfinished(unfinished);
+        }
+    }
+}
+
+/// A statement on its way. Given up there, it may break the connection.
+struct Running<'l, 'c, DB: Backend> {
+    link: &'l mut Link<'c, DB>,
+    done: bool,
+}
+
+impl<DB: Backend> Running<'_, '_, DB> {
+    fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl<DB: Backend> Drop for Running<'_, '_, DB> {
+    fn drop(&mut self) {
+        if self.done || !DB::BROKEN_WHEN_GIVEN_UP {
+            return;
+        }
+        match self.link {
+            Link::Pooled(conn) => conn.close_on_drop(),
+            Link::Inside(conn) => conn.set_unfinished(true),
+            Link::Bare(_) => {}
         }
     }
 }

@@ -5,23 +5,29 @@ use std::{
     time::Duration,
 };
 
-/// How often a call on a pool does its work before it gives the error back.
+use crate::backend::Backend;
+
+/// How often work is done before its error is given back.
 pub(crate) const TRIES: u32 = 5;
 
 /// The tries of one call.
 pub(crate) struct Retry {
     done: u32,
+    spent: u32,
+    most: u32,
+    weigh: fn(&sqlx::Error) -> u32,
 }
 
 impl Retry {
-    pub(crate) fn new() -> Self {
-        Self { done: 0 }
+    pub(crate) fn new<DB: Backend>() -> Self {
+        Self { done: 0, spent: 0, most: DB::CALL_TRIES, weigh: DB::tries_spent }
     }
 
-    /// Waits, and says `true`, when there is a try left.
-    pub(crate) async fn again(&mut self) -> bool {
+    /// Waits, and says `true`, when there is a try left after one that failed so.
+    pub(crate) async fn again(&mut self, error: Option<&sqlx::Error>) -> bool {
         self.done += 1;
-        if self.done >= TRIES {
+        self.spent += error.map_or(1, self.weigh);
+        if self.spent >= self.most {
             return false;
         }
         tokio::time::sleep(backoff(self.done, Duration::from_millis(5), Duration::from_millis(500))).await;

@@ -204,6 +204,9 @@ async fn plainly<DB: Backend>(link: &mut Link<'_, DB>, verb: &str) -> Result<u64
 /// A unit that was neither committed nor rolled back: the call failed, or was cancelled.
 impl<DB: Backend> Drop for Unit<'_, DB> {
     fn drop(&mut self) {
+        if let (Scope::Begun | Scope::Counted | Scope::Plain, Some(Link::Bare(conn))) = (self.scope, &mut self.link) {
+            DB::queue_clean_first(conn);
+        }
         match (self.scope, self.link.take()) {
             (Scope::Idle | Scope::Done, Some(Link::Pooled(conn))) => drop(conn),
             (_, Some(Link::Pooled(conn))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),

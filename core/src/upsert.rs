@@ -24,13 +24,13 @@ pub(crate) async fn upsert<DB: Backend>(
         return get_or_create::get_or_create(session, target, Known::Nothing, write).await;
     };
     target.check::<DB>()?;
-    let mut retry = Retry::new();
+    let mut retry = Retry::new::<DB>();
     loop {
         let error = match attempt(session, target, update, &mut *write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        if !(session.may_repeat(&error) && retry.again().await) {
+        if !(session.may_repeat(&error) && retry.again(error.as_sql()).await) {
             return Err(error);
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     find::Write,
     handle::Link,
     model::{Column, Key, Table},
+    retry::TRIES,
     sql::{Dialect, Sql, Statement},
     testing,
     transaction::TransactionOptions,
@@ -61,6 +62,18 @@ pub trait Engine: Database {
 
     /// Whether a connection whose work was given up half-way must be closed rather than rolled back.
     const CLOSE_UNFINISHED: bool;
+
+    /// How often a call on a pool does its work before it gives the error back.
+    const CALL_TRIES: u32 = TRIES;
+
+    /// How many of these tries one that failed so counts for.
+    fn tries_spent(_error: &sqlx::Error) -> u32 {
+        1
+    }
+
+    /// Whether a statement that is given up before it is answered leaves a connection that nobody can use: driver and server are in the
+    /// middle of their talk then.
+    const BROKEN_WHEN_GIVEN_UP: bool = false;
 
     /// How a transaction with these options is begun; by default as in the SQL standard.
     fn begin(options: &TransactionOptions) -> Begin {
@@ -176,6 +189,19 @@ pub trait Engine: Database {
         Self: Backend,
     {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Whether a unique violation is one of the key's own index, asked where the row in the way was not found.
+    fn blames_key<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+        _key: &'static Key,
+        _error: &'l sqlx::Error,
+    ) -> BoxFuture<'l, Result<bool, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     /// The statement that makes the unique index which a key needs.
@@ -346,6 +372,9 @@ pub trait Engine: Database {
     {
         Box::pin(std::future::ready(Ok(())))
     }
+
+    /// Puts the removal of what outlives a rollback before that rollback, on a borrowed connection, where the driver can.
+    fn queue_clean_first(_conn: &mut Self::Connection) {}
 
     /// Puts the removal of a staging table before whatever the connection does next. Not called where an unfinished connection is closed.
     fn queue_clean(conn: &mut Self::Connection);

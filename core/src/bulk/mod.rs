@@ -125,13 +125,13 @@ impl Plan {
 
     /// Merges what is staged. On a pool it is run again when another transaction stood in the way, without staging anew.
     async fn merge<DB: Backend>(self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>) -> Result<Merged<DB>, Error> {
-        let mut retry = Retry::new();
+        let mut retry = Retry::new::<DB>();
         loop {
             let error = match self.merge_once(unit, stage).await {
                 Ok(merged) => return Ok(merged),
                 Err(error) => error,
             };
-            if !(unit.is_own() && error.is_retryable() && retry.again().await) {
+            if !(unit.is_own() && error.is_retryable() && retry.again(error.as_sql()).await) {
                 return Err(error);
             }
             unit.rollback_merge().await?;
@@ -147,7 +147,10 @@ impl Plan {
 
     async fn merge_into<DB: Backend>(self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>) -> Result<Merged<DB>, Error> {
         let link = unit.link()?;
-        let explain = |error| self.target.explain::<DB>(error);
+        let explain = |error| match error {
+            sqlx::Error::RowNotFound => self.target.vanished(),
+            error => self.target.explain::<DB>(error),
+        };
         let mut merged = Merged::default();
         if self.goal == Goal::Create {
             merged.created = DB::merge_new(link, stage).await.map_err(explain)?;
@@ -155,11 +158,7 @@ impl Plan {
         }
         merged.created = DB::merge_marked(link, stage).await.map_err(explain)?;
         if matches!(self.goal, Goal::Upsert | Goal::UpsertAndRead) {
-            let updated = DB::update_existing(link, stage).await;
-            merged.updated = updated.map_err(|error| match error {
-                sqlx::Error::RowNotFound => self.target.vanished(),
-                error => explain(error),
-            })?;
+            merged.updated = DB::update_existing(link, stage).await.map_err(explain)?;
         }
         merged.rows = match self.goal {
             Goal::GetOrCreate => self.read_all(link, stage).await?,

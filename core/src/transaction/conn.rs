@@ -52,7 +52,7 @@ pub(super) struct State {
     /// The last statement lost against another transaction.
     conflict: bool,
     /// A call is in the middle of its work. Found so by the next one, it was dropped there.
-    unfinished: bool,
+    pub(super) unfinished: bool,
 }
 
 impl State {

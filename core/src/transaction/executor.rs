@@ -53,10 +53,15 @@ where
         let stream = async move {
             self.check().await.map_err(refused)?;
             let Conn { inner, state, .. } = self;
+            state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let rows = (&mut **inner).fetch_many(Noted(query));
-            Ok(rows.inspect(move |step| match step {
-                Ok(_) => state.observe_success(),
-                Err(error) => state.observe::<DB>(error),
+            Ok(rows.inspect(move |step| {
+                // What follows the first answer may be left unread.
+                state.unfinished = false;
+                match step {
+                    Ok(_) => state.observe_success(),
+                    Err(error) => state.observe::<DB>(error),
+                }
             }))
         };
         Box::pin(stream.try_flatten_stream())
@@ -70,7 +75,9 @@ where
     {
         Box::pin(async move {
             self.check().await.map_err(refused)?;
+            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let outcome = (&mut *self.inner).fetch_optional(Noted(query)).await;
+            self.state.unfinished = false;
             self.observed(outcome)
         })
     }
@@ -85,7 +92,9 @@ where
     {
         Box::pin(async move {
             self.check().await.map_err(refused)?;
+            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let outcome = (&mut *self.inner).prepare_with(sql, parameters).await;
+            self.state.unfinished = false;
             self.observed(outcome)
         })
     }
@@ -96,7 +105,9 @@ where
     {
         Box::pin(async move {
             self.check().await.map_err(refused)?;
+            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let outcome = (&mut *self.inner).describe(sql).await;
+            self.state.unfinished = false;
             self.observed(outcome)
         })
     }

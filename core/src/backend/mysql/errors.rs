@@ -53,8 +53,20 @@ pub(super) fn is_no_savepoint(error: &sqlx::Error) -> bool {
     number(error) == Some(NO_SUCH_SAVEPOINT)
 }
 
+pub(super) fn is_lock_wait_timeout(error: &sqlx::Error) -> bool {
+    number(error) == Some(LOCK_WAIT_TIMEOUT)
+}
+
 pub(super) fn is_of_several_rows(error: &sqlx::Error) -> bool {
     number(error) == Some(SUBQUERY_OF_SEVERAL_ROWS)
+}
+
+/// Whether a unique violation names this index, as all of the servers' languages do at the end: `for key 'index'`, `for key 'table.index'`.
+pub(super) fn names_index(error: &sqlx::Error, index: &str) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        let message = error.message().trim_end_matches(['\'', '"', '`', '.']);
+        message.strip_suffix(index).is_some_and(|before| before.ends_with(['\'', '"', '`', '.']))
+    })
 }
 
 /// Whether another transaction stood in the way.

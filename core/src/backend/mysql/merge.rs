@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{
-    CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD,
+    CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD, errors,
     stage::{self, Last, Stage, View},
 };
 use crate::{
@@ -74,19 +74,19 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64
     if !is_own(link) {
         return merge_shared(link, stage).await;
     }
+    if stage::is_long(stage) {
+        return merge_marked(link, stage).await;
+    }
     let merge = stage::merge_new(stage);
-    let mut absent = None;
+    let mut progress = Progress::default();
     loop {
-        let error = match link.execute(Statement::plain(&merge)).await {
-            Err(error) if backend::is_unique_violation(&error) => error,
+        match link.execute(Statement::plain(&merge)).await {
+            Err(error) if backend::is_unique_violation(&error) => {
+                let left = count(link, &stage::count_absent(stage)).await?;
+                progress.check(stage, left, error)?;
+            }
             outcome => return outcome,
-        };
-        // Where another writer made a row in between there are fewer to be made now. Where there are not, another index is in the way.
-        let left = count(link, &stage::count_absent(stage)).await?;
-        if absent.is_some_and(|before| left >= before) {
-            return Err(error);
         }
-        absent = Some(left);
     }
 }
 
@@ -94,46 +94,69 @@ pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<
     if !is_own(link) {
         return merge_shared(link, stage).await;
     }
-    link.execute(Statement::plain(&stage::create_made())).await?;
-    let mut absent = None;
+    link.execute(Statement::plain(&stage::create_made(stage))).await?;
+    let mut progress = Progress::default();
     loop {
-        link.execute(Statement::plain(&stage::clear_made())).await?;
-        let marked = link.execute(Statement::plain(&stage::mark_absent(stage))).await?;
-        let error = match link.execute(Statement::plain(&stage::insert_made(stage))).await {
-            Err(error) if backend::is_unique_violation(&error) => error,
+        link.execute(Statement::plain(&stage::clear_made(stage))).await?;
+        let absent = link.execute(Statement::plain(&stage::mark_absent(stage))).await?;
+        match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+            Err(error) if backend::is_unique_violation(&error) => progress.check(stage, absent, error)?,
             outcome => return outcome,
-        };
-        if absent.is_some_and(|before| marked >= before) {
-            return Err(error);
         }
-        absent = Some(marked);
     }
 }
 
 /// In a caller's transaction.
 async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    link.execute(Statement::plain(&stage::create_made())).await?;
+    link.execute(Statement::plain(&stage::create_made(stage))).await?;
     let mut made = numbers(link, &stage::find_absent(stage)).await?;
+    let mut progress = Progress::default();
     loop {
-        link.execute(Statement::plain(&stage::clear_made())).await?;
+        link.execute(Statement::plain(&stage::clear_made(stage))).await?;
         let mut rest = made.iter();
         for part in parts(made.len(), CHUNK_ROWS) {
             let mut arguments = MySqlArguments::default();
             for number in rest.by_ref().take(part) {
                 arguments.add(*number).map_err(sqlx::Error::Encode)?;
             }
-            link.execute(Statement::cached(&stage::add_made(part), arguments)).await?;
+            link.execute(Statement::cached(&stage::add_made(stage, part), arguments)).await?;
         }
-        let error = match link.execute(Statement::plain(&stage::insert_made(stage))).await {
-            Err(error) if backend::is_unique_violation(&error) => error,
+        match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+            Err(error) if backend::is_unique_violation(&error) => {
+                // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
+                made = numbers(link, &stage::find_still_absent(stage)).await?;
+                progress.check(stage, made.len() as u64, error)?;
+            }
             outcome => return outcome,
-        };
-        // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
-        let left = numbers(link, &stage::find_still_absent(stage)).await?;
-        if left.len() >= made.len() {
-            return Err(error);
         }
-        made = left;
+    }
+}
+
+/// Tells whether a unique violation comes of another writer, who made a row in between, or of another unique index.
+#[derive(Default)]
+struct Progress {
+    /// How many rows were still to be made when it was last asked.
+    left: Option<u64>,
+    tries: u32,
+}
+
+/// How often a merge is run again without fewer rows to be made: somebody deletes as fast as others insert.
+const TRIES: u32 = 20;
+
+impl Progress {
+    fn check(&mut self, stage: &Stage, left: u64, error: sqlx::Error) -> Result<(), sqlx::Error> {
+        if self.left.is_some_and(|before| left >= before) {
+            if !stage.found.get().is_some_and(|found| errors::names_index(&error, &found.index)) {
+                return Err(error);
+            }
+            self.tries += 1;
+            if self.tries >= TRIES {
+                // Rows come and go: for the caller the same as one that was deleted after the merge had found it.
+                return Err(sqlx::Error::RowNotFound);
+            }
+        }
+        self.left = Some(left);
+        Ok(())
     }
 }
 
@@ -176,8 +199,9 @@ fn is_own(link: &Link<'_, MySql>) -> bool {
     matches!(link, Link::Pooled(_))
 }
 
-async fn count(link: Linked<'_, '_>, sql: &Sql) -> Result<i64, sqlx::Error> {
-    numbers(link, sql).await?.pop().ok_or(sqlx::Error::RowNotFound)
+async fn count(link: Linked<'_, '_>, sql: &Sql) -> Result<u64, sqlx::Error> {
+    let number = numbers(link, sql).await?.pop();
+    number.and_then(|number| number.try_into().ok()).ok_or(sqlx::Error::RowNotFound)
 }
 
 async fn numbers(link: Linked<'_, '_>, sql: &Sql) -> Result<Vec<i64>, sqlx::Error> {

@@ -6,10 +6,12 @@ mod merge;
 mod rows;
 mod schema;
 mod stage;
+mod update;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_core::future::BoxFuture;
+use futures_util::FutureExt as _;
 use sqlx::{
     Database, Encode, Executor as _, MySql, MySqlConnection, Row as _, Type, TypeInfo as _,
     error::BoxDynError,
@@ -18,7 +20,7 @@ use sqlx::{
 
 use self::{
     encoder::Encoder,
-    rows::{ASK_INDEX, CREATE_PLAIN},
+    rows::{ASK_INDEX, ASK_TABLE, CREATE_PLAIN},
     stage::Stage,
 };
 use super::{
@@ -30,6 +32,7 @@ use crate::{
     find::{Part, Write, statement},
     handle::Link,
     model::{Column, Key, Table},
+    retry::TRIES,
     sql::{Dialect, Sql, Statement},
     testing,
     transaction::TransactionOptions,
@@ -45,13 +48,21 @@ const CHUNK_ROWS: usize = 2_000;
 /// Bytes of one staging statement, so that long values do not pile up.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Keys of one [`Engine::find_many`]: each is a SELECT of its own in a UNION.
-const FIND_KEYS: usize = 512;
+/// Keys of one [`Engine::find_many`].
+const FIND_KEYS: usize = 10_000;
+
+/// Up to so many keys their statement is kept prepared: see `merge::parts`.
+const PREPARED_KEYS: usize = 512;
 
 /// What a statement holds beside its values.
 const STATEMENT_OVERHEAD: usize = 1_024;
 
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
+
+/// What stands behind a model's columns. The names are none that a model would give, for sqlx reads columns by name.
+const NUMBER: &str = "`upsertable_number`";
+const FOUND: &str = "`upsertable_found`";
+const CREATED: &str = "`upsertable_created`";
 
 /// A server that does not know `INSERT .. RETURNING` was met, so it is tried no more. Either way works on every server.
 static NO_RETURNING: AtomicBool = AtomicBool::new(false);
@@ -69,6 +80,16 @@ impl Engine for MySql {
 
     // A statement given up half-way leaves the driver and the server in the middle of their talk, and a temporary table outlives ROLLBACK.
     const CLOSE_UNFINISHED: bool = true;
+    // Where many write one row and others delete it, InnoDB finds a deadlock in a good part of the tries.
+    const CALL_TRIES: u32 = 20;
+
+    // Who has waited for a lock in vain has waited for long: 50 seconds, unless the server is told otherwise.
+    fn tries_spent(error: &sqlx::Error) -> u32 {
+        if errors::is_lock_wait_timeout(error) { Self::CALL_TRIES / TRIES } else { 1 }
+    }
+
+    // sqlx loses its place in the answers when a statement is given up while it is prepared, and may then wait for ever for one more.
+    const BROKEN_WHEN_GIVEN_UP: bool = true;
 
     fn begin(options: &TransactionOptions) -> Begin {
         // Said for the next transaction only: the session's own level stays as it is.
@@ -153,20 +174,16 @@ impl Engine for MySql {
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
-        Box::pin(async move {
-            // sqlx has the server count the rows found, not the rows that got other values.
-            let found = link.execute_written(statement(update, &mut *write, Part::Update)?).await?;
-            if found == 0 {
-                return Ok(None);
-            }
-            Ok(link.fetch(statement(&texts.find, write, Part::Key)?).await?.into_iter().next())
-        })
+        Box::pin(update::update_and_read(link, texts, update, write))
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
             let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
-            let Some(row) = index.first() else { return Err(StageError::MissingUniqueIndex) };
+            let Some(row) = index.first() else {
+                link.execute(Statement::plain(&rows::ask_table(stage.table))).await?;
+                return Err(StageError::MissingUniqueIndex);
+            };
             let packet: i64 = row.try_get(1)?;
             stage.found.get_or_init(|| Found {
                 index: row.try_get(0).unwrap_or_default(),
@@ -210,8 +227,10 @@ impl Engine for MySql {
         (MAX_BINDS / key.columns.len().max(1)).clamp(1, FIND_KEYS)
     }
 
-    // See `merge::parts` for what it saves.
     fn pad_keys(keys: &mut Encoder, key: &Key, count: usize) -> Option<usize> {
+        if count > PREPARED_KEYS {
+            return None;
+        }
         let padded = count.next_power_of_two();
         keys.repeat_last(key.columns.len(), padded - count);
         Some(padded)
@@ -235,7 +254,27 @@ impl Engine for MySql {
         Self::close_stage(link)
     }
 
-    fn queue_clean(_: &mut MySqlConnection) {}
+    // Only where the call was given up between two statements; else the table is dropped when the next call begins.
+    fn queue_clean_first(conn: &mut MySqlConnection) {
+        queue(conn, &stage::drop_stage());
+    }
+
+    fn queue_clean(conn: &mut MySqlConnection) {
+        queue(conn, &stage::drop_stage());
+    }
+
+    fn queue_rollback_to(conn: &mut MySqlConnection, savepoint: &'static str) {
+        queue(conn, &format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}").into());
+    }
+
+    fn blames_key<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        error: &'l sqlx::Error,
+    ) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
+        Box::pin(blames_key(link, table, key, error))
+    }
 
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
@@ -283,8 +322,9 @@ async fn create_returning(
     match link.fetch_written(statement(&texts.create, write, Part::Row)?).await {
         Ok(made) => Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made)),
         Err(error) if super::is_unique_violation(&error) => Ok(Creation::SomethingExists(error)),
-        Err(error) if errors::is_of_several_rows(&error) && !is_indexed(link, texts).await? => {
-            Err(errors::no_unique_index())
+        Err(error) if errors::is_of_several_rows(&error) => {
+            check_index(link, texts).await?;
+            Err(error)
         }
         Err(error) => Err(error),
     }
@@ -296,9 +336,7 @@ async fn create_and_read(
     texts: &RowTexts,
     write: Write<'_, MySql>,
 ) -> Result<Creation<MySql>, sqlx::Error> {
-    if !is_indexed(link, texts).await? {
-        return Err(errors::no_unique_index());
-    }
+    check_index(link, texts).await?;
     match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, Part::Row)?).await {
         Ok(_) => {}
         Err(error) if super::is_unique_violation(&error) => return Ok(Creation::SomethingExists(error)),
@@ -309,7 +347,33 @@ async fn create_and_read(
     Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
 }
 
-async fn is_indexed(link: &mut Link<'_, MySql>, texts: &RowTexts) -> Result<bool, sqlx::Error> {
+/// Fails where there is no unique index on the key.
+async fn check_index(link: &mut Link<'_, MySql>, texts: &RowTexts) -> Result<(), sqlx::Error> {
     let answer = link.fetch(Statement::cached(&texts.others[ASK_INDEX], MySqlArguments::default())).await?;
-    answer.first().map_or(Ok(false), |row| row.try_get(0))
+    if answer.first().map_or(Ok(false), |row| row.try_get::<bool, _>(0))? {
+        return Ok(());
+    }
+    link.execute(Statement::plain(&texts.others[ASK_TABLE])).await?;
+    Err(errors::no_unique_index())
+}
+
+/// Whether a unique violation names a unique index on the key.
+async fn blames_key(
+    link: &mut Link<'_, MySql>,
+    table: &Table,
+    key: &Key,
+    error: &sqlx::Error,
+) -> Result<bool, sqlx::Error> {
+    let names = Sql::from(rows::unique_index(table, key, "CAST(s.index_name AS CHAR)"));
+    for row in link.fetch(Statement::plain(&names)).await? {
+        if errors::names_index(error, row.try_get(0)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sends a statement without waiting for what comes of it, where the connection is at rest: the first poll sends it then.
+fn queue(conn: &mut MySqlConnection, sql: &Sql) {
+    drop(conn.execute(Statement::<MySql>::plain(sql)).now_or_never());
 }

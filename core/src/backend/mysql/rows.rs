@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::DIALECT;
+use super::{CREATED, DIALECT, FOUND, NUMBER};
 use crate::{
     backend::RowTexts,
     model::{Key, Table},
     sql::Sql,
 };
 
-/// Where [`RowTexts::others`] holds what: an INSERT that every server understands, and the question for the unique index.
+/// Where [`RowTexts::others`] holds what: an INSERT that every server understands, the question for the unique index, and a statement that
+/// fails where the table or a column is missing.
 pub(super) const CREATE_PLAIN: usize = 0;
 pub(super) const ASK_INDEX: usize = 1;
+pub(super) const ASK_TABLE: usize = 2;
 
 /// MariaDB looks for the index inside its INSERT: the second row of the last subquery is an error that undoes the statement. MySQL has no
 /// RETURNING, and refuses the text before it does anything.
@@ -32,8 +34,14 @@ pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
         )
         .into(),
         update: update_row(table, key, &indexed),
-        others: vec![create.into(), format!("SELECT {indexed}").into()],
+        others: vec![create.into(), format!("SELECT {indexed}").into(), ask_table(table)],
     }
+}
+
+/// Reads nothing, and fails where the table or a column is missing.
+pub(super) fn ask_table(table: &Table) -> Sql {
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    format!("SELECT {all} FROM {} WHERE FALSE", DIALECT.table(table)).into()
 }
 
 /// An UPDATE alone would not notice that the index is missing.
@@ -77,22 +85,26 @@ fn text(name: &str) -> String {
 }
 
 /// The branch without rows gives the keys the types and collations of the table's columns: compared in those of the connection, text is an
-/// "illegal mix of collations".
+/// "illegal mix of collations". MySQL wants the word ROW, and MariaDB refuses it; it takes the comment for one.
 pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
     let into = DIALECT.table(table);
     let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
     let name = |column: usize| DIALECT.name(table.columns[column].name);
-    let staged = |(position, &column): (usize, &usize)| format!(", {} AS c{position}", name(column));
-    let equal = |(position, &column): (usize, &usize)| format!("t.{} = s.c{position}", name(column));
-    let mut sql = format!("SELECT {columns}, s.n, t.{} IS NOT NULL, 0 FROM (SELECT -1 AS n", name(key.columns[0]));
-    sql.extend(key.columns.iter().enumerate().map(staged));
+    let key_columns = || key.columns.iter().enumerate();
+    let mut sql = format!(
+        "SELECT {columns}, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
+        name(key.columns[0])
+    );
+    sql.extend(key_columns().map(|(position, &column)| format!(", {} AS c{position}", name(column))));
     // Writing to a `String` cannot fail.
-    let _ = write!(sql, " FROM {into} WHERE FALSE");
-    let placeholders = ", ?".repeat(key.columns.len());
+    let _ = write!(sql, " FROM {into} WHERE FALSE UNION ALL VALUES ");
+    let placeholders = ",?".repeat(key.columns.len());
     for number in 0..keys {
-        let _ = write!(sql, " UNION ALL SELECT {number}{placeholders}");
+        let comma = if number > 0 { ", " } else { "" };
+        let _ = write!(sql, "{comma}/*!80019 ROW*/({number}{placeholders})");
     }
-    let equal = key.columns.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ");
+    let equal = key_columns().map(|(position, &column)| format!("t.{} = s.c{position}", name(column)));
+    let equal = equal.collect::<Vec<_>>().join(" AND ");
     let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n");
     sql.into()
 }

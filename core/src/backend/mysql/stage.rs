@@ -2,7 +2,11 @@
 //!
 //! MySQL cannot name a temporary table twice in one statement, so each statement here names each of the two once.
 
-use super::{DIALECT, rows::unique_index};
+use std::fmt::Write as _;
+
+use sqlx::TypeInfo as _;
+
+use super::{CREATED, DIALECT, FOUND, NUMBER, rows::unique_index};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -11,15 +15,24 @@ use crate::{
 pub(super) type Stage = backend::Stage<sqlx::MySql>;
 
 /// The rows as they came: `n` numbers them, `c0` and so on are the staged columns. Written once and never changed.
-const STAGED: &str = "`upsertable_staged`";
+fn staged(stage: &Stage) -> &'static str {
+    if has_our_name(stage) { "`upsertable_staged_rows`" } else { "`upsertable_staged`" }
+}
 
 /// The numbers of those that make a row of the table.
-const MADE: &str = "`upsertable_made`";
+fn made(stage: &Stage) -> &'static str {
+    if has_our_name(stage) { "`upsertable_made_rows`" } else { "`upsertable_made`" }
+}
+
+/// A temporary table hides the real one of its name.
+fn has_our_name(stage: &Stage) -> bool {
+    ["upsertable_staged", "upsertable_made"].iter().any(|name| stage.table.name.eq_ignore_ascii_case(name))
+}
 
 /// Aria is quicker than a temporary InnoDB table, and MySQL does not have it. InnoDB is named first as of two engines the last counts.
 const ENGINE: &str = "ENGINE = InnoDB /*M!100500 ENGINE = Aria TRANSACTIONAL = 0 */";
 
-/// In a table without transactions MariaDB stores a value that does not fit, cut, from a statement's second row on, unless this is said.
+/// In a table without transactions MariaDB stores a key that does not fit, cut, from a statement's second row on, unless this is said.
 const STRICT: &str = "/*M!100500 SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ ";
 
 /// Which snapshot a statement reads from.
@@ -47,47 +60,92 @@ pub(super) fn ask_index(stage: &Stage) -> Sql {
 }
 
 pub(super) fn drop_stage() -> Sql {
-    format!("DROP TEMPORARY TABLE IF EXISTS {STAGED}, {MADE}").into()
+    "DROP TEMPORARY TABLE IF EXISTS `upsertable_staged`, `upsertable_made`, `upsertable_staged_rows`, `upsertable_made_rows`".into()
 }
 
-/// An outer join gives the columns of the target with their types and collations, and lets all be NULL.
+/// The key's columns are those of the target, so that two staged rows are one key where two rows of the table would be: an outer join gives
+/// them with type and collation, and lets them be NULL. The others take any value, which the target then takes or refuses when a row is
+/// made of it.
 pub(super) fn create_staged(stage: &Stage) -> Sql {
-    let columns = stage
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(position, &column)| format!("t.{} AS c{position}", DIALECT.name(stage.table.columns[column].name)));
+    let mut own = String::new();
+    let mut of_target = String::new();
+    for (position, (&column, kind)) in stage.columns.iter().zip(&stage.types).enumerate() {
+        match staged_type(kind.name()) {
+            // Writing to a `String` cannot fail.
+            Some(kind) if !stage.key.columns.contains(&column) => drop(write!(own, ", c{position} {kind} NULL")),
+            _ => drop(write!(of_target, ", t.{} AS c{position}", DIALECT.name(stage.table.columns[column].name))),
+        }
+    }
     format!(
-        "CREATE TEMPORARY TABLE {STAGED} (n BIGINT NOT NULL PRIMARY KEY) {ENGINE} SELECT 0 AS n, {} \
+        "CREATE TEMPORARY TABLE {} (n BIGINT NOT NULL PRIMARY KEY{own}) {ENGINE} SELECT 0 AS n{of_target} \
          FROM (SELECT 1 AS one) AS d LEFT JOIN {} AS t ON FALSE WHERE d.one IS NULL",
-        columns.collect::<Vec<_>>().join(", "),
+        staged(stage),
         DIALECT.table(stage.table)
     )
     .into()
 }
 
+const LONG_TEXT: &str = "LONGTEXT CHARACTER SET utf8mb4";
+const LONG_BYTES: &str = "LONGBLOB";
+
+/// A type that holds all that a field of this type sends.
+fn staged_type(sent: &str) -> Option<&'static str> {
+    Some(match sent {
+        "BOOLEAN" | "TINYINT" => "TINYINT",
+        "TINYINT UNSIGNED" => "TINYINT UNSIGNED",
+        "SMALLINT" => "SMALLINT",
+        "SMALLINT UNSIGNED" => "SMALLINT UNSIGNED",
+        "MEDIUMINT" | "INT" => "INT",
+        "MEDIUMINT UNSIGNED" | "INT UNSIGNED" => "INT UNSIGNED",
+        "BIGINT" => "BIGINT",
+        "BIGINT UNSIGNED" | "BIT" => "BIGINT UNSIGNED",
+        "FLOAT" => "FLOAT",
+        "DOUBLE" => "DOUBLE",
+        // It is sent as digits.
+        "DECIMAL" => "VARCHAR(255) CHARACTER SET ascii",
+        "DATE" => "DATE",
+        "TIME" => "TIME(6)",
+        "DATETIME" | "TIMESTAMP" => "DATETIME(6)",
+        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "SET" | "JSON" => LONG_TEXT,
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => LONG_BYTES,
+        _ => return None,
+    })
+}
+
+/// Whether staged rows hold values of any length, which are better not sorted.
+pub(super) fn is_long(stage: &Stage) -> bool {
+    let beside_key = |column: &usize| !stage.key.columns.contains(column);
+    let long = |kind: &str| matches!(staged_type(kind), Some(LONG_TEXT | LONG_BYTES) | None);
+    stage.columns.iter().zip(&stage.types).any(|(column, kind)| beside_key(column) && long(kind.name()))
+}
+
 pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
+    let staged = staged(stage);
     let values = DIALECT.placeholders(rows, stage.columns.len() + 1, 1);
-    format!("{STRICT}INSERT INTO {STAGED} (n, {}) VALUES {values}", staged_columns(stage, "")).into()
+    format!("{STRICT}INSERT INTO {staged} (n, {}) VALUES {values}", staged_columns(stage, "")).into()
 }
 
-pub(super) fn create_made() -> Sql {
-    format!("CREATE TEMPORARY TABLE IF NOT EXISTS {MADE} (n BIGINT NOT NULL PRIMARY KEY) {ENGINE}").into()
+pub(super) fn create_made(stage: &Stage) -> Sql {
+    let made = made(stage);
+    format!("CREATE TEMPORARY TABLE IF NOT EXISTS {made} (n BIGINT NOT NULL PRIMARY KEY) {ENGINE}").into()
 }
 
-pub(super) fn clear_made() -> Sql {
-    format!("DELETE FROM {MADE}").into()
+pub(super) fn clear_made(stage: &Stage) -> Sql {
+    let made = made(stage);
+    format!("DELETE FROM {made}").into()
 }
 
-pub(super) fn add_made(rows: usize) -> Sql {
-    format!("INSERT INTO {MADE} (n) VALUES {}", DIALECT.placeholders(rows, 1, 1)).into()
+pub(super) fn add_made(stage: &Stage, rows: usize) -> Sql {
+    let made = made(stage);
+    format!("INSERT INTO {made} (n) VALUES {}", DIALECT.placeholders(rows, 1, 1)).into()
 }
 
 /// The first staged row of each key that is not in the table, with these columns of it.
 fn absent(stage: &Stage, columns: &str) -> String {
+    let staged = staged(stage);
     format!(
         "(SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {} ORDER BY s.n) AS nth \
-         FROM {STAGED} AS s LEFT JOIN {} ON {} WHERE {} IS NULL) AS a WHERE a.nth = 1",
+         FROM {staged} AS s LEFT JOIN {} ON {} WHERE {} IS NULL) AS a WHERE a.nth = 1",
         staged_key(stage, "s."),
         target(stage),
         same_key(stage, "s."),
@@ -117,13 +175,15 @@ pub(super) fn find_absent(stage: &Stage) -> Sql {
 }
 
 pub(super) fn mark_absent(stage: &Stage) -> Sql {
-    format!("INSERT INTO {MADE} (n) SELECT a.n FROM {}", absent(stage, "s.n")).into()
+    let made = made(stage);
+    format!("INSERT INTO {made} (n) SELECT a.n FROM {}", absent(stage, "s.n")).into()
 }
 
 /// Of the rows that were to be made, those whose key is still not there, which the locks then keep so.
 pub(super) fn find_still_absent(stage: &Stage) -> Sql {
+    let (staged, made) = (staged(stage), made(stage));
     format!(
-        "SELECT m.n FROM {MADE} AS m STRAIGHT_JOIN {STAGED} AS s ON s.n = m.n LEFT JOIN {} ON {} WHERE {} IS NULL \
+        "SELECT m.n FROM {made} AS m STRAIGHT_JOIN {staged} AS s ON s.n = m.n LEFT JOIN {} ON {} WHERE {} IS NULL \
          ORDER BY m.n{}",
         target(stage),
         same_key(stage, "s."),
@@ -134,8 +194,9 @@ pub(super) fn find_still_absent(stage: &Stage) -> Sql {
 }
 
 pub(super) fn insert_made(stage: &Stage) -> Sql {
+    let (staged, made) = (staged(stage), made(stage));
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {MADE} AS m JOIN {STAGED} AS s ON s.n = m.n ORDER BY {}",
+        "INSERT INTO {} ({}) SELECT {} FROM {made} AS m JOIN {staged} AS s ON s.n = m.n ORDER BY {}",
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, "s."),
@@ -146,7 +207,8 @@ pub(super) fn insert_made(stage: &Stage) -> Sql {
 
 /// How many rows are staged, how many keys they have, and how many of these the merge has made.
 pub(super) fn count_keys(stage: &Stage) -> Sql {
-    format!("SELECT COUNT(*), COUNT(DISTINCT {}), (SELECT COUNT(*) FROM {MADE}) FROM {STAGED}", staged_key(stage, ""))
+    let (staged, made) = (staged(stage), made(stage));
+    format!("SELECT COUNT(*), COUNT(DISTINCT {}), (SELECT COUNT(*) FROM {made}) FROM {staged}", staged_key(stage, ""))
         .into()
 }
 
@@ -161,6 +223,7 @@ pub(super) enum Last {
 
 /// The staged rows come sorted by their key, so the table's rows are locked in that order.
 pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
+    let (staged, made) = (staged(stage), made(stage));
     let set = stage
         .table
         .updatable(stage.key)
@@ -174,7 +237,7 @@ pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
     let update = format!(
         "UPDATE (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS nth, \
          COUNT(m.n) OVER (PARTITION BY {key}) AS made, COUNT(*) OVER (PARTITION BY {key}) AS rows_of_key \
-         FROM {STAGED} AS s LEFT JOIN {MADE} AS m ON m.n = s.n) AS x STRAIGHT_JOIN {} ON {} SET {set} \
+         FROM {staged} AS s LEFT JOIN {made} AS m ON m.n = s.n) AS x STRAIGHT_JOIN {} ON {} SET {set} \
          WHERE x.nth = 1 AND {which}",
         staged_columns(stage, "s."),
         target(stage),
@@ -184,12 +247,13 @@ pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
 }
 
 pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
+    let (staged, made) = (staged(stage), made(stage));
     let join = match which {
         Which::All => "LEFT JOIN",
         Which::Created => "JOIN",
     };
     format!(
-        "SELECT {}, s.n, {} IS NOT NULL, m.n IS NOT NULL FROM {STAGED} AS s {join} {MADE} AS m ON m.n = s.n \
+        "SELECT {}, s.n AS {NUMBER}, {} IS NOT NULL AS {FOUND}, m.n IS NOT NULL AS {CREATED} FROM {staged} AS s {join} {made} AS m ON m.n = s.n \
          LEFT JOIN {} ON {} ORDER BY s.n{}",
         DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t."),
         target_key(stage),
@@ -211,9 +275,9 @@ fn target_key(stage: &Stage) -> String {
     format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name))
 }
 
-fn same_key(stage: &Stage, staged: &str) -> String {
+fn same_key(stage: &Stage, prefix: &str) -> String {
     let equal = |&column: &usize| {
-        format!("t.{} = {staged}c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column))
+        format!("t.{} = {prefix}c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column))
     };
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }

@@ -28,12 +28,15 @@ pub(super) async fn merge_short(
     let merge = stage::merge_arrays(stage);
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
-    let mut retry = Retry::new();
+    let mut retry = Retry::new::<Postgres>();
     loop {
         // Not prepared for good: a plan made for a small table would stay when the table has grown.
         let statement = Statement::once(&merge, fill::arrays(stage, &chunk)?);
         match link.fetch(statement).await.and_then(|rows| counted(&rows)) {
-            Err(error) if matches!(link, Link::Pooled(_)) && backend::is_retryable(&error) && retry.again().await => {}
+            Err(error)
+                if matches!(link, Link::Pooled(_))
+                    && backend::is_retryable(&error)
+                    && retry.again(Some(&error)).await => {}
             outcome => return Ok(Some(outcome?)),
         }
     }
