@@ -35,6 +35,9 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Whether a savepoint is set before a row is created inside a transaction, which would end with the statement otherwise.
     const SAVES_BEFORE_INSERT: bool = false;
 
+    /// Whether a connection goes on after a statement that was given up before its answer.
+    const GIVEN_UP_GOES_ON: bool = true;
+
     /// An empty database without tables.
     fn home() -> BoxFuture<'static, Self::Home>;
 

@@ -9,12 +9,14 @@
 mod db;
 mod log;
 pub mod models;
+mod mysql;
 mod postgres;
 mod sqlite;
 mod tools;
 
 pub use db::{Fixture, Plan, TestDb, schema};
 pub use log::{keep_log, logged};
+pub use mysql::{MySqlHome, OnMySql};
 pub use postgres::{OnPostgres, PostgresHome};
 pub use sqlite::OnSqlite;
 pub use tools::{Cut, Cuts, LiveRows, cut_short, panic_text};

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use sqlx::Database as _;
 use upsertable::{BulkUpserted, Outcome, Upsertable as _, testing::statements};
 use upsertable_tests::models::{Account, NewAccount, NewRetweet, Retweet, Tag, Word, account, retweet, tag};
 
 use super::{
-    Fixture, kind,
+    Db, Fixture, kind,
     statements::data,
     tables::{self, Member, NewSong, Song, Topic, member, song, topic},
 };
@@ -207,7 +208,7 @@ async fn r2_the_bulk_calls_cost_as_many_statements_for_ten_rows_as_for_five_thou
     let db = Fixture::new().await;
     // What fills the temporary table comes in chunks; all else is counted.
     let merged = |statements: &[String]| {
-        data(statements).into_iter().filter(|sql| !(sql.starts_with("INSERT") && sql.contains("VALUES"))).count()
+        data(statements).into_iter().filter(|sql| !(sql.contains("INSERT INTO") && sql.contains("VALUES"))).count()
     };
     let mut counts = Vec::new();
     for rows in [10, 5_000] {
@@ -238,7 +239,10 @@ async fn r2_bulk_get_or_create_and_bulk_upsert_use_up_no_id_for_rows_that_are_fo
     Retweet::bulk_upsert(&db.pool, retweets(250..255)).await.unwrap();
     Retweet::bulk_get_or_create(&db.pool, retweets(255..260)).await.unwrap();
     let ids = db.numbers("SELECT id FROM retweets ORDER BY id").await;
-    assert_eq!(ids, (ids[0]..ids[0] + 260).collect::<Vec<_>>(), "the ids have no gap");
+    // InnoDB hands out the ids of one INSERT .. SELECT in blocks, each twice as large as the one before, and drops what is left of the last.
+    let most = if Db::NAME == "MySQL" { 2 * 260 } else { 260 };
+    assert_eq!(ids.len(), 260);
+    assert!(ids[259] - ids[0] < most, "the ids have gaps: {ids:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::{future::pending, panic::AssertUnwindSafe};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use sqlx::Database as _;
 use tokio::sync::oneshot;
 use upsertable::{Ending, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
@@ -115,6 +116,10 @@ async fn b7_a_bulk_call_dropped_in_a_transaction_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it() {
+    // A borrowed connection cannot be closed.
+    if !Subject::GIVEN_UP_GOES_ON {
+        return;
+    }
     let db = Fixture::with_connections(1).await;
     let mut cuts = Cuts::sweeps(SWEEPS);
     while let Some((cut, polls)) = cuts.next_cut() {
@@ -144,6 +149,10 @@ async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
+    // A borrowed connection cannot be closed.
+    if !Subject::GIVEN_UP_GOES_ON {
+        return;
+    }
     let db = Fixture::with_connections(1).await;
     let mut cuts = Cuts::sweeps(SWEEPS);
     while let Some((cut, polls)) = cuts.next_cut() {
@@ -166,6 +175,10 @@ async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_a_transaction_of_plain_sql_leaves_nothing_half_done() {
+    // A borrowed connection cannot be closed.
+    if !Subject::GIVEN_UP_GOES_ON {
+        return;
+    }
     let db = Fixture::with_connections(1).await;
     let mut cuts = Cuts::sweeps(SWEEPS);
     while let Some((cut, polls)) = cuts.next_cut() {
@@ -342,7 +355,10 @@ async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
         db.assert_pool_clean(&when).await;
         assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
     }
-    assert!(went_on > 0 && ended > 0, "it was dropped while it read and while it wrote: {went_on} {ended}");
+    assert!(
+        (went_on > 0 || !Subject::GIVEN_UP_GOES_ON) && ended > 0,
+        "it was dropped while it read and while it wrote: {went_on} {ended}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,7 +454,9 @@ async fn a_savepoint_in_which_the_database_ended_the_transaction_gives_the_error
     let error = swallowed.await.unwrap_err();
     if Subject::SURVIVES_FAILED_STATEMENTS {
         assert_eq!(kind(&error), "Ended", "{error}");
-        assert_ended(tx, Ending::Server, "ended in a savepoint").await;
+        // SQLite has no deadlocks.
+        let reason = if Db::NAME == "SQLite" { Ending::Server } else { Ending::Conflict };
+        assert_ended(tx, reason, "ended in a savepoint").await;
     } else {
         tx.rollback().await.unwrap();
     }

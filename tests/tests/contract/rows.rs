@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use sqlx::Database as _;
 use tokio::{sync::Barrier, task::JoinSet};
 use upsertable::{Error, Outcome, Upsertable as _};
 use upsertable_tests::{
@@ -15,7 +16,7 @@ use upsertable_tests::{
     },
 };
 
-use super::{CALLERS, Fixture, Given, Subject, all, assert_created_once, kind, plain};
+use super::{CALLERS, Db, Fixture, Given, Subject, all, assert_created_once, kind, plain};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_of_racing_callers_one_creates_the_row_and_all_get_it() {
@@ -121,8 +122,11 @@ async fn r1_holds_while_others_delete_the_row() {
         tasks.spawn(async move {
             for round in 0..ROUNDS {
                 if task % 4 == 0 {
-                    let gone = sqlx::query("DELETE FROM retweets").execute(&pool).await.unwrap().rows_affected();
-                    deleted.fetch_add(gone.cast_signed(), Ordering::SeqCst);
+                    match sqlx::query("DELETE FROM retweets").execute(&pool).await {
+                        Ok(gone) => drop(deleted.fetch_add(gone.rows_affected().cast_signed(), Ordering::SeqCst)),
+                        // Plain sqlx does not try again.
+                        Err(error) => assert!(Error::from(error).is_retryable()),
+                    }
                 } else {
                     let outcome = Retweet::get_or_create(&pool, retweet(1, round % 2)).await.unwrap();
                     created.fetch_add(i64::from(outcome.created), Ordering::SeqCst);
@@ -198,7 +202,10 @@ async fn r2_bulk_uses_up_no_id_for_rows_that_are_found_or_come_twice() {
     }
     Retweet::bulk_create_new(&db.pool, (0..10).map(|number| retweet(2, number))).await.unwrap();
     let ids = db.numbers("SELECT id FROM retweets ORDER BY id").await;
-    assert_eq!(ids, (ids[0]..ids[0] + 260).collect::<Vec<_>>(), "the ids have no gap");
+    // InnoDB hands out the ids of one INSERT .. SELECT in blocks, each twice as large as the one before, and drops what is left of the last.
+    let most = if Db::NAME == "MySQL" { 2 * 260 } else { 260 };
+    assert_eq!(ids.len(), 260);
+    assert!(ids[259] - ids[0] < most, "the ids have gaps: {ids:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
