@@ -267,6 +267,23 @@ impl Engine for MySql {
         queue(conn, &format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}").into());
     }
 
+    // Neither updated nor inserted: an index that is not the key's refuses the row, and there may be none on the key.
+    fn update_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        _: Write<'l, Self>,
+    ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
+        Box::pin(async move {
+            let index = Sql::from(rows::unique_index(table, key, "1"));
+            if link.fetch(Statement::plain(&index)).await?.is_empty() {
+                Err(errors::no_unique_index())
+            } else {
+                Ok(None)
+            }
+        })
+    }
+
     fn blames_key<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
