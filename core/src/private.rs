@@ -7,3 +7,6 @@ pub use crate::{
     verify::AllVerified,
 };
 pub use sqlx::{Database, Error as SqlxError, FromRow};
+
+#[cfg(all(feature = "mysql", feature = "testing"))]
+pub use crate::backend::without_returning;

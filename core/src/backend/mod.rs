@@ -29,6 +29,9 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(all(feature = "mysql", feature = "testing"))]
+pub use mysql::without_returning;
+
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
 ///
 /// It is implemented here for these databases and cannot be implemented elsewhere; a function generic over the database names it as a bound.

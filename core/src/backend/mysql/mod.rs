@@ -67,6 +67,12 @@ const CREATED: &str = "`upsertable_created`";
 /// A server that does not know `INSERT .. RETURNING` was met, so it is tried no more. Either way works on every server.
 static NO_RETURNING: AtomicBool = AtomicBool::new(false);
 
+/// Takes every server from here on for one that does not know `INSERT .. RETURNING`, as MySQL: so that MariaDB can stand in for it.
+#[cfg(feature = "testing")]
+pub fn without_returning() {
+    NO_RETURNING.store(true, Ordering::Relaxed);
+}
+
 impl Backend for MySql {}
 
 impl Engine for MySql {
