@@ -78,11 +78,15 @@ pub(crate) async fn verify<DB: Backend>(
 ) -> Result<Verified, Error> {
     let mut link = session.link().await?;
     let mut report = Report::default();
+    if let Some(refusal) = DB::refuse_table(&mut link, table).await? {
+        report.problem(refusal, None);
+        return Err(Error::Schema { model: table.model, problems: report.problems });
+    }
     match DB::inspect(&mut link, table).await? {
         None => report.problem(format!("there is no table {}", DB::SHOWN.table(table)), None),
         Some(found) => {
-            columns::<DB>(&mut report, table, &types, &found);
-            unknown_columns(&mut report, table, &found);
+            columns(&mut report, &mut link, table, &types, &found).await?;
+            unknown_columns::<DB>(&mut report, table, &found);
             for key in table.keys {
                 unique_index(&mut report, &mut link, table, key, &found).await?;
             }
@@ -112,7 +116,13 @@ impl Report {
 }
 
 /// Each column of the model is there, can hold what the model sends, and gives what it reads.
-fn columns<DB: Backend>(report: &mut Report, table: &Table, types: &[DB::TypeInfo], found: &TableFound) {
+async fn columns<DB: Backend>(
+    report: &mut Report,
+    link: &mut Link<'_, DB>,
+    table: &'static Table,
+    types: &[DB::TypeInfo],
+    found: &TableFound,
+) -> Result<(), sqlx::Error> {
     for (column, kind) in table.columns.iter().zip(types) {
         let Some(there) = found.columns.iter().find(|there| DB::same_name(&there.name, column.name)) else {
             report.problem(format!("there is no column {}", column.name), DB::add_column(table, column, kind));
@@ -120,17 +130,34 @@ fn columns<DB: Backend>(report: &mut Report, table: &Table, types: &[DB::TypeInf
         };
         match DB::fit(kind, there) {
             Fit::Holds => {}
+            // The model sends nothing to a column that the database fills in.
+            Fit::Loses(_) if column.generated => {}
             Fit::Loses(what) => report.warning(format!("column {}: {what}", column.name)),
             Fit::Refuses(what) => report.problem(format!("column {}: {what}", column.name), None),
         }
-        nullability::<DB>(report, table, column, there);
+        nullability(report, link, table, column, there).await?;
     }
+    Ok(())
 }
 
-fn nullability<DB: Backend>(report: &mut Report, table: &Table, column: &Column, there: &ColumnFound) {
+async fn nullability<DB: Backend>(
+    report: &mut Report,
+    link: &mut Link<'_, DB>,
+    table: &'static Table,
+    column: &'static Column,
+    there: &ColumnFound,
+) -> Result<(), sqlx::Error> {
+    if !column.generated && DB::is_computed(there) {
+        let what = format!(
+            "column {} is computed by the database, and the field `{}` is not `generated`",
+            column.name, column.field
+        );
+        report.problem(what, None);
+        return Ok(());
+    }
     if column.nullable && !there.nullable && !column.generated {
         let what = format!("column {} is NOT NULL, and the field `{}` is an Option", column.name, column.field);
-        report.problem(what, DB::drop_not_null(table, column));
+        report.problem(what, DB::allow_null(link, table, column).await?);
     }
     if !column.nullable && there.nullable && !there.is_row_id {
         let what = format!("column {} can be NULL, and the field `{}` cannot", column.name, column.field);
@@ -141,12 +168,13 @@ fn nullability<DB: Backend>(report: &mut Report, table: &Table, column: &Column,
             format!("column {} is `generated` in the model, and the database has nothing to fill it with", column.name);
         report.problem(what, None);
     }
+    Ok(())
 }
 
 /// A column that the model does not know must be one that an INSERT can leave out.
-fn unknown_columns(report: &mut Report, table: &Table, found: &TableFound) {
+fn unknown_columns<DB: Backend>(report: &mut Report, table: &Table, found: &TableFound) {
     for there in &found.columns {
-        let known = table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(&there.name));
+        let known = table.columns.iter().any(|column| DB::same_name(column.name, &there.name));
         if !known && !there.nullable && !there.filled {
             report.problem(
                 format!("column {} is NOT NULL without a default, and the model does not supply it", there.name),
@@ -165,6 +193,10 @@ async fn unique_index<DB: Backend>(
     found: &TableFound,
 ) -> Result<(), sqlx::Error> {
     let names: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
+    if let Some(why) = DB::refuse_key(key) {
+        report.problem(format!("the key ({}) cannot be kept: {why}", names.join(", ")), None);
+        return Ok(());
+    }
     let on_key = |index: &&IndexFound| {
         index.columns.len() == names.len()
             && names.iter().all(|name| index.columns.iter().any(|there| DB::same_name(there, name)))

@@ -250,6 +250,22 @@ pub trait Engine: Database {
         one.eq_ignore_ascii_case(other)
     }
 
+    /// Whether the database computes a column itself and takes no value for it.
+    fn is_computed(_column: &ColumnFound) -> bool {
+        false
+    }
+
+    /// Why no call that writes works on a table whatever its columns are, if it is of such a kind.
+    fn refuse_table<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The statement that adds a column which is missing.
     fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String> {
         let null = if column.nullable { "" } else { " NOT NULL" };
@@ -260,6 +276,18 @@ pub trait Engine: Database {
     /// The statement that lets a column be NULL, where there is one.
     fn drop_not_null(_table: &Table, _column: &Column) -> Option<String> {
         None
+    }
+
+    /// The same, where the table has to be asked for it.
+    fn allow_null<'l>(
+        _link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        column: &'static Column,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(Self::drop_not_null(table, column))))
     }
 
     /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,
@@ -504,6 +532,8 @@ pub struct Stage<DB: Backend> {
 pub(crate) struct Found {
     /// The name of the key's unique index.
     pub(crate) index: String,
+    /// Whether a query may be told to use it.
+    pub(crate) usable: bool,
     /// The most bytes that one statement can carry.
     pub(crate) packet: usize,
 }

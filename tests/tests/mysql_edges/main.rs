@@ -8,6 +8,7 @@ mod isolation;
 mod statements;
 mod tables;
 mod types;
+mod verify;
 
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, MySqlPool};
 use upsertable::{Error, Handle, Upsertable};

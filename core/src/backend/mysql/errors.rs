@@ -19,6 +19,8 @@ const NEEDS_REPREPARE: u16 = 1615;
 /// A node of Galera that is not part of the cluster for the moment.
 const NODE_NOT_READY: u16 = 1047;
 const SYNTAX: u16 = 1064;
+const NO_SUCH_TABLE: u16 = 1146;
+const NO_SUCH_DATABASE: u16 = 1049;
 const NO_SUCH_SAVEPOINT: u16 = 1305;
 const SUBQUERY_OF_SEVERAL_ROWS: u16 = 1242;
 /// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
@@ -47,6 +49,10 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 
 pub(super) fn is_syntax_error(error: &sqlx::Error) -> bool {
     number(error) == Some(SYNTAX)
+}
+
+pub(super) fn is_no_table(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(NO_SUCH_TABLE | NO_SUCH_DATABASE))
 }
 
 pub(super) fn is_no_savepoint(error: &sqlx::Error) -> bool {

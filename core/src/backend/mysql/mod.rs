@@ -2,6 +2,7 @@
 
 mod encoder;
 mod errors;
+mod fit;
 mod merge;
 mod rows;
 mod schema;
@@ -193,6 +194,7 @@ impl Engine for MySql {
             let packet: i64 = row.try_get(1)?;
             stage.found.get_or_init(|| Found {
                 index: row.try_get(0).unwrap_or_default(),
+                usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
                 packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
             });
             link.execute(Statement::plain(&stage::drop_stage())).await?;
@@ -307,14 +309,38 @@ impl Engine for MySql {
     }
 
     fn fit(kind: &MySqlTypeInfo, column: &ColumnFound) -> Fit {
-        schema::fit(kind.name(), &column.kind)
+        fit::fit(kind.name(), column)
+    }
+
+    fn same_name(one: &str, other: &str) -> bool {
+        one.to_lowercase() == other.to_lowercase()
+    }
+
+    fn is_computed(column: &ColumnFound) -> bool {
+        schema::is_computed(column)
+    }
+
+    fn refuse_table<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(schema::refuse_table(link, table))
     }
 
     fn add_column(table: &Table, column: &Column, kind: &MySqlTypeInfo) -> Option<String> {
-        let null = if column.nullable { "NULL" } else { "NOT NULL" };
-        // The driver's name for text lacks the length that the server wants.
-        let kind = if kind.name() == "VARCHAR" { "VARCHAR(255)" } else { kind.name() };
-        Some(format!("ALTER TABLE {} ADD COLUMN {} {kind} {null}", DIALECT.table(table), DIALECT.name(column.name)))
+        schema::add_column(table, column, kind.name())
+    }
+
+    fn allow_null<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        column: &'static Column,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(schema::allow_null(link, table, column))
+    }
+
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        schema::create_unique_index(table, key)
     }
 }
 

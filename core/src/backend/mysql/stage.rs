@@ -53,10 +53,15 @@ impl View {
     }
 }
 
-/// The name of the key's unique index, and how large a statement may be.
+/// An index that is ignored (MariaDB) or invisible (MySQL) keeps its key unique all the same, and a query that is told to use it fails.
+const IGNORED: &str = "MAX(/*!80000 s.is_visible = 'NO' OR */ /*M!100600 s.ignored = 'YES' OR */ FALSE)";
+
+/// The name of the key's unique index, how large a statement may be, and whether the index is ignored. Of several the best: MariaDB finds
+/// no rows by an index on long texts, which is one of their hashes.
 pub(super) fn ask_index(stage: &Stage) -> Sql {
-    let what = "s.index_name, CAST(@@max_allowed_packet AS SIGNED)";
-    format!("{} LIMIT 1", unique_index(stage.table, stage.key, what)).into()
+    let what = format!("s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index");
+    let best = "ORDER BY ignored_index, MAX(s.index_type = 'HASH'), s.index_name LIMIT 1";
+    format!("{} {best}", unique_index(stage.table, stage.key, &what)).into()
 }
 
 pub(super) fn drop_stage() -> Sql {
@@ -267,7 +272,8 @@ pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
 /// The table, read through the key's index only: of a table whose statistics are old the optimizer may think that it has no rows, and then
 /// read all of it for each block of staged rows.
 fn target(stage: &Stage) -> String {
-    let hint = stage.found.get().map(|found| format!(" FORCE INDEX ({})", DIALECT.name(&found.index)));
+    let found = stage.found.get().filter(|found| found.usable);
+    let hint = found.map(|found| format!(" FORCE INDEX ({})", DIALECT.name(&found.index)));
     format!("{} AS t{}", DIALECT.table(stage.table), hint.unwrap_or_default())
 }
 
