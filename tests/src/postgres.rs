@@ -48,7 +48,7 @@ impl TestDb for OnPostgres {
     fn home() -> BoxFuture<'static, PostgresHome> {
         Box::pin(async {
             let Ok(url) = std::env::var("DATABASE_URL_POSTGRES") else { skip() };
-            let server: PgConnectOptions = url.parse().unwrap();
+            let mut server: PgConnectOptions = url.parse().unwrap();
             let number = HOMES.fetch_add(1, Ordering::Relaxed);
             let schema = format!("upsertable_{}_{number}", std::process::id());
             let mut conn = server.connect().await.unwrap();
@@ -57,6 +57,11 @@ impl TestDb for OnPostgres {
                              CREATE EXTENSION IF NOT EXISTS citext SCHEMA public; COMMIT";
             conn.execute(extension).await.unwrap();
             conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
+            let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
+            if sqlx::query_scalar(superuser).fetch_one(&mut conn).await.unwrap() {
+                // The second that a server waits by itself before it looks for a deadlock is a long one where they are provoked by the hundred.
+                server = server.options([("deadlock_timeout", "10ms")]);
+            }
             conn.close().await.unwrap();
             PostgresHome { server, schema }
         })

@@ -283,8 +283,11 @@ impl<DB: Backend> Transaction<DB> {
     {
         async move {
             self.0.check().await?;
-            let guard = Savepoint { mark: self.0.mark(), tx: self, done: false };
-            guard.tx.0.begin_savepoint().await.map_err(Error::from)?;
+            let mut guard = Savepoint { mark: self.0.mark(), tx: self, done: false };
+            if let Err(error) = guard.tx.0.begin_savepoint().await {
+                guard.done = true;
+                return Err(Error::from(error).into());
+            }
             let outcome = AssertUnwindSafe(work(&mut *guard.tx)).catch_unwind().await;
             match outcome {
                 Ok(Ok(value)) => {

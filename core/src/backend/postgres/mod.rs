@@ -138,7 +138,7 @@ impl Engine for Postgres {
     }
 
     fn queue_rollback_to(conn: &mut PgConnection, savepoint: &'static str) {
-        nested::queue(conn, &format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}").into());
+        nested::queue_rollback_to(conn, savepoint);
     }
 
     fn begin_nested(conn: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {

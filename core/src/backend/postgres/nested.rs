@@ -55,13 +55,21 @@ pub(super) fn queue_rollback(conn: &mut PgConnection, levels: usize) {
     }
 }
 
+/// Puts the rollback to a savepoint of plain SQL before whatever the connection does next.
+pub(super) fn queue_rollback_to(conn: &mut PgConnection, savepoint: &str) {
+    // The pause is for an answer not to come within the poll that asks for it: the driver would count a transaction then.
+    let undo =
+        format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; SELECT pg_catalog.pg_sleep(0.05)");
+    queue(conn, &undo.into());
+}
+
 /// Puts a statement before whatever the connection does next, where the driver counts no transaction.
 ///
 /// The driver can do so with the statement that begins a transaction: the first poll writes it, and dropped then it is not counted.
-pub(super) fn queue(conn: &mut PgConnection, sql: &Sql) {
+fn queue(conn: &mut PgConnection, sql: &Sql) {
     drop(Transactions::begin(conn, Some(sql.text())).now_or_never());
     if conn.is_in_transaction() {
-        // Answered within one poll, and counted as a transaction that has begun. What is open ends then.
+        // Answered within the poll all the same. A count that is wrong would meet the connection's next user, so what is open ends.
         Transactions::start_rollback(conn);
     }
 }
