@@ -24,11 +24,10 @@ pub(super) fn takes_nulls_for_equal(table: &Table, key: &Key) -> String {
     )
 }
 
-/// The same for a key without NULLs, where the only index on it may be checked late: ON CONFLICT refuses such a one when rows collide, and
-/// not before.
+/// The same for a key without NULLs, of which some index is checked late: ON CONFLICT refuses the table then, but only when a row comes.
 pub(super) fn is_checked_at_once(table: &Table, key: &Key) -> String {
     format!(
-        "CAST(CASE WHEN (SELECT pg_catalog.bool_or(i.indimmediate) FROM pg_catalog.pg_index AS i WHERE {}) IS FALSE \
+        "CAST(CASE WHEN (SELECT pg_catalog.bool_and(i.indimmediate) FROM pg_catalog.pg_index AS i WHERE {}) IS FALSE \
          THEN '{MISSING}' ELSE '1' END AS pg_catalog.int4) = 1",
         on_exactly(table, key)
     )

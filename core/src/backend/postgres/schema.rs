@@ -51,7 +51,10 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Ind
          WHERE k.place <= i.indnkeyatts ORDER BY k.place), \
          COALESCE((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false), \
          CASE WHEN NOT i.indisvalid THEN 'it is not valid' WHEN i.indpred IS NOT NULL THEN 'it is partial' \
-         WHEN NOT i.indimmediate THEN 'it is of a deferrable constraint' END FROM pg_catalog.pg_index AS i \
+         WHEN NOT i.indimmediate THEN 'it is of a deferrable constraint' WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS d \
+         WHERE d.indrelid = i.indrelid AND d.indisunique AND NOT d.indimmediate AND d.indnkeyatts = i.indnkeyatts \
+         AND d.indkey::pg_catalog.int2[] <@ i.indkey::pg_catalog.int2[] AND d.indkey::pg_catalog.int2[] @> i.indkey::pg_catalog.int2[]) \
+         THEN 'there is a deferrable constraint on the same columns' END FROM pg_catalog.pg_index AS i \
          JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
          WHERE i.indrelid = pg_catalog.to_regclass({}) AND i.indisunique ORDER BY c.relname",
         index::table_name(table)

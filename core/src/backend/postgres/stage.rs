@@ -75,7 +75,7 @@ pub(super) fn type_name(kind: &PgTypeInfo) -> &str {
 pub(super) fn scalar_types() -> Sql {
     "SELECT count(*) FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name) \
      JOIN pg_catalog.pg_type AS y ON y.oid = pg_catalog.to_regtype(n.name) LEFT JOIN pg_catalog.pg_type AS b ON b.oid = y.typbasetype \
-     WHERE COALESCE(b.typtype, y.typtype) IN ('b', 'e', 'r') AND COALESCE(b.typelem, y.typelem) = 0"
+     WHERE COALESCE(b.typtype, y.typtype) IN ('b', 'e', 'r') AND COALESCE(b.typcategory, y.typcategory) <> 'A'"
         .into()
 }
 
