@@ -5,6 +5,10 @@
 
 mod faults;
 mod isolation;
+mod kills;
+mod own_server;
+mod proxy;
+mod server_faults;
 mod statements;
 mod tables;
 mod types;

@@ -1,0 +1,145 @@
+//! A server of the test's own, which may be stopped and have little room.
+
+use std::{
+    fs::Permissions,
+    io::Write as _,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use sqlx::{
+    Connection as _, Executor as _, MySqlConnection, MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+use tempfile::TempDir;
+
+pub(crate) struct OwnServer {
+    dir: TempDir,
+    mariadbd: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+/// No file of the server may become larger, in bytes.
+pub(crate) const LARGEST_FILE: u64 = 40 << 20;
+
+/// Started by the shell, so that a file that is too large is an error of a write and not the server's end.
+const LIMITED: &str = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+/// In which the shell counts.
+const BLOCK: u64 = 512;
+
+impl OwnServer {
+    /// Nothing, and a line that says so, where its programs are missing.
+    pub(crate) async fn start() -> Option<Self> {
+        let (Some(install), Some(mariadbd)) = (program("mariadb-install-db"), program("mariadbd")) else {
+            let skipped =
+                "SKIPPED: a server that is stopped and started, as mariadbd or mariadb-install-db is not installed";
+            let _ = writeln!(std::io::stderr(), "{skipped}");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let installed = Command::new(install)
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .arg(format!("--datadir={}", dir.path().join("data").display()))
+            .args(user(dir.path()))
+            .output()
+            .unwrap();
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = run(&mariadbd, dir.path(), port);
+        let mut server = Self { dir, mariadbd, port, child };
+        let mut conn = server.wait_until_up().await;
+        conn.execute("CREATE DATABASE own").await.unwrap();
+        Some(server)
+    }
+
+    async fn wait_until_up(&mut self) -> MySqlConnection {
+        let options = MySqlConnectOptions::new().host("127.0.0.1").port(self.port).username("root");
+        loop {
+            match MySqlConnection::connect_with(&options).await {
+                Ok(conn) => return conn,
+                Err(error) => {
+                    let ended = self.child.try_wait().unwrap();
+                    assert!(ended.is_none(), "{error}\n{}", self.log());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn pool_options(&self) -> MySqlConnectOptions {
+        MySqlConnectOptions::new().host("127.0.0.1").port(self.port).username("root").database("own")
+    }
+
+    /// With so many connections, which are all there.
+    pub(crate) async fn pool(&self, connections: u32) -> MySqlPool {
+        let options = MySqlPoolOptions::new().min_connections(connections).max_connections(connections);
+        options.connect_with(self.pool_options()).await.unwrap()
+    }
+
+    /// As an administrator does, or as a loss of power does.
+    pub(crate) async fn stop(&mut self, orderly: bool) {
+        if orderly {
+            let mut conn = self.wait_until_up().await;
+            conn.execute("SHUTDOWN").await.unwrap();
+        } else {
+            self.child.kill().unwrap();
+        }
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.child = run(&self.mariadbd, self.dir.path(), self.port);
+    }
+}
+
+fn run(mariadbd: &Path, dir: &Path, port: u16) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    let data = dir.join("data");
+    Command::new("sh")
+        .args(["-c", LIMITED, "sh", &(LARGEST_FILE / BLOCK).to_string()])
+        .arg(mariadbd)
+        .args(["--no-defaults", "--bind-address=127.0.0.1", "--character-set-server=utf8mb4"])
+        // Little is kept in memory, so that the quota is met while rows are staged: InnoDB ends the server where it meets one.
+        .arg("--aria-pagecache-buffer-size=8M")
+        .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--max-allowed-packet=16M"])
+        .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--tmpdir={}", data.display()))
+        .arg(format!("--socket={}", data.join("socket").display()))
+        .arg(format!("--port={port}"))
+        .args(user(dir))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Servers refuse to be run by root.
+fn user(own: &Path) -> Option<&'static str> {
+    (own.metadata().unwrap().uid() == 0).then_some("--user=mysql")
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Stands between a pool and the server, and has the server kill the connection at a chosen step.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::{
+    AssertSqlSafe, MySqlPool,
+    mysql::{MySqlPoolOptions, MySqlSslMode},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+};
+use upsertable_tests::{Fixture, OnMySql};
+
+/// When the connection is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The server does not get the command.
+    Before,
+    /// The server has done it, and its answer is lost.
+    After,
+}
+
+/// The commands of all connections are counted together.
+#[derive(Default)]
+struct Plan {
+    armed: Option<(usize, When)>,
+}
+
+impl Plan {
+    fn next(&mut self) -> Option<When> {
+        let (left, when) = self.armed?;
+        self.armed = (left > 1).then(|| (left - 1, when));
+        (left == 1).then_some(when)
+    }
+}
+
+pub(crate) struct Proxy {
+    plan: Arc<Mutex<Plan>>,
+    /// One connection through the proxy.
+    pub(crate) pool: MySqlPool,
+}
+
+impl Proxy {
+    pub(crate) async fn before(db: &Fixture<OnMySql>) -> Self {
+        let options = db.pool.connect_options();
+        let server = format!("{}:{}", options.get_host(), options.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let plan = Arc::new(Mutex::new(Plan::default()));
+        let (shared, admin) = (Arc::clone(&plan), db.outside.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (server, plan, admin) = (server.clone(), Arc::clone(&shared), admin.clone());
+                tokio::spawn(
+                    async move { carry(client, TcpStream::connect(server).await.unwrap(), plan, admin).await },
+                );
+            }
+        });
+        let options = (*options).clone().host("127.0.0.1").port(address.port()).ssl_mode(MySqlSslMode::Disabled);
+        let pool = MySqlPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        Self { plan, pool }
+    }
+
+    /// The connection is killed at this command, counted from 1.
+    pub(crate) fn arm(&self, step: usize, when: When) {
+        self.plan.lock().unwrap().armed = Some((step, when));
+    }
+
+    /// Whether it has been.
+    pub(crate) fn disarm(&self) -> bool {
+        self.plan.lock().unwrap().armed.take().is_none()
+    }
+}
+
+/// The answers, carried in a task of their own.
+struct Answers {
+    lost: AtomicBool,
+    came: Notify,
+}
+
+async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>, admin: MySqlPool) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let Some(greeting) = read_packet(&mut from_server).await else { return };
+    let id = connection_id(&greeting);
+    if to_client.write_all(&greeting).await.is_err() {
+        return;
+    }
+    let answers = Arc::new(Answers { lost: AtomicBool::new(false), came: Notify::new() });
+    tokio::spawn(carry_answers(from_server, to_client, Arc::clone(&answers)));
+    while let Some(packet) = read_packet(&mut from_client).await {
+        // A command begins a new sequence; what belongs to the log-in does not.
+        let when = if packet[3] == 0 { plan.lock().unwrap().next() } else { None };
+        if when == Some(When::After) {
+            answers.lost.store(true, Ordering::SeqCst);
+        }
+        if when != Some(When::Before) && to_server.write_all(&packet).await.is_err() {
+            return;
+        }
+        if when == Some(When::After) && has_answer(packet[4]) {
+            answers.came.notified().await;
+        }
+        if when.is_some() {
+            // The server may have ended the connection by itself, and knows nobody of that number then.
+            drop(sqlx::query(AssertSqlSafe(format!("KILL {id}"))).execute(&admin).await);
+            return;
+        }
+    }
+}
+
+/// Until the server ends the connection.
+async fn carry_answers(mut from_server: OwnedReadHalf, mut to_client: OwnedWriteHalf, answers: Arc<Answers>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+        if answers.lost.load(Ordering::SeqCst) {
+            answers.came.notify_one();
+        } else if to_client.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// With its header: three bytes of length, and its number in the sequence.
+async fn read_packet(stream: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+    let mut packet = vec![0; 4];
+    stream.read_exact(&mut packet).await.ok()?;
+    let length = u32::from_le_bytes([packet[0], packet[1], packet[2], 0]) as usize;
+    packet.resize(4 + length, 0);
+    stream.read_exact(&mut packet[4..]).await.ok()?;
+    Some(packet)
+}
+
+/// The server's greeting is a version of the protocol, its own version as text with a zero at its end, and the number of the connection.
+fn connection_id(greeting: &[u8]) -> u32 {
+    let after_version = 5 + greeting[5..].iter().position(|byte| *byte == 0).unwrap() + 1;
+    u32::from_le_bytes(greeting[after_version..after_version + 4].try_into().unwrap())
+}
+
+/// All commands but the end of a session and the closing of a statement.
+fn has_answer(command: u8) -> bool {
+    const QUIT: u8 = 0x01;
+    const CLOSE_STATEMENT: u8 = 0x19;
+    !matches!(command, QUIT | CLOSE_STATEMENT)
+}
