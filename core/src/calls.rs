@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use futures_util::stream;
+use sqlx::Pool;
 
 use crate::{
     Error, Outcome,
     after_commit::Output,
     backend::Backend,
+    batches::Batches,
     bulk::{Bulk, BulkCreated, BulkUpserted},
     find::{self, Part},
     get_or_create::{self, Known},
@@ -616,6 +618,50 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Fut::Output: Output,
     {
         registry.register(PendingHook(Hook::new(work)));
+    }
+
+    /// Work for each row of a table that is already full, in batches that are each committed on their own, as a builder.
+    ///
+    /// What is committed stays when the process dies, and where the [filter](Batches::filter) says what is still to do, a second run does
+    /// only what is left. See [`Batches::run`] for how rows are taken, and what becomes of those that fail.
+    ///
+    /// # Statements
+    ///
+    /// See [`Batches::run`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Song { #[upsertable(generated)] id: i64, name: String, notes: String, chords: Option<String> }
+    /// # fn chords(_: &str) -> Result<String, std::num::ParseIntError> { unimplemented!() }
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
+    /// use upsertable::BoxError;
+    ///
+    /// let report = Song::batches(&pool)
+    ///     .filter("chords IS NULL AND name <> ?")
+    ///     .bind("Untitled")
+    ///     .size(200)
+    ///     .on_progress(|p| println!("{} songs done", p.done))
+    ///     .run(async |tx, song: Song| {
+    ///         let chords = chords(&song.notes)?;
+    ///         sqlx::query("UPDATE song SET chords = ? WHERE id = ?").bind(chords).bind(song.id).execute(&mut **tx).await?;
+    ///         Ok::<_, BoxError>(())
+    ///     })
+    ///     .await?;
+    /// for (song, error) in &report.failures {
+    ///     eprintln!("{}: {error}", song.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn batches<DB: Backend>(pool: &Pool<DB>) -> Batches<'_, DB, Self>
+    where
+        Self: On<DB>,
+    {
+        Batches::new(pool)
     }
 }
 

@@ -107,6 +107,21 @@ pub enum Error {
         source: sqlx::Error,
     },
 
+    /// The call failed after a part of its work had been committed, which is kept: see
+    /// [`Batches`](crate::Batches). Called again, it goes on from there.
+    #[error("{model}::{operation}: {committed} rows are committed and kept; the rest failed: {source}")]
+    #[non_exhaustive]
+    Partly {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// How many rows are safely in.
+        committed: u64,
+        /// Why the others are not.
+        source: Box<Error>,
+    },
+
     /// The database cannot do what was asked.
     #[error("{model}::{operation}: {what}")]
     #[non_exhaustive]
@@ -158,6 +173,7 @@ impl Error {
             Self::Vanished { .. } | Self::Ended { reason: Ending::Conflict } => true,
             Self::Sql(error) => backend::is_retryable(error),
             Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
+            Self::Partly { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
@@ -180,6 +196,7 @@ impl Error {
     pub fn is_unique_violation(&self) -> bool {
         match self {
             Self::OtherUnique { .. } => true,
+            Self::Partly { source, .. } => source.is_unique_violation(),
             Self::Sql(error) => backend::is_unique_violation(error),
             _ => false,
         }
@@ -190,6 +207,7 @@ impl Error {
     pub fn is_connection_lost(&self) -> bool {
         match self {
             Self::CommitUnknown { .. } => true,
+            Self::Partly { source, .. } => source.is_connection_lost(),
             Self::Sql(error) => backend::is_connection_lost(error),
             _ => false,
         }

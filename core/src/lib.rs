@@ -10,6 +10,7 @@ extern crate self as upsertable;
 
 mod after_commit;
 mod backend;
+mod batches;
 mod bulk;
 mod calls;
 mod error;
@@ -36,6 +37,7 @@ pub mod __private;
 
 pub use after_commit::{AfterCommit, Committed, Output, on_commit};
 pub use backend::Backend;
+pub use batches::{BatchProgress, BatchReport, Batches, CallEach};
 pub use bulk::{Bulk, BulkCreated, BulkUpserted, Progress};
 pub use calls::Upsertable;
 pub use error::{BoxError, Ending, Error};

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::OnceLock};
 
-use sqlx::{Database, Encode, FromRow, Type};
+use sqlx::{Database, Decode, Encode, FromRow, Type};
 
 use crate::{
     Error, Upsertable,
@@ -37,6 +37,12 @@ pub trait On<DB: Backend>: Upsertable + for<'r> FromRow<'r, DB::Row> {
     /// Names the database's type for every column, in column order.
     #[doc(hidden)]
     fn types(types: &mut Types<DB>);
+
+    /// Reads the columns of the first key.
+    #[doc(hidden)]
+    fn read_key(_row: &KeyRow<'_, DB>) -> Result<Self::Key, sqlx::Error> {
+        Err(sqlx::Error::Decode("a key with a column of JSON cannot be paged by".into()))
+    }
 }
 
 /// A key of the model `M`: a struct with the fields of one `#[unique(..)]`, made by the derive.
@@ -45,7 +51,7 @@ pub trait On<DB: Backend>: Upsertable + for<'r> FromRow<'r, DB::Row> {
     label = "expected a key type of `{M}`",
     note = "the derive makes one key type for each `#[unique(..)]` of the model, named `{{Model}}Key` for the first"
 )]
-pub trait UniqueKey<M: Upsertable>: Clone + Send + 'static {
+pub trait UniqueKey<M: Upsertable>: Clone + Send + Sync + 'static {
     /// Which `#[unique(..)]` of the model this is, counted from 0.
     #[doc(hidden)]
     const INDEX: usize;
@@ -102,6 +108,17 @@ pub trait Field<DB: Database>: for<'q> Encode<'q, DB> + Type<DB> {}
 
 #[diagnostic::do_not_recommend]
 impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> Field<DB> for T {}
+
+/// A type that can be a column of a model's first key on the database `DB`: rows are paged by it, so it is read by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{DB}` cannot hold a field of type `{Self}`",
+    label = "`{Self}` is not a column type of `{DB}`",
+    note = "a key's type must implement `sqlx::Type<{DB}>`, `sqlx::Encode<{DB}>` and `sqlx::Decode<{DB}>`; types from other crates need the feature of sqlx that is named after the crate"
+)]
+pub trait KeyField<DB: Database>: Field<DB> + for<'r> Decode<'r, DB> {}
+
+#[diagnostic::do_not_recommend]
+impl<DB: Database, T: Field<DB> + for<'r> Decode<'r, DB>> KeyField<DB> for T {}
 
 /// What the crate knows of a model's table.
 #[derive(Debug)]
@@ -224,6 +241,11 @@ impl Target {
         Error::Vanished { model: self.table.model, operation: self.operation }
     }
 
+    pub(crate) fn partly(self, committed: u64, source: Error) -> Error {
+        let (model, operation) = (self.table.model, self.operation);
+        Error::Partly { model, operation, committed, source: Box::new(source) }
+    }
+
     pub(crate) fn unsupported(self, what: String) -> Error {
         Error::Unsupported { model: self.table.model, operation: self.operation, what }
     }
@@ -272,6 +294,32 @@ impl<'a, DB: Backend> Values<'a, DB> {
             let field = self.table.columns.get(column).map_or("", |column| column.field);
             sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source }))
         })
+    }
+}
+
+/// A row that a key is read from.
+pub struct KeyRow<'r, DB: Backend> {
+    row: &'r DB::Row,
+    /// The key whose columns alone are in the row; without one, all of the table's are.
+    only: Option<&'static Key>,
+}
+
+impl<'r, DB: Backend> KeyRow<'r, DB> {
+    pub(crate) fn of_row(row: &'r DB::Row) -> Self {
+        Self { row, only: None }
+    }
+
+    pub(crate) fn of_key(row: &'r DB::Row, key: &'static Key) -> Self {
+        Self { row, only: Some(key) }
+    }
+
+    /// The value of the table's column with this index.
+    pub fn get<T: KeyField<DB>>(&self, column: usize) -> Result<T, sqlx::Error> {
+        let position = match self.only {
+            None => column,
+            Some(key) => key.columns.iter().position(|of_key| *of_key == column).unwrap_or(column),
+        };
+        DB::value(self.row, position)
     }
 }
 

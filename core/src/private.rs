@@ -3,7 +3,7 @@
 pub use crate::{
     Error, On, Row, UniqueKey, Upsertable,
     backend::Backend,
-    model::{Column, CreateKey, Field, Key, Plain, Probe, Table, Types, Values},
+    model::{Column, CreateKey, Field, Key, KeyField, KeyRow, Plain, Probe, Table, Types, Values},
     verify::AllVerified,
 };
 pub use sqlx::{Database, Error as SqlxError, FromRow};

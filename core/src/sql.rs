@@ -78,6 +78,32 @@ impl<DB: Database> Execute<'_, DB> for Statement<DB> {
     }
 }
 
+/// On which side of a key rows are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    After,
+    UpTo,
+}
+
+impl Bound {
+    /// How a column compares where a further one can still decide.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others compare rows as a whole"))]
+    pub(crate) fn inner(self) -> char {
+        match self {
+            Self::After => '>',
+            Self::UpTo => '<',
+        }
+    }
+
+    /// How the last column compares.
+    pub(crate) fn last(self) -> &'static str {
+        match self {
+            Self::After => ">",
+            Self::UpTo => "<=",
+        }
+    }
+}
+
 /// How a database writes names and placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
@@ -167,6 +193,13 @@ impl Dialect {
             self.push_placeholder(&mut out, first + position);
         }
         out
+    }
+
+    /// The key's columns stand behind a bound in the key's order, or not behind it; placeholders are counted on from `first`. The database
+    /// compares, so that its order is that of its own `ORDER BY`.
+    pub(crate) fn key_bound(self, table: &Table, key: &Key, first: usize, bound: Bound) -> String {
+        let columns = self.columns(table, key.columns.iter().copied(), "");
+        format!("({columns}) {} {}", bound.last(), self.placeholders(1, key.columns.len(), first))
     }
 
     /// The statement that makes the unique index which a key needs.

@@ -182,6 +182,7 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
         let ty = written(field);
         quote!(__types.put::<#ty>();)
     });
+    let read_key = read_key(model, up);
     let result = quote!(::core::result::Result<(), #up::SqlxError>);
     quote! {
         #[automatically_derived]
@@ -199,12 +200,37 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
                 ::core::result::Result::Ok(())
             }
             fn types(__types: &mut #up::Types<__DB>) { #(#types)* }
+            #read_key
         }
     }
 }
 
+/// The first key, read by itself, so that a row of which another column cannot be read is known by its key. Columns of JSON have no order
+/// to page by.
+fn read_key(model: &Model, up: &TokenStream) -> Option<TokenStream> {
+    let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
+    let ident = types::here(&key.ident);
+    let columns = model.columns_of(key).map(|(index, field)| {
+        let field = types::here(&field.ident);
+        quote!(#field: __row.get(#index)?)
+    });
+    Some(quote! {
+        fn read_key(__row: &#up::KeyRow<'_, __DB>) -> ::core::result::Result<#ident, #up::SqlxError> {
+            ::core::result::Result::Ok(#ident { #(#columns),* })
+        }
+    })
+}
+
 /// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
 fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
+    let of_first_key: HashSet<String> = model
+        .keys
+        .first()
+        .into_iter()
+        .flat_map(|key| model.fields_of(key))
+        .filter(|field| field.attrs.json.is_none())
+        .map(|field| field.ty.to_token_stream().to_string())
+        .collect();
     let mut seen = HashSet::new();
     let mut bounds = Vec::new();
     for field in model.columns() {
@@ -217,7 +243,12 @@ fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
             Some(Json::SqlNull) => vec![borrowed, in_place(no_json(), span)],
         };
         let types = types.into_iter().filter(|ty| seen.insert(ty.to_string()));
-        bounds.extend(types.map(|ty| quote_spanned!(span=> #ty: #up::Field<__DB>)));
+        let field_trait = if of_first_key.contains(&ty.to_token_stream().to_string()) {
+            quote_spanned!(span=> KeyField)
+        } else {
+            quote_spanned!(span=> Field)
+        };
+        bounds.extend(types.map(|ty| quote_spanned!(span=> #ty: #up::#field_trait<__DB>)));
     }
     bounds
 }

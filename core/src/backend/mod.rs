@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
-    Database, Either, Encode, Type, TypeInfo as _,
+    Database, Decode, Either, Encode, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
 };
 
@@ -17,13 +17,15 @@ use crate::{
     handle::Link,
     model::{Column, Key, Table},
     retry::TRIES,
-    sql::{Dialect, Sql, Statement},
+    sql::{Bound, Dialect, Sql, Statement},
     testing,
-    transaction::TransactionOptions,
+    transaction::{Isolation, TransactionOptions},
 };
 
+pub(crate) mod filter;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub(crate) mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -133,6 +135,53 @@ pub trait Engine: Database {
     /// Makes what collects the values of rows of these types that will be staged.
     fn stage_encoder(_types: &[Self::TypeInfo]) -> fn() -> Self::Encoder {
         Self::Encoder::default
+    }
+
+    /// Reads one value of a row.
+    fn value<T>(row: &Self::Row, index: usize) -> Result<T, sqlx::Error>
+    where
+        T: for<'r> Decode<'r, Self> + Type<Self>;
+
+    /// The first value of a row, which is a number.
+    fn number(row: &Self::Row) -> Result<i64, sqlx::Error>;
+
+    /// How quoted text is written, in which a `?` is no placeholder.
+    const QUOTES: filter::Quotes;
+
+    /// The isolation of a batch's transaction, where the caller says none.
+    const BATCH_ISOLATION: Option<Isolation> = None;
+
+    /// Whether rows that another transaction has locked are passed over by [`lock_rows`](Self::lock_rows).
+    fn skips_locked() -> bool {
+        false
+    }
+
+    /// What stands behind a SELECT that takes the rows of a batch: it waits for rows that another transaction has locked, or passes them over.
+    fn lock_rows(_wait: bool) -> &'static str {
+        ""
+    }
+
+    /// Whether a statement failed because the server does not know how to pass over locked rows, which is kept in mind.
+    fn cannot_skip(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// The key's columns stand behind a bound, or not behind it, in the order of `ORDER BY`.
+    fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
+        Self::DIALECT.key_bound(table, key, first, bound)
+    }
+
+    /// Repeats the key that was written last as [`key_bound`](Self::key_bound) needs it.
+    fn repeat_bound(_encoder: &mut Self::Encoder, _key: &Key) {}
+
+    /// Makes what collects the values of a key for [`identity`](Self::identity).
+    fn identity_encoder() -> Self::Encoder {
+        Self::Encoder::default()
+    }
+
+    /// The bytes of a key's values, by which a row that is read twice is known again.
+    fn identity(_encoder: Self::Encoder) -> Vec<u8> {
+        Vec::new()
     }
 
     /// The collected values, to be bound to a statement.

@@ -137,7 +137,7 @@ impl<DB: Backend> Conn<DB> {
     }
 
     /// Whether the work here lost against another transaction, so that it may succeed when it is done again.
-    pub(super) fn lost(&self) -> bool {
+    pub(crate) fn lost(&self) -> bool {
         self.state.conflict || self.state.ended == Some(Ending::Conflict)
     }
 

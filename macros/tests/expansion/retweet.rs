@@ -137,7 +137,7 @@ const _: () = {
     #[automatically_derived]
     impl<__DB: __up::Backend> __up::On<__DB> for Retweet
     where
-        i64: __up::Field<__DB>,
+        i64: __up::KeyField<__DB>,
         Option<i64>: __up::Field<__DB>,
         for<'r> ::sqlx::types::Json<&'r Vec<String>>: __up::Field<__DB>,
         for<'r> ::sqlx::types::Json<&'r Option<Place>>: __up::Field<__DB>,
@@ -187,6 +187,14 @@ const _: () = {
             __types.put::<Option<i64>>();
             __types.put::<::sqlx::types::Json<&Vec<String>>>();
             __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
+        }
+        fn read_key(
+            __row: &__up::KeyRow<'_, __DB>,
+        ) -> ::core::result::Result<RetweetKey, __up::SqlxError> {
+            ::core::result::Result::Ok(RetweetKey {
+                tweet: __row.get(1usize)?,
+                retweeter: __row.get(2usize)?,
+            })
         }
     }
     const _: () = ::core::assert!(

@@ -1,8 +1,9 @@
 //! The contract: every promise, tried on whatever database the test program names as `Subject`.
 //!
-//! A case is named after its promise: `r` rows, `b` bulk, `c` after the commit.
+//! A case is named after its promise: `r` rows, `b` bulk, `c` after the commit, `a` batches.
 
 mod after_commit;
+mod batches;
 mod bulk;
 mod bulk_limits;
 mod bulk_rows;
@@ -99,6 +100,7 @@ fn kind(error: &upsertable::Error) -> &'static str {
         Error::RolledBack { .. } => "RolledBack",
         Error::CommitUnknown { .. } => "CommitUnknown",
         Error::Unsupported { .. } => "Unsupported",
+        Error::Partly { .. } => "Partly",
         Error::Sql(_) => "Sql",
         _ => "another",
     }

@@ -54,6 +54,28 @@ impl Encoder {
         }
     }
 
+    /// Replaces the last `width` values by the first of them, the first two, and so on up to all.
+    pub(super) fn repeat_prefixes(&mut self, width: usize) {
+        let first = self.values.len().saturating_sub(width);
+        let start = self.start(first);
+        let (values, bytes) = (self.values.split_off(first), self.bytes.split_off(start));
+        for prefix in 1..=values.len() {
+            let moved = self.bytes.len();
+            self.bytes.extend_from_slice(&bytes[..values[prefix - 1].end - start]);
+            let again = values[..prefix].iter().cloned();
+            self.values.extend(again.map(|value| Value { end: value.end - start + moved, ..value }));
+        }
+    }
+
+    /// Bytes that are the same for the same values only.
+    pub(super) fn into_identity(mut self) -> Vec<u8> {
+        for value in &self.values {
+            self.bytes.extend(value.end.to_be_bytes());
+            self.bytes.push(u8::from(value.is_null));
+        }
+        self.bytes
+    }
+
     /// Where the bytes of the value with this number begin.
     fn start(&self, value: usize) -> usize {
         value.checked_sub(1).map_or(0, |before| self.values[before].end)
@@ -125,6 +147,20 @@ impl Type<MySql> for Encoded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_repeated_by_its_prefixes() {
+        let mut encoder = Encoder::default();
+        for number in [0_i64, 1, 2, 3] {
+            encoder.add(&number).unwrap();
+        }
+        encoder.repeat_prefixes(3);
+        let mut expected = MySqlArguments::default();
+        for number in [0_i64, 1, 1, 2, 1, 2, 3] {
+            expected.add(number).unwrap();
+        }
+        assert_eq!(format!("{:?}", encoder.into_arguments()), format!("{expected:?}"));
+    }
 
     #[test]
     fn rows_are_taken_apart_where_they_end() {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
 use sqlx::{
-    Database, Encode, Executor as _, MySql, MySqlConnection, Row as _, Type, TypeInfo as _,
+    Database, Decode, Encode, Executor as _, MySql, MySqlConnection, Row as _, Type, TypeInfo as _,
     error::BoxDynError,
     mysql::{MySqlArguments, MySqlQueryResult, MySqlRow, MySqlTypeInfo},
 };
@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Found, Mark, RowTexts, StageError, Steps,
-    TableFound, Which,
+    TableFound, Which, filter::Quotes,
 };
 use crate::{
     bulk::{Failure, Feed},
@@ -34,9 +34,9 @@ use crate::{
     handle::Link,
     model::{Column, Key, Table},
     retry::TRIES,
-    sql::{Dialect, Sql, Statement},
+    sql::{Bound, Dialect, Sql, Statement},
     testing,
-    transaction::TransactionOptions,
+    transaction::{Isolation, TransactionOptions},
 };
 pub(super) use errors::{is_connection_lost, is_retryable};
 
@@ -73,6 +73,9 @@ static NO_RETURNING: AtomicBool = AtomicBool::new(false);
 pub fn without_returning() {
     NO_RETURNING.store(true, Ordering::Relaxed);
 }
+
+/// A server that does not know `SKIP LOCKED` was met: MySQL before 8, MariaDB before 10.6. Waiting for locked rows works on every server.
+static NO_SKIP_LOCKED: AtomicBool = AtomicBool::new(false);
 
 impl Backend for MySql {}
 
@@ -131,6 +134,46 @@ impl Engine for MySql {
 
     fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
         encoder.add(value)
+    }
+
+    fn value<T>(row: &MySqlRow, index: usize) -> Result<T, sqlx::Error>
+    where
+        T: for<'r> Decode<'r, Self> + Type<Self>,
+    {
+        row.try_get(index)
+    }
+
+    fn number(row: &MySqlRow) -> Result<i64, sqlx::Error> {
+        row.try_get(0)
+    }
+
+    const QUOTES: Quotes = Quotes { names: &[('`', '`')], backslashes: true, hash_comments: true, ..Quotes::STANDARD };
+
+    // At REPEATABLE READ every row that is looked at stays locked, and the gaps beside it, whether the filter wants it or not.
+    const BATCH_ISOLATION: Option<Isolation> = Some(Isolation::ReadCommitted);
+
+    fn skips_locked() -> bool {
+        !NO_SKIP_LOCKED.load(Ordering::Relaxed)
+    }
+
+    fn lock_rows(wait: bool) -> &'static str {
+        if wait || !Self::skips_locked() { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
+    }
+
+    fn cannot_skip(error: &sqlx::Error) -> bool {
+        errors::is_syntax_error(error) && !NO_SKIP_LOCKED.swap(true, Ordering::Relaxed)
+    }
+
+    fn key_bound(table: &Table, key: &Key, _: usize, bound: Bound) -> String {
+        rows::key_bound(table, key, bound)
+    }
+
+    fn repeat_bound(encoder: &mut Encoder, key: &Key) {
+        encoder.repeat_prefixes(key.columns.len());
+    }
+
+    fn identity(encoder: Encoder) -> Vec<u8> {
+        encoder.into_identity()
     }
 
     fn arguments(encoder: Encoder) -> MySqlArguments {

@@ -6,7 +6,7 @@ use super::{CREATED, DIALECT, FOUND, NUMBER};
 use crate::{
     backend::RowTexts,
     model::{Key, Table},
-    sql::Sql,
+    sql::{Bound, Sql},
 };
 
 /// Where [`RowTexts::others`] holds what: an INSERT that every server understands, the question for the unique index, and a statement that
@@ -36,6 +36,22 @@ pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
         update: update_row(table, key, &indexed),
         others: vec![create.into(), format!("SELECT {indexed}").into(), ask_table(table)],
     }
+}
+
+/// Written out, as a comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
+pub(super) fn key_bound(table: &Table, key: &Key, bound: Bound) -> String {
+    let names: Vec<String> = key.columns.iter().map(|&column| DIALECT.name(table.columns[column].name)).collect();
+    let mut way = String::new();
+    let ways = names.iter().enumerate().map(|(position, name)| {
+        let before = way.clone();
+        let _ = write!(way, "{name} = ? AND ");
+        if position + 1 == names.len() {
+            format!("{before}{name} {} ?", bound.last())
+        } else {
+            format!("{before}{name} {} ?", bound.inner())
+        }
+    });
+    format!("({})", ways.collect::<Vec<_>>().join(" OR "))
 }
 
 /// Reads nothing, and fails where the table or a column is missing.

@@ -65,6 +65,14 @@ impl Encoder {
         matches!(self, Self::Bound { text: true, .. })
     }
 
+    /// The bytes of what is to be staged.
+    pub(super) fn into_fields(self) -> Vec<u8> {
+        match self {
+            Self::Bound { .. } => Vec::new(),
+            Self::Fields(Fields(buffer)) => buffer.to_vec(),
+        }
+    }
+
     pub(super) fn arguments(self) -> PgArguments {
         match self {
             Self::Bound { arguments, .. } => arguments,

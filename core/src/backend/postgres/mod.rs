@@ -2,7 +2,7 @@
 
 use futures_core::future::BoxFuture;
 use sqlx::{
-    Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
+    Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
     postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgTypeInfo},
 };
@@ -19,6 +19,7 @@ mod stage;
 
 use super::{
     Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
+    filter::Quotes,
 };
 use crate::{
     bulk::{Failure, Feed},
@@ -26,7 +27,7 @@ use crate::{
     find::{Part, Write, statement},
     handle::Link,
     model::{Column, Key, Table},
-    sql::{Dialect, Sql, Statement},
+    sql::{Bound, Dialect, Sql, Statement},
 };
 use attempt::Attempt;
 use encoder::Encoder;
@@ -70,6 +71,39 @@ impl Engine for Postgres {
 
     fn stage_encoder(types: &[PgTypeInfo]) -> fn() -> Encoder {
         if fill::are_fields(types) { Encoder::fields } else { Encoder::default }
+    }
+
+    fn value<T>(row: &PgRow, index: usize) -> Result<T, sqlx::Error>
+    where
+        T: for<'r> Decode<'r, Self> + Type<Self>,
+    {
+        row.try_get(index)
+    }
+
+    fn number(row: &PgRow) -> Result<i64, sqlx::Error> {
+        row.try_get(0)
+    }
+
+    const QUOTES: Quotes = Quotes { dollars: true, escape_prefix: true, nested_comments: true, ..Quotes::STANDARD };
+
+    fn skips_locked() -> bool {
+        true
+    }
+
+    fn lock_rows(wait: bool) -> &'static str {
+        if wait { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
+    }
+
+    fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
+        rows::key_bound(table, key, first, bound)
+    }
+
+    fn identity_encoder() -> Encoder {
+        Encoder::fields()
+    }
+
+    fn identity(encoder: Encoder) -> Vec<u8> {
+        encoder.into_fields()
     }
 
     fn arguments(encoder: Encoder) -> PgArguments {

@@ -4,7 +4,7 @@ use super::{DIALECT, index};
 use crate::{
     backend::RowTexts,
     model::{Key, Table},
-    sql::Sql,
+    sql::{Bound, Sql},
 };
 
 /// What a row's mark is called, so that no column of a model is taken for it.
@@ -95,6 +95,28 @@ fn key_is(table: &Table, key: &Key, first: usize) -> String {
         }
     });
     equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Where a column can be NULL, rows cannot be compared as a whole: `ORDER BY` puts NULL behind every value, and a comparison says nothing of it.
+pub(super) fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
+    if !key.columns.iter().any(|&column| table.columns[column].nullable) {
+        return DIALECT.key_bound(table, key, first, bound);
+    }
+    let named = || key.columns.iter().zip(first..).map(|(&column, number)| (column, number));
+    let name = |column: usize| DIALECT.name(table.columns[column].name);
+    let same = |(column, number)| format!("({0} = ${number} OR ({0} IS NULL AND ${number} IS NULL))", name(column));
+    let beyond = |(column, number)| match bound {
+        Bound::After => format!("({0} > ${number} OR ({0} IS NULL AND ${number} IS NOT NULL))", name(column)),
+        Bound::UpTo => format!("({0} < ${number} OR ({0} IS NOT NULL AND ${number} IS NULL))", name(column)),
+    };
+    let at = |position: usize| {
+        named().take(position).map(same).chain(named().nth(position).map(beyond)).collect::<Vec<_>>().join(" AND ")
+    };
+    let mut ways: Vec<String> = (0..key.columns.len()).map(at).collect();
+    if bound == Bound::UpTo {
+        ways.push(named().map(same).collect::<Vec<_>>().join(" AND "));
+    }
+    format!("({})", ways.join(" OR "))
 }
 
 /// Finds a row for each of `keys` keys. `casts` are the types that the key's values are to be compared as, where they are not their own.

@@ -8,7 +8,7 @@ mod stage;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
 use sqlx::{
-    Arguments as _, Database, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
+    Arguments as _, Database, Decode, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
     sqlite::{SqliteArguments, SqliteError, SqliteQueryResult, SqliteRow, SqliteTypeInfo},
 };
@@ -16,7 +16,8 @@ use sqlx_core::transaction::TransactionManager as _;
 
 use self::stage::{STAGE, Stage};
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
+    Which, filter::Quotes,
 };
 use crate::{
     bulk::{Chunk, Failure, Feed},
@@ -78,6 +79,19 @@ impl Engine for Sqlite {
     ) -> Result<(), BoxDynError> {
         encoder.add(value)
     }
+
+    fn value<T>(row: &SqliteRow, index: usize) -> Result<T, sqlx::Error>
+    where
+        T: for<'r> Decode<'r, Self> + Type<Self>,
+    {
+        row.try_get(index)
+    }
+
+    fn number(row: &SqliteRow) -> Result<i64, sqlx::Error> {
+        row.try_get(0)
+    }
+
+    const QUOTES: Quotes = Quotes { names: &[('`', '`'), ('[', ']')], ..Quotes::STANDARD };
 
     fn arguments(encoder: SqliteArguments) -> SqliteArguments {
         encoder

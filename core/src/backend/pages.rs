@@ -1,0 +1,63 @@
+//! The statements that page through a table by a key.
+
+use super::Backend;
+use crate::{
+    model::{Key, Table},
+    sql::{Bound, Sql},
+};
+
+/// Which rows of a table a statement is about: those that a condition holds for, between two keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'r> {
+    pub(crate) table: &'static Table,
+    pub(crate) key: &'static Key,
+    /// The caller's own condition, and how many values it takes.
+    pub(crate) condition: Option<&'r str>,
+    pub(crate) values: usize,
+    /// Whether only the rows behind a key are wanted.
+    pub(crate) after: bool,
+    /// Whether only the rows up to a key are wanted.
+    pub(crate) up_to: bool,
+}
+
+impl Rows<'_> {
+    /// Reads the keys of the first rows.
+    pub(crate) fn keys<DB: Backend>(self, limit: usize) -> Sql {
+        let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
+        format!("SELECT {key} FROM {} ORDER BY {key} LIMIT {limit}", self.source::<DB>()).into()
+    }
+
+    /// Takes the first rows for a batch: in a transaction, they are the batch's until its end.
+    pub(crate) fn take<DB: Backend>(self, limit: usize, wait: bool) -> Sql {
+        let all = DB::DIALECT.columns(self.table, 0..self.table.columns.len(), "");
+        let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
+        let lock = DB::lock_rows(wait);
+        format!("SELECT {all} FROM {} ORDER BY {key} LIMIT {limit}{lock}", self.source::<DB>()).into()
+    }
+
+    /// Counts the rows.
+    pub(crate) fn count<DB: Backend>(self) -> Sql {
+        format!("SELECT count(*) FROM {}", self.source::<DB>()).into()
+    }
+
+    fn source<DB: Backend>(self) -> String {
+        let mut conditions = Vec::new();
+        if let Some(condition) = self.condition {
+            // On a line of its own, as it may end in a comment.
+            conditions.push(format!("({condition}\n)"));
+        }
+        let mut first = self.values + 1;
+        for (wanted, bound) in [(self.after, Bound::After), (self.up_to, Bound::UpTo)] {
+            if wanted {
+                conditions.push(DB::key_bound(self.table, self.key, first, bound));
+                first += self.key.columns.len();
+            }
+        }
+        let mut source = DB::DIALECT.table(self.table);
+        for (position, condition) in conditions.iter().enumerate() {
+            source.push_str(if position == 0 { " WHERE " } else { " AND " });
+            source.push_str(condition);
+        }
+        source
+    }
+}

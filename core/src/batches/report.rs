@@ -1,0 +1,55 @@
+//! What a run over a table reports.
+
+use std::fmt;
+
+use crate::BoxError;
+
+/// How many failures are kept with their keys. Memory has to stay flat when every row of a large table fails.
+const MOST_FAILURES: usize = 1_000;
+
+/// What a run of [`Batches`](super::Batches) did; `K` is the model's key. Its `Display` is `98 rows done, 2 failed, 2 left`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchReport<K> {
+    /// Rows for which the closure succeeded, and whose batch has been committed.
+    pub done: u64,
+    /// Rows that failed. What was done for them is undone.
+    pub failed: u64,
+    /// The first 1,000 rows that failed, by their keys, each with its error.
+    pub failures: Vec<(K, BoxError)>,
+    /// Rows that the filter still held for at the end: those that failed, those that the closure has left so, those that were not reached,
+    /// and those that others have in hand or have added meanwhile.
+    pub left: u64,
+    /// Whether the run was [told to stop](super::Batches::stop_on) before it had seen every row.
+    pub stopped: bool,
+}
+
+impl<K> Default for BatchReport<K> {
+    fn default() -> Self {
+        Self { done: 0, failed: 0, failures: Vec::new(), left: 0, stopped: false }
+    }
+}
+
+impl<K> fmt::Display for BatchReport<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows done, {} failed, {} left", self.done, self.failed, self.left)
+    }
+}
+
+impl<K> BatchReport<K> {
+    pub(super) fn add_failures(&mut self, failures: Vec<(K, BoxError)>) {
+        self.failed += failures.len() as u64;
+        let room = MOST_FAILURES.saturating_sub(self.failures.len());
+        self.failures.extend(failures.into_iter().take(room));
+    }
+}
+
+/// How far a run over a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchProgress {
+    /// Rows that have been done and committed.
+    pub done: u64,
+    /// Rows that have failed.
+    pub failed: u64,
+}

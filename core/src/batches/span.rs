@@ -1,0 +1,85 @@
+//! The parts of a table that are still to be looked at.
+
+use std::collections::{HashSet, VecDeque};
+
+/// How many parts that others have in hand are left for later, so that memory stays flat.
+const MOST_LEFT: usize = 1_000;
+
+/// The rows between two keys, the second one included.
+#[derive(Debug, Clone)]
+pub(super) struct Span<K> {
+    pub(super) after: Option<K>,
+    pub(super) up_to: Option<K>,
+}
+
+/// What is to be looked at, and in which order.
+pub(super) struct Spans<K> {
+    /// The rest of the table.
+    table: Option<Span<K>>,
+    /// Parts of it in which rows were locked by others.
+    left: VecDeque<Span<K>>,
+}
+
+impl<K: Clone> Spans<K> {
+    pub(super) fn whole() -> Self {
+        Self { table: Some(Span { after: None, up_to: None }), left: VecDeque::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_none() && self.left.is_empty()
+    }
+
+    /// What comes next, and whether it is a part that was left.
+    pub(super) fn next(&mut self) -> Option<(&mut Span<K>, bool)> {
+        match &mut self.table {
+            Some(table) if self.left.len() < MOST_LEFT => Some((table, false)),
+            _ => self.left.front_mut().map(|span| (span, true)),
+        }
+    }
+
+    /// Nothing is left in what comes next.
+    pub(super) fn next_is_done(&mut self, was_left: bool) {
+        if was_left {
+            self.left.pop_front();
+        } else {
+            self.table = None;
+        }
+    }
+
+    /// Leaves for later what is on a page and was not seen, in as few parts as there are. Each key comes with what it is known by.
+    pub(super) fn leave(&mut self, after: Option<K>, page: Vec<(K, Vec<u8>)>, seen: &HashSet<Vec<u8>>) {
+        let mut last_seen = after;
+        let mut open: Option<Span<K>> = None;
+        for (key, identity) in page {
+            if seen.contains(&identity) {
+                self.left.extend(open.take());
+                last_seen = Some(key);
+            } else {
+                let after = last_seen.clone();
+                open.get_or_insert(Span { after, up_to: None }).up_to = Some(key);
+            }
+        }
+        self.left.extend(open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(page: &[u8], seen: &[u8]) -> Vec<(Option<u8>, Option<u8>)> {
+        let mut spans = Spans { table: None, left: VecDeque::new() };
+        let seen = seen.iter().map(|key| vec![*key]).collect();
+        spans.leave(None, page.iter().map(|key| (*key, vec![*key])).collect(), &seen);
+        spans.left.into_iter().map(|span| (span.after, span.up_to)).collect()
+    }
+
+    #[test]
+    fn what_was_not_seen_is_left_and_nothing_else() {
+        assert_eq!(left(&[1, 2, 3], &[1, 2, 3]), []);
+        assert_eq!(left(&[1, 2, 3], &[]), [(None, Some(3))]);
+        assert_eq!(left(&[1, 2, 3, 4, 5], &[1, 4]), [(Some(1), Some(3)), (Some(4), Some(5))]);
+        assert_eq!(left(&[1, 2, 3], &[2]), [(None, Some(1)), (Some(2), Some(3))]);
+        assert_eq!(left(&[], &[]), []);
+    }
+}
