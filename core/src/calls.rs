@@ -225,7 +225,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let key = key.into_keys();
             let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &key, encoder);
             let row = find::find::<DB>(&mut db.session(), target, write).await?;
-            Ok(row.as_ref().map(Self::from_row).transpose()?)
+            Ok(row.as_ref().map(Self::read).transpose()?)
         })
     }
 
@@ -417,7 +417,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
                 None => Ok(false),
             };
             let found = find::find_all::<DB>(&mut db.session(), target, next_key).await?;
-            found.iter().map(|row| Ok(row.as_ref().map(Self::from_row).transpose()?)).collect()
+            found.iter().map(|row| Ok(row.as_ref().map(Self::read).transpose()?)).collect()
         })
     }
 
@@ -697,5 +697,5 @@ fn outcome<DB: Backend, M: On<DB>>(
     if created {
         session.created::<M>(std::slice::from_ref(&row))?;
     }
-    Ok(Outcome { row: M::from_row(&row)?, created })
+    Ok(Outcome { row: M::read(&row)?, created })
 }

@@ -21,8 +21,8 @@ use crate::{
 /// * On a **connection**, a call that needs a transaction begins one, or sets a savepoint in the one that is open, also in one begun with plain SQL.
 /// * In a **[`Transaction`]**, a call that needs to be undone as a whole sets a savepoint. A call that writes and is dropped half-way ends the transaction.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a database handle for `{DB}`",
-    label = "expected `&Pool<{DB}>`, a `&mut` connection, or `&mut` of upsertable's `Transaction`",
+    message = "`{Self}` is not a database handle",
+    label = "expected `&Pool<DB>`, a `&mut` connection, or `&mut` of upsertable's `Transaction`",
     note = "of an sqlx transaction or a pool's connection, give the connection inside: `&mut *tx`"
 )]
 pub trait Handle<'c, DB: Backend>: Send + 'c {
@@ -100,7 +100,7 @@ impl<DB: Backend> Session<'_, DB> {
             && conn.wants_created::<M>()
         {
             for row in rows {
-                conn.created(M::from_row(row)?);
+                conn.created(M::read(row)?);
             }
         }
         Ok(())

@@ -43,7 +43,7 @@ pub use calls::Upsertable;
 pub use error::{BoxError, Ending, Error};
 pub use handle::Handle;
 pub use hooks::{Hooks, Registry};
-pub use model::{CreateKey, Field, On, Row, UniqueKey};
+pub use model::{CreateKey, Holds, HoldsKey, On, Reads, Row, UniqueKey};
 pub use outcome::Outcome;
 pub use transaction::{
     Call, CallOnce, Conn, Isolation, Transaction, TransactionOptions, begin, begin_with, transaction,

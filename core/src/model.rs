@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::OnceLock};
 
-use sqlx::{Database, Decode, Encode, FromRow, Type};
+use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
 
 use crate::{
     Error, Upsertable,
@@ -25,7 +25,7 @@ use crate::{
     label = "this model does not work on `{DB}`",
     note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
 )]
-pub trait On<DB: Backend>: Upsertable + for<'r> FromRow<'r, DB::Row> {
+pub trait On<DB: Backend>: Upsertable {
     /// Writes the supplied columns of a new row, in column order.
     #[doc(hidden)]
     fn put(new: &Self::New, values: &mut Values<'_, DB>) -> Result<(), sqlx::Error>;
@@ -37,6 +37,10 @@ pub trait On<DB: Backend>: Upsertable + for<'r> FromRow<'r, DB::Row> {
     /// Names the database's type for every column, in column order.
     #[doc(hidden)]
     fn types(types: &mut Types<DB>);
+
+    /// Reads a row.
+    #[doc(hidden)]
+    fn read(row: &DB::Row) -> Result<Self, sqlx::Error>;
 
     /// Reads the columns of the first key.
     #[doc(hidden)]
@@ -98,27 +102,72 @@ impl<New, E: From<Error>> Row<New> for Result<New, E> {
     }
 }
 
-/// A type that can be a column of a model on the database `DB`.
+/// A database in which a column of a model can be of type `T`: one for which `T` is `sqlx::Type` and `sqlx::Encode`.
+///
+/// The database is the one that implements, and not the type: a call is then never taken for one on another database, which could hold `T`.
 #[diagnostic::on_unimplemented(
-    message = "`{DB}` cannot hold a field of type `{Self}`",
-    label = "`{Self}` is not a column type of `{DB}`",
-    note = "a field's type must implement `sqlx::Type<{DB}>` and `sqlx::Encode<{DB}>`; types from other crates need the feature of sqlx that is named after the crate"
+    message = "`{Self}` cannot hold a field of type `{T}`",
+    label = "`{T}` is not a column type of `{Self}`",
+    note = "a field's type must implement `sqlx::Type<{Self}>` and `sqlx::Encode<{Self}>`; types from other crates need the feature of sqlx that is named after the crate"
 )]
-pub trait Field<DB: Database>: for<'q> Encode<'q, DB> + Type<DB> {}
+pub trait Holds<T>: Backend {
+    /// Writes a value.
+    #[doc(hidden)]
+    fn put(encoder: &mut Self::Encoder, value: &T, is_key: bool) -> Result<(), BoxDynError>;
+
+    /// The database's type.
+    #[doc(hidden)]
+    fn kind() -> Self::TypeInfo;
+}
 
 #[diagnostic::do_not_recommend]
-impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> Field<DB> for T {}
+impl<DB: Backend, T: for<'q> Encode<'q, DB> + Type<DB>> Holds<T> for DB {
+    fn put(encoder: &mut Self::Encoder, value: &T, is_key: bool) -> Result<(), BoxDynError> {
+        if is_key { DB::encode_key(encoder, value) } else { DB::encode(encoder, value) }
+    }
 
-/// A type that can be a column of a model's first key on the database `DB`: rows are paged by it, so it is read by itself.
+    fn kind() -> Self::TypeInfo {
+        T::type_info()
+    }
+}
+
+/// A database whose rows the model `M` can be read from: one for which `M` is `sqlx::FromRow`.
 #[diagnostic::on_unimplemented(
-    message = "`{DB}` cannot hold a field of type `{Self}`",
-    label = "`{Self}` is not a column type of `{DB}`",
-    note = "a key's type must implement `sqlx::Type<{DB}>`, `sqlx::Encode<{DB}>` and `sqlx::Decode<{DB}>`; types from other crates need the feature of sqlx that is named after the crate"
+    message = "`{M}` cannot be read from a row of `{Self}`",
+    label = "this model does not work on `{Self}`",
+    note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
 )]
-pub trait KeyField<DB: Database>: Field<DB> + for<'r> Decode<'r, DB> {}
+pub trait Reads<M>: Backend {
+    /// Reads a row.
+    #[doc(hidden)]
+    fn read(row: &Self::Row) -> Result<M, sqlx::Error>;
+}
 
 #[diagnostic::do_not_recommend]
-impl<DB: Database, T: Field<DB> + for<'r> Decode<'r, DB>> KeyField<DB> for T {}
+impl<DB: Backend, M: for<'r> FromRow<'r, DB::Row>> Reads<M> for DB {
+    fn read(row: &Self::Row) -> Result<M, sqlx::Error> {
+        M::from_row(row)
+    }
+}
+
+/// A database in which a column of a model's first key can be of type `T`: rows are paged by it, so it is read by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold a field of type `{T}`",
+    label = "`{T}` is not a column type of `{Self}`",
+    note = "a key's type must implement `sqlx::Type<{Self}>`, `sqlx::Encode<{Self}>` and `sqlx::Decode<{Self}>`; types from other crates need the feature of sqlx that is named after the crate"
+)]
+pub trait HoldsKey<T>: Holds<T> {
+    /// Reads a value.
+    #[doc(hidden)]
+    fn get(row: &Self::Row, position: usize) -> Result<T, sqlx::Error>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<DB: Holds<T>, T: for<'r> Decode<'r, DB> + Type<DB>> HoldsKey<T> for DB {
+    fn get(row: &Self::Row, position: usize) -> Result<T, sqlx::Error> {
+        DB::value(row, position)
+    }
+}
 
 /// What the crate knows of a model's table.
 #[derive(Debug)]
@@ -277,7 +326,10 @@ impl<'a, DB: Backend> Values<'a, DB> {
     }
 
     /// Writes the value of the column with this index.
-    pub fn put<T: Field<DB>>(&mut self, column: usize, value: &T) -> Result<(), sqlx::Error> {
+    pub fn put<T>(&mut self, column: usize, value: &T) -> Result<(), sqlx::Error>
+    where
+        DB: Holds<T>,
+    {
         let taken = match self.only {
             Only::Everything => true,
             Only::Key(key) => key.columns.contains(&column),
@@ -286,11 +338,7 @@ impl<'a, DB: Backend> Values<'a, DB> {
         if !taken {
             return Ok(());
         }
-        let written = match self.only {
-            Only::Key(_) => DB::encode_key(self.encoder, value),
-            Only::Everything | Only::Updatable(_) => DB::encode(self.encoder, value),
-        };
-        written.map_err(|source| {
+        DB::put(self.encoder, value, matches!(self.only, Only::Key(_))).map_err(|source| {
             let field = self.table.columns.get(column).map_or("", |column| column.field);
             sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source }))
         })
@@ -314,12 +362,15 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
     }
 
     /// The value of the table's column with this index.
-    pub fn get<T: KeyField<DB>>(&self, column: usize) -> Result<T, sqlx::Error> {
+    pub fn get<T>(&self, column: usize) -> Result<T, sqlx::Error>
+    where
+        DB: HoldsKey<T>,
+    {
         let position = match self.only {
             None => column,
             Some(key) => key.columns.iter().position(|of_key| *of_key == column).unwrap_or(column),
         };
-        DB::value(self.row, position)
+        <DB as HoldsKey<T>>::get(self.row, position)
     }
 }
 
@@ -329,7 +380,7 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
 struct FieldError {
     model: &'static str,
     field: &'static str,
-    source: sqlx::error::BoxDynError,
+    source: BoxDynError,
 }
 
 /// The database's types of a model's columns, in column order.
@@ -337,8 +388,11 @@ pub struct Types<DB: Backend>(pub(crate) Vec<DB::TypeInfo>);
 
 impl<DB: Backend> Types<DB> {
     /// Adds the type of the next column.
-    pub fn put<T: Type<DB>>(&mut self) {
-        self.0.push(T::type_info());
+    pub fn put<T>(&mut self)
+    where
+        DB: Holds<T>,
+    {
+        self.0.push(DB::kind());
     }
 }
 

@@ -3,10 +3,10 @@
 pub use crate::{
     Error, On, Row, UniqueKey, Upsertable,
     backend::Backend,
-    model::{Column, CreateKey, Field, Key, KeyField, KeyRow, Plain, Probe, Table, Types, Values},
+    model::{Column, CreateKey, Holds, HoldsKey, Key, KeyRow, Plain, Probe, Reads, Table, Types, Values},
     verify::AllVerified,
 };
-pub use sqlx::{Database, Error as SqlxError, FromRow};
+pub use sqlx::{Database, Error as SqlxError};
 
 #[cfg(all(feature = "mysql", feature = "testing"))]
 pub use crate::backend::without_returning;

@@ -189,7 +189,7 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
         impl<__DB: #up::Backend> #up::On<__DB> for #ident
         where
             #(#bounds,)*
-            #ident: for<'r> #up::FromRow<'r, <__DB as #up::Database>::Row>,
+            __DB: #up::Reads<#ident>,
         {
             fn put(__new: &#new, __values: &mut #up::Values<'_, __DB>) -> #result {
                 #(#supplied)*
@@ -200,6 +200,9 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
                 ::core::result::Result::Ok(())
             }
             fn types(__types: &mut #up::Types<__DB>) { #(#types)* }
+            fn read(__row: &<__DB as #up::Database>::Row) -> ::core::result::Result<Self, #up::SqlxError> {
+                <__DB as #up::Reads<Self>>::read(__row)
+            }
             #read_key
         }
     }
@@ -236,19 +239,16 @@ fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
     for field in model.columns() {
         let (ty, span) = (&field.ty, field.ty.span());
         let up = in_place(up.clone(), span);
-        let borrowed = quote_spanned!(span=> for<'r> ::sqlx::types::Json<&'r #ty>);
-        let types = match field.attrs.json {
-            None => vec![ty.to_token_stream()],
-            Some(Json::Null) => vec![borrowed],
-            Some(Json::SqlNull) => vec![borrowed, in_place(no_json(), span)],
+        let held = |ty: TokenStream| quote_spanned!(span=> __DB: #up::Holds<#ty>);
+        let of_key = of_first_key.contains(&ty.to_token_stream().to_string());
+        let borrowed = || quote_spanned!(span=> for<'r> __DB: #up::Holds<::sqlx::types::Json<&'r #ty>>);
+        let held = match field.attrs.json {
+            None if of_key => vec![quote_spanned!(span=> __DB: #up::HoldsKey<#ty>)],
+            None => vec![held(ty.to_token_stream())],
+            Some(Json::Null) => vec![borrowed()],
+            Some(Json::SqlNull) => vec![borrowed(), held(in_place(no_json(), span))],
         };
-        let types = types.into_iter().filter(|ty| seen.insert(ty.to_string()));
-        let field_trait = if of_first_key.contains(&ty.to_token_stream().to_string()) {
-            quote_spanned!(span=> KeyField)
-        } else {
-            quote_spanned!(span=> Field)
-        };
-        bounds.extend(types.map(|ty| quote_spanned!(span=> #ty: #up::#field_trait<__DB>)));
+        bounds.extend(held.into_iter().filter(|bound| seen.insert(bound.to_string())));
     }
     bounds
 }

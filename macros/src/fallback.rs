@@ -150,11 +150,14 @@ impl Inert<'_> {
             impl #parameters #up::On<__DB> for #ident #arguments
             where
                 #(#bounds,)*
-                #ident #arguments: for<'r> #up::FromRow<'r, <__DB as #up::Database>::Row>,
+                __DB: #up::Reads<#ident #arguments>,
             {
                 fn put(_: &#new, #values) -> #result { ::core::unreachable!() }
                 fn put_key(_: &(), #values) -> #result { ::core::unreachable!() }
                 fn types(_: &mut #up::Types<__DB>) { ::core::unreachable!() }
+                fn read(_: &<__DB as #up::Database>::Row) -> ::core::result::Result<Self, #up::SqlxError> {
+                    ::core::unreachable!()
+                }
             }
         }
     }

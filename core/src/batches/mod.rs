@@ -14,7 +14,7 @@ use crate::{
     BoxError,
     backend::Backend,
     handle,
-    model::{Field, On},
+    model::{Holds, On},
     transaction::{Transaction, TransactionOptions},
 };
 pub use report::{BatchProgress, BatchReport};
@@ -83,8 +83,11 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     /// # Example
     ///
     /// See [`Upsertable::batches`](crate::Upsertable::batches).
-    pub fn bind<T: Field<DB> + Send + Sync + 'a>(mut self, value: T) -> Self {
-        self.values.push(Box::new(move |encoder| DB::encode(encoder, &value)));
+    pub fn bind<T: Send + Sync + 'a>(mut self, value: T) -> Self
+    where
+        DB: Holds<T>,
+    {
+        self.values.push(Box::new(move |encoder| DB::put(encoder, &value, false)));
         self
     }
 

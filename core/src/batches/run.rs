@@ -335,7 +335,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     async fn do_row(&self, tx: &mut Transaction<DB>, row: DB::Row) -> Result<(), BoxError> {
-        let model = M::from_row(&row)?;
+        let model = M::read(&row)?;
         drop(row);
         let outcome = AssertUnwindSafe(self.work.row(tx, model)).catch_unwind().await;
         outcome.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()).into()))

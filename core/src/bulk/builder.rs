@@ -87,7 +87,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
             let mut outcomes = Vec::with_capacity(merged.rows.len());
             for row in &merged.rows {
                 let created = DB::mark(row).map_err(Error::from)?.created;
-                outcomes.push(Outcome { row: M::from_row(row).map_err(Error::from)?, created });
+                outcomes.push(Outcome { row: M::read(row).map_err(Error::from)?, created });
                 if created {
                     session.created::<M>(std::slice::from_ref(row))?;
                 }

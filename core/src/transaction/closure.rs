@@ -71,6 +71,8 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isolation {
+    /// Also what is not committed yet. PostgreSQL takes it for [`ReadCommitted`](Self::ReadCommitted).
+    ReadUncommitted,
     /// Each statement sees what was committed before it.
     ReadCommitted,
     /// All statements see what was committed before the first.
@@ -83,6 +85,7 @@ impl Isolation {
     /// As the SQL standard writes it.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::ReadUncommitted => "READ UNCOMMITTED",
             Self::ReadCommitted => "READ COMMITTED",
             Self::RepeatableRead => "REPEATABLE READ",
             Self::Serializable => "SERIALIZABLE",

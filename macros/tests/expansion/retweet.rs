@@ -137,12 +137,12 @@ const _: () = {
     #[automatically_derived]
     impl<__DB: __up::Backend> __up::On<__DB> for Retweet
     where
-        i64: __up::KeyField<__DB>,
-        Option<i64>: __up::Field<__DB>,
-        for<'r> ::sqlx::types::Json<&'r Vec<String>>: __up::Field<__DB>,
-        for<'r> ::sqlx::types::Json<&'r Option<Place>>: __up::Field<__DB>,
-        ::core::option::Option<::sqlx::types::Json<()>>: __up::Field<__DB>,
-        Retweet: for<'r> __up::FromRow<'r, <__DB as __up::Database>::Row>,
+        __DB: __up::HoldsKey<i64>,
+        __DB: __up::Holds<Option<i64>>,
+        for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Vec<String>>>,
+        for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Option<Place>>>,
+        __DB: __up::Holds<::core::option::Option<::sqlx::types::Json<()>>>,
+        __DB: __up::Reads<Retweet>,
     {
         fn put(
             __new: &NewRetweet,
@@ -187,6 +187,11 @@ const _: () = {
             __types.put::<Option<i64>>();
             __types.put::<::sqlx::types::Json<&Vec<String>>>();
             __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
+        }
+        fn read(
+            __row: &<__DB as __up::Database>::Row,
+        ) -> ::core::result::Result<Self, __up::SqlxError> {
+            <__DB as __up::Reads<Self>>::read(__row)
         }
         fn read_key(
             __row: &__up::KeyRow<'_, __DB>,

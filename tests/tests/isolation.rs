@@ -1,0 +1,285 @@
+//! What R1, B3 and C1 come to by database and isolation level: the table of the README, made by trying.
+//!
+//! `UPDATE_README=1 cargo test -p upsertable-tests --test isolation` writes the table anew, for the databases that are there.
+
+// Counts and numbers of the tests are small.
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::future::join_all;
+use sqlx::Pool;
+use tokio::sync::Barrier;
+use upsertable::{Error, Isolation, On, TransactionOptions, Upsertable as _};
+use upsertable_tests::{
+    Fixture, OnMySql, OnPostgres, OnSqlite, TestDb,
+    models::{Retweet, RetweetKey, retweet},
+};
+
+const CALLERS: usize = 4;
+const ROUNDS: i64 = 25;
+const KEYS: i64 = 1_500;
+
+const HEAD: &str = "\
+| database | isolation level | R1 on a pool | B3 on a pool | R1 in a transaction | B3 in a transaction | C1 |
+|---|---|---|---|---|---|---|
+";
+const BEGIN: &str = "<!-- the table of isolation levels -->\n";
+const END: &str = "<!-- its end -->\n";
+
+/// One isolation level of a database.
+struct Level {
+    name: &'static str,
+    isolation: Option<Isolation>,
+    /// Makes it the level of a session.
+    session: &'static str,
+    /// Whether several transactions can have read before one of them writes.
+    read_together: bool,
+}
+
+const READ_UNCOMMITTED: Level = Level {
+    name: "READ UNCOMMITTED",
+    isolation: Some(Isolation::ReadUncommitted),
+    session: "READ UNCOMMITTED",
+    read_together: true,
+};
+const READ_COMMITTED: Level = Level {
+    name: "READ COMMITTED",
+    isolation: Some(Isolation::ReadCommitted),
+    session: "READ COMMITTED",
+    read_together: true,
+};
+const REPEATABLE_READ: Level = Level {
+    name: "REPEATABLE READ",
+    isolation: Some(Isolation::RepeatableRead),
+    session: "REPEATABLE READ",
+    read_together: true,
+};
+const SERIALIZABLE: Level = Level {
+    name: "SERIALIZABLE",
+    isolation: Some(Isolation::Serializable),
+    session: "SERIALIZABLE",
+    read_together: true,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_in_the_readme_is_what_happens() {
+    let mut lines = Vec::new();
+    let its_own = Level { name: "its only one", isolation: None, session: "", read_together: false };
+    lines.extend(measure::<OnSqlite>("SQLite", "", &[its_own]).await);
+    if std::env::var_os("DATABASE_URL_POSTGRES").is_some() {
+        let session = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL ";
+        let default = Level { name: "READ COMMITTED (default)", ..READ_COMMITTED };
+        lines.extend(measure::<OnPostgres>("PostgreSQL", session, &[default, REPEATABLE_READ, SERIALIZABLE]).await);
+    } else {
+        println!("SKIPPED: the levels of PostgreSQL, as DATABASE_URL_POSTGRES is not set");
+    }
+    if std::env::var_os("DATABASE_URL_MYSQL").is_some() {
+        let session = "SET SESSION TRANSACTION ISOLATION LEVEL ";
+        let default = Level { name: "REPEATABLE READ (default)", ..REPEATABLE_READ };
+        let levels = [READ_UNCOMMITTED, READ_COMMITTED, default, SERIALIZABLE];
+        lines.extend(measure::<OnMySql>("MariaDB", session, &levels).await);
+    } else {
+        println!("SKIPPED: the levels of MariaDB, as DATABASE_URL_MYSQL is not set");
+    }
+    println!("{HEAD}{}", lines.concat());
+    compare(&lines);
+}
+
+async fn measure<T: TestDb>(database: &str, session: &str, levels: &[Level]) -> Vec<String>
+where
+    Retweet: On<T::Db>,
+{
+    let mut lines = Vec::new();
+    for level in levels {
+        let db = Fixture::<T>::with_connections(CALLERS as u32).await;
+        at_level::<T>(&db, session, level).await;
+        one_row_on_a_pool(&db.pool).await;
+        many_rows_on_a_pool(&db.pool).await;
+        let one = in_transactions(&db, level, Calls::One).await;
+        let many = in_transactions(&db, level, Calls::Many).await;
+        again_until_it_holds(&db, level).await;
+        lines.push(format!("| {database} | {} | holds | holds | {one} | {many} | holds |\n", level.name));
+    }
+    lines
+}
+
+/// Makes the level that of every session of the pool.
+async fn at_level<T: TestDb>(db: &Fixture<T>, session: &str, level: &Level) {
+    let mut held = Vec::new();
+    for _ in 0..CALLERS {
+        let mut conn = db.pool.acquire().await.unwrap();
+        if !level.session.is_empty() {
+            T::execute(&mut conn, format!("{session}{}", level.session)).await.unwrap();
+        }
+        held.push(conn);
+    }
+}
+
+async fn one_row_on_a_pool<DB: upsertable::Backend>(pool: &Pool<DB>)
+where
+    Retweet: On<DB>,
+{
+    for round in 0..ROUNDS {
+        let outcomes = join_all((0..CALLERS).map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { Retweet::get_or_create(&pool, retweet(1, round)).await })
+        }));
+        let outcomes: Vec<_> = outcomes.await.into_iter().map(|outcome| outcome.unwrap().unwrap()).collect();
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.created).count(), 1);
+        assert!(outcomes.iter().all(|outcome| outcome.row.id == outcomes[0].row.id));
+    }
+}
+
+async fn many_rows_on_a_pool<DB: upsertable::Backend>(pool: &Pool<DB>)
+where
+    Retweet: On<DB>,
+{
+    for round in 0..3 {
+        let calls = join_all((0..CALLERS).map(|caller| {
+            let pool = pool.clone();
+            tokio::spawn(async move { Retweet::bulk_create_new(&pool, rows(100 + round, caller)).await })
+        }));
+        let created: u64 = calls.await.into_iter().map(|done| done.unwrap().unwrap().created).sum();
+        assert_eq!(created, KEYS as u64);
+    }
+}
+
+/// The same keys for every caller, for every other one from the last to the first.
+fn rows(tweet: i64, caller: usize) -> Vec<upsertable_tests::models::NewRetweet> {
+    let mut rows: Vec<_> = (0..KEYS).map(|retweeter| retweet(tweet, retweeter)).collect();
+    if caller % 2 == 1 {
+        rows.reverse();
+    }
+    rows
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Calls {
+    One,
+    Many,
+}
+
+impl Calls {
+    async fn run<DB: upsertable::Backend>(
+        self,
+        tx: &mut upsertable::Transaction<DB>,
+        tweet: i64,
+        caller: usize,
+    ) -> Result<u64, Error>
+    where
+        Retweet: On<DB>,
+    {
+        match self {
+            Self::One => Ok(u64::from(Retweet::get_or_create(tx, retweet(tweet, 0)).await?.created)),
+            Self::Many => Ok(Retweet::bulk_create_new(tx, rows(tweet, caller)).await?.created),
+        }
+    }
+
+    fn expected(self) -> i64 {
+        if self == Self::One { 1 } else { KEYS }
+    }
+}
+
+/// Transactions that have all read "absent" before one of them writes, where the database lets them.
+async fn in_transactions<T: TestDb>(db: &Fixture<T>, level: &Level, calls: Calls) -> &'static str
+where
+    Retweet: On<T::Db>,
+{
+    let mut lost = 0;
+    let rounds = if calls == Calls::One { ROUNDS } else { 5 };
+    for round in 0..rounds {
+        let tweet = 1_000 + round + 100 * i64::from(calls == Calls::Many);
+        let all_have_read = Arc::new(Barrier::new(if level.read_together { CALLERS } else { 1 }));
+        let told = Arc::new(AtomicU64::new(0));
+        let callers = join_all((0..CALLERS).map(|caller| {
+            let (pool, all_have_read, told) = (db.pool.clone(), Arc::clone(&all_have_read), Arc::clone(&told));
+            let options = options(level);
+            tokio::spawn(async move {
+                let mut tx = options.begin(&pool).await?;
+                tx.on_commit(async move {
+                    told.fetch_add(1, Ordering::Relaxed);
+                });
+                Retweet::find(&mut tx, RetweetKey { tweet, retweeter: 0 }).await?;
+                all_have_read.wait().await;
+                let created = calls.run(&mut tx, tweet, caller).await?;
+                tx.commit().await?;
+                Ok::<_, Error>(created)
+            })
+        }));
+        let (mut created, mut committed) = (0, 0);
+        for outcome in callers.await {
+            match outcome.unwrap() {
+                Ok(new) => (created, committed) = (created + new, committed + 1),
+                Err(error) => {
+                    assert!(error.is_retryable(), "{}: {error}", level.name);
+                    lost += 1;
+                }
+            }
+        }
+        // C1: exactly what was committed is told, and it is there.
+        assert_eq!(told.load(Ordering::Relaxed), committed, "{}", level.name);
+        let there = db.number(&format!("SELECT count(*) FROM retweets WHERE tweet = {tweet}")).await;
+        assert_eq!((created as i64, there), (calls.expected(), calls.expected()), "{}", level.name);
+    }
+    if lost == 0 { "holds" } else { "holds, or a retryable error" }
+}
+
+/// What was lost is won in a new transaction.
+async fn again_until_it_holds<T: TestDb>(db: &Fixture<T>, level: &Level)
+where
+    Retweet: On<T::Db>,
+{
+    for calls in [Calls::One, Calls::Many] {
+        let tweet = 2_000 + i64::from(calls == Calls::Many);
+        let callers = join_all((0..CALLERS).map(|caller| {
+            let (pool, options) = (db.pool.clone(), options(level).attempts(50));
+            tokio::spawn(async move {
+                let work = options.run(&pool, async |tx| {
+                    Retweet::find(&mut *tx, RetweetKey { tweet, retweeter: 0 }).await?;
+                    calls.run(tx, tweet, caller).await
+                });
+                work.await
+            })
+        }));
+        let created: u64 = callers.await.into_iter().map(|created| created.unwrap().unwrap()).sum();
+        assert_eq!(created as i64, calls.expected(), "{}", level.name);
+    }
+}
+
+fn options(level: &Level) -> TransactionOptions {
+    match level.isolation {
+        Some(isolation) => TransactionOptions::new().isolation(isolation),
+        None => TransactionOptions::new(),
+    }
+}
+
+/// Holds the lines against those of the README, or writes them there.
+fn compare(lines: &[String]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let (table, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_README").is_some() {
+        let tried: Vec<_> = lines.iter().map(|line| database(line)).collect();
+        let kept = table.split_inclusive('\n').skip(2).filter(|line| !tried.contains(&database(line)));
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).chain(kept).collect();
+        lines.sort_by_key(|line| ["SQLite", "PostgreSQL", "MariaDB"].iter().position(|name| *name == database(line)));
+        fs::write(&path, format!("{before}{BEGIN}{HEAD}{}{END}{after}", lines.concat())).unwrap();
+        return;
+    }
+    for line in lines {
+        assert!(table.contains(line), "the README's table says otherwise than what happened:\n{line}{table}");
+    }
+}
+
+fn database(line: &str) -> &str {
+    line.split('|').nth(1).map_or("", str::trim)
+}
