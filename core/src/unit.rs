@@ -141,6 +141,16 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     }
 
     async fn undo(&mut self) -> Result<(), Error> {
+        // What puts things in order succeeds, and must not hide from a `transaction` that the call has lost.
+        let lost = matches!(&self.link, Some(Link::Inside(conn)) if conn.lost());
+        let undone = self.undo_scope().await;
+        if let (true, Some(Link::Inside(conn))) = (lost, &mut self.link) {
+            conn.set_lost();
+        }
+        undone
+    }
+
+    async fn undo_scope(&mut self) -> Result<(), Error> {
         self.rollback_merge().await?;
         match (self.scope, &mut self.link) {
             (scope @ (Scope::Begun | Scope::Counted), Some(Link::Bare(conn))) => {

@@ -141,6 +141,11 @@ impl<DB: Backend> Conn<DB> {
         self.state.conflict || self.state.ended == Some(Ending::Conflict)
     }
 
+    /// Notes that the work here has lost, whatever has succeeded since.
+    pub(crate) fn set_lost(&mut self) {
+        self.state.conflict = true;
+    }
+
     /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
     pub(super) fn doubt(&mut self) {
         self.state.ask = self.state.ask.or(Some(Ending::Server));
