@@ -1,0 +1,92 @@
+//! The time a row takes when there are more of them.
+
+use anyhow::Result;
+use upsertable::On;
+
+use crate::{
+    Options,
+    contender::{Entry, Role, Time},
+    report, rows,
+    server::{Chunks, Server},
+    workload::{
+        Bind,
+        retweets::{NewRetweet, Retweet},
+    },
+};
+
+const CALLS: [u64; 5] = [100_000, 300_000, 1_000_000, 3_000_000, 10_000_000];
+const FULL: u64 = 10_000_000;
+/// Into the full table: a tenth of it changes it little.
+const CALLS_INTO_FULL: [u64; 3] = [10_000, 100_000, 1_000_000];
+
+/// Ours, and beside it the limit, whose time a row grows too: an index of more rows costs more.
+pub async fn run<S: Server>(server: &S, options: &Options) -> Result<()>
+where
+    NewRetweet: Bind<S::Database>,
+    Retweet: On<S::Database>,
+{
+    println!("{}; microseconds a row, medians of {} rounds", server.version().await?, options.rounds);
+    let mut contenders = server.contenders::<NewRetweet>(Chunks::Best)?;
+    contenders.retain(|entry| entry.role != Role::Rival);
+    server.seed::<NewRetweet>(&[]).await?;
+    for percent in [0, 100] {
+        for calls in CALLS {
+            let mut times = vec![Vec::new(); contenders.len()];
+            for _ in 0..rounds(options, calls) {
+                for (Entry { contender, role, .. }, times) in contenders.iter().zip(&mut times) {
+                    if percent > 0 && *role == Role::Limit {
+                        continue;
+                    }
+                    let rows: Vec<_> = (0..calls).map(rows::retweet).collect();
+                    server.reset::<NewRetweet>(false).await?;
+                    if percent > 0 {
+                        fill(&contenders, &rows).await?;
+                    }
+                    times.push(Time::of_each([contender.prepare(&rows)], calls).await?);
+                }
+            }
+            print(&format!("{calls} rows, {percent} % there"), &contenders, times);
+        }
+    }
+    // The last table holds just as many.
+    for calls in CALLS_INTO_FULL {
+        let mut next = FULL;
+        let mut times = vec![Vec::new(); contenders.len()];
+        for round in 0..rounds(options, calls) {
+            if round == 0 {
+                let rows: Vec<_> = (0..FULL).map(rows::retweet).collect();
+                server.reset::<NewRetweet>(false).await?;
+                fill(&contenders, &rows).await?;
+            }
+            for (Entry { contender, .. }, times) in contenders.iter().zip(&mut times) {
+                let rows: Vec<_> = (next..next + calls).map(rows::retweet).collect();
+                next += calls;
+                times.push(Time::of_each([contender.prepare(&rows)], calls).await?);
+            }
+        }
+        print(&format!("{calls} rows, none there, into a table of {FULL}"), &contenders, times);
+    }
+    Ok(())
+}
+
+/// Large calls measure themselves well enough.
+fn rounds(options: &Options, calls: u64) -> usize {
+    if calls >= 3_000_000 { 1 } else { options.rounds }
+}
+
+/// The limit fills a table fastest.
+async fn fill(contenders: &[Entry<NewRetweet>], rows: &[NewRetweet]) -> Result<()> {
+    for entry in contenders.iter().filter(|entry| entry.role == Role::Limit) {
+        entry.contender.prepare(rows).await?;
+    }
+    Ok(())
+}
+
+fn print(what: &str, contenders: &[Entry<NewRetweet>], times: Vec<Vec<Time>>) {
+    let medians = contenders.iter().zip(times).filter(|(_, times)| !times.is_empty());
+    let medians = medians.map(|(entry, times)| {
+        let median = |part: fn(&Time) -> f64| 1e3 * report::median(times.iter().map(part).collect());
+        format!("{} {:.2} ({:.2} of processor)", entry.name, median(|time| time.clock_ms), median(|time| time.cpu_ms))
+    });
+    println!("{what:<60} {}", medians.collect::<Vec<_>>().join(", "));
+}

@@ -1,0 +1,139 @@
+//! Every contender on the same rows, in turns, in one run: see README.md.
+
+mod contender;
+mod cpu;
+mod growth;
+mod measure;
+mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
+mod plot;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod profile;
+mod report;
+mod rows;
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod workload;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
+use upsertable::On;
+
+use crate::{
+    server::Server,
+    workload::{
+        Bind,
+        flights::{Flight, NewFlight},
+        retweets::{NewRetweet, Retweet},
+    },
+};
+
+#[derive(Parser)]
+#[command(about)]
+pub struct Options {
+    #[arg(long)]
+    database: Database,
+    /// What to measure; everything by default.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<What>,
+    /// How many retweets.
+    #[arg(long, default_value_t = 200_000)]
+    rows: u64,
+    /// flights.csv.gz of the data set nycflights13; without it, as many flights are made up.
+    #[arg(long)]
+    flights: Option<PathBuf>,
+    /// How many percent of the rows are there already.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 100])]
+    percent: Vec<u64>,
+    #[arg(long, value_delimiter = ',', default_values = ["random", "sorted"])]
+    order: Vec<Order>,
+    /// How many times each contender has its turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only contenders whose name has this in it, and this crate.
+    #[arg(long)]
+    against: Option<String>,
+    /// Tries every contender with these numbers of rows a statement.
+    #[arg(long, value_delimiter = ',')]
+    tune: Vec<usize>,
+    /// In place of all this: how much a stream of 10,000,000 rows makes the process grow.
+    #[arg(long)]
+    memory: bool,
+    /// In place of all this: the time a row takes, from 100,000 to 10,000,000 of them, and into a table of 10,000,000.
+    #[arg(long)]
+    growth: bool,
+    /// In place of all this: where our own time goes.
+    #[arg(long)]
+    profile: bool,
+    /// Writes the figures to this file too.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draws the figures into this folder.
+    #[arg(long)]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Database {
+    Sqlite,
+    Postgres,
+    Mysql,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Retweets,
+    Flights,
+    Batches,
+    One,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    Random,
+    Sorted,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    match options.database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite => run(&sqlite::OnSqlite::open().await?, &options).await,
+        #[cfg(feature = "postgres")]
+        Database::Postgres => run(&postgres::OnPostgres::open(&url("DATABASE_URL_POSTGRES")?).await?, &options).await,
+        #[cfg(feature = "mysql")]
+        Database::Mysql => run(&mysql::OnMySql::open(&url("DATABASE_URL_MYSQL")?).await?, &options).await,
+        #[allow(unreachable_patterns, reason = "with all three features every database has its arm")]
+        _ => bail!("built without this database's feature"),
+    }
+}
+
+async fn run<S: Server>(server: &S, options: &Options) -> Result<()>
+where
+    NewRetweet: Bind<S::Database>,
+    NewFlight: Bind<S::Database>,
+    Retweet: On<S::Database>,
+    Flight: On<S::Database>,
+{
+    if options.memory {
+        memory::run(server).await
+    } else if options.growth {
+        growth::run(server, options).await
+    } else if options.profile {
+        profile::run(server, options).await
+    } else {
+        measure::run(server, options).await
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn url(variable: &str) -> Result<String> {
+    use anyhow::Context as _;
+    std::env::var(variable).with_context(|| format!("{variable} names no server: start one with ./run, or set it"))
+}
