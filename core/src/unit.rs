@@ -37,7 +37,8 @@ enum Scope {
     Done,
 }
 
-const PLAIN_SAVEPOINT: &str = "upsertable_call";
+/// The savepoint of a call in a transaction begun with plain SQL.
+pub(crate) const PLAIN_SAVEPOINT: &str = "upsertable_call";
 
 impl<'c, DB: Backend> Unit<'c, DB> {
     /// On a pool, takes a connection. Elsewhere sets a savepoint, or begins a transaction where none is open.

@@ -8,7 +8,10 @@ use upsertable_tests::{
     models::{Account, Retweet, account, by_email, retweet},
 };
 
-use crate::{MANY, fixture};
+use crate::{
+    MANY, fixture,
+    texts::{self, Label},
+};
 
 const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
 const CALLERS: i64 = 8;
@@ -141,6 +144,141 @@ async fn b2_bulk_upserts_against_writers_and_deleters_of_single_rows() {
     let done = Account::bulk_upsert(&db.pool, rows(7)).await.unwrap();
     assert_eq!(done.created + done.updated, 200);
     assert_eq!(db.number("SELECT count(*) FROM accounts WHERE age = 7").await, 200);
+}
+
+/// Rows that are alike in the index of the key and in another one: the server finds the other writer's row in either of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_callers_of_a_row_that_is_unique_in_two_ways_all_get_it() {
+    let db = fixture(CALLERS as u32, &[]).await;
+    for round in 0..400 {
+        let callers = (0..CALLERS).map(|caller| {
+            let pool = db.pool.clone();
+            tokio::spawn(async move {
+                let row = account(&format!("{round}@x"), &round.to_string());
+                match caller % 4 {
+                    0 => Account::get_or_create(&pool, row).await,
+                    1 => Account::upsert(&pool, row).await,
+                    2 => Account::get_or_create(&mut *pool.acquire().await?, row).await,
+                    _ => {
+                        let mut tx = upsertable::begin(&pool).await?;
+                        let outcome = Account::get_or_create(&mut tx, row).await?;
+                        tx.commit().await?;
+                        Ok(outcome)
+                    }
+                }
+            })
+        });
+        let outcomes = join_all(callers).await.into_iter().map(Result::unwrap);
+        let outcomes: Vec<_> = outcomes.map(|outcome| outcome.unwrap_or_else(|error| panic!("{error}"))).collect();
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.created).count(), 1, "round {round}");
+        assert!(outcomes.iter().all(|outcome| outcome.row.id == outcomes[0].row.id), "round {round}");
+    }
+    assert_eq!(db.count("accounts").await, 400);
+}
+
+/// The same rows by way of every bulk call, on every handle. Few rows go without a staging table.
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_bulk_calls_of_rows_that_are_unique_in_two_ways_all_succeed() {
+    const ROWS: i64 = 60;
+    let db = fixture(CALLERS as u32, &[]).await;
+    for round in 0..60 {
+        let calls = (0..CALLERS).map(|caller| {
+            let pool = db.pool.clone();
+            tokio::spawn(async move {
+                let rows = || {
+                    (0..ROWS).map(move |number| {
+                        let number = round * ROWS + if caller % 2 == 0 { number } else { ROWS - 1 - number };
+                        account(&format!("{number}@x"), &number.to_string())
+                    })
+                };
+                match caller {
+                    0 | 1 => Account::bulk_create_new(&pool, rows()).await.map(|done| done.created),
+                    2 => Account::bulk_create_new(&mut *pool.acquire().await?, rows()).await.map(|done| done.created),
+                    3 | 4 => {
+                        let insert = async |tx: &mut upsertable::Transaction<sqlx::Postgres>| {
+                            Account::bulk_create_new(tx, rows()).await.map(|done| done.created)
+                        };
+                        TransactionOptions::new().attempts(50).run(&pool, insert).await
+                    }
+                    5 => {
+                        let mut conn = pool.acquire().await?;
+                        sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
+                        let created = Account::bulk_create_new(&mut *conn, rows()).await.map(|done| done.created);
+                        sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
+                        created
+                    }
+                    6 => Account::bulk_upsert(&pool, rows()).await.map(|done| done.created),
+                    _ => Account::bulk_get_or_create(&pool, rows())
+                        .await
+                        .map(|all| all.iter().filter(|outcome| outcome.created).count() as u64),
+                }
+            })
+        });
+        let created = join_all(calls).await.into_iter().map(Result::unwrap);
+        let created: u64 = created.map(|created| created.unwrap_or_else(|error| panic!("{error}"))).sum();
+        assert_eq!(created, ROWS as u64, "round {round}");
+    }
+    assert_eq!(db.count("accounts").await, 60 * ROWS);
+}
+
+/// Each wants a row of its own with one handle: one has it, and all others are told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn r4_racers_for_a_value_of_another_index_are_told_apart_at_every_isolation_level() {
+    let db = fixture(1, &[]).await;
+    for level in LEVELS {
+        let pool = pool_at(&db, level).await;
+        for round in 0..100 {
+            let callers = (0..CALLERS).map(|caller| {
+                let (pool, level) = (pool.clone(), level.to_owned());
+                tokio::spawn(async move {
+                    let row = account(&format!("{caller} {round} {level}"), &format!("{round} {level}"));
+                    let outcome = match caller % 4 {
+                        0 => Account::get_or_create(&pool, row).await.map(|outcome| outcome.created),
+                        1 => Account::upsert(&pool, row).await.map(|outcome| outcome.created),
+                        2 => Account::bulk_create_new(&pool, [row]).await.map(|done| done.created == 1),
+                        _ => Account::bulk_upsert(&pool, [row]).await.map(|done| done.created == 1),
+                    };
+                    match outcome {
+                        Ok(created) => assert!(created, "{level}, round {round}, caller {caller}"),
+                        Err(Error::OtherUnique { .. }) => return false,
+                        Err(error) => panic!("{level}, round {round}, caller {caller}: {error}"),
+                    }
+                    true
+                })
+            });
+            let won = join_all(callers).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+            assert_eq!(won, 1, "{level}, round {round}");
+        }
+    }
+    assert_eq!(db.count("accounts").await, 300);
+}
+
+/// Texts that the column takes for one, from callers that write them in different ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_racers_for_texts_that_are_one_to_the_column_make_one_row() {
+    for (column, texts, _) in texts::KINDS.into_iter().filter(|(column, ..)| *column != "VARCHAR(3)") {
+        let db = texts::table_of(column).await;
+        for level in LEVELS {
+            let pool = pool_at(&db, level).await;
+            for round in 0..40 {
+                let callers = (0..CALLERS as usize).map(|caller| {
+                    let (pool, code) = (pool.clone(), texts[caller % 3]);
+                    tokio::spawn(async move {
+                        let row = || texts::label_on(round, code);
+                        match caller % 4 {
+                            0 => Label::get_or_create(&pool, row()).await.map(|outcome| u64::from(outcome.created)),
+                            1 => Label::upsert(&pool, row()).await.map(|outcome| u64::from(outcome.created)),
+                            2 => Label::bulk_create_new(&pool, [row(), row()]).await.map(|done| done.created),
+                            _ => Label::bulk_upsert(&pool, [row(), row()]).await.map(|done| done.created),
+                        }
+                    })
+                });
+                let created: u64 = join_all(callers).await.into_iter().map(|created| created.unwrap().unwrap()).sum();
+                assert_eq!(created, 1, "{column}, {level}, round {round}");
+            }
+            assert_eq!(db.run("DELETE FROM labels").await, 40, "{column}, {level}");
+        }
+    }
 }
 
 /// Two transactions that each wait for the other: one is told to try again, and its savepoint leaves it usable.

@@ -98,7 +98,19 @@ async fn b6_keys_that_can_be_null_all_over() {
     };
     let both = || rows().chain([Maybe { a: None, b: None }, Maybe { a: None, b: None }]);
     for expected in [ROWS as u64 + 1, 0] {
-        assert_eq!(Maybe::bulk_create_new(&db.pool, both()).await.unwrap().created, expected);
+        let (done, seen) = statements(Maybe::bulk_create_new(&db.pool, both())).await;
+        assert_eq!(done.unwrap().created, expected);
+        let merge = seen.iter().find(|sql| sql.starts_with("SAVEPOINT")).unwrap();
+        let merge = merge.split("; ").find(|sql| sql.starts_with("INSERT")).unwrap();
+        let mut tx = db.pool.begin().await.unwrap();
+        let stage = "CREATE TEMP TABLE upsertable_staged ON COMMIT DROP AS \
+                     SELECT n, NULL::int2 AS w, n AS c0, NULLIF(n, n) AS c1 FROM generate_series(1::int8, 40000) AS n; \
+                     ANALYZE upsertable_staged";
+        sqlx::raw_sql(stage).execute(&mut *tx).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {merge}"));
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *tx).await.unwrap();
+        assert!(!plan.iter().any(|step| step.contains("Nested Loop")), "{}", plan.join("\n"));
+        tx.rollback().await.unwrap();
     }
     let all = Maybe::bulk_get_or_create(&db.pool, both()).await.unwrap();
     assert!(all.iter().zip(both()).all(|(outcome, row)| *outcome == Outcome { row, created: false }));

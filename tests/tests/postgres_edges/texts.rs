@@ -8,7 +8,7 @@ use crate::{MANY, copies, fixture, texts};
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "labels")]
 #[unique(shelf, code)]
-struct Label {
+pub(super) struct Label {
     shelf: i64,
     code: String,
     note: String,
@@ -18,12 +18,16 @@ fn label(code: &str, note: &str) -> Label {
     Label { shelf: 1, code: code.into(), note: note.into() }
 }
 
+pub(super) fn label_on(shelf: i64, code: &str) -> Label {
+    Label { shelf, code: code.into(), note: String::new() }
+}
+
 fn key(code: &str) -> LabelKey {
     LabelKey { shelf: 1, code: code.into() }
 }
 
 /// A column, texts that it takes for one, and how the first of them is read back.
-const KINDS: [(&str, [&str; 3], &str); 6] = [
+pub(super) const KINDS: [(&str, [&str; 3], &str); 6] = [
     ("CITEXT", ["Case", "case", "CASE"], "Case"),
     ("CHAR(8)", ["pad", "pad ", "pad   "], "pad     "),
     ("VARCHAR(3)", ["abc", "abc ", "abc   "], "abc"),
@@ -32,7 +36,7 @@ const KINDS: [(&str, [&str; 3], &str); 6] = [
     ("VARCHAR(9) COLLATE caseless", ["Case", "case", "CASE"], "Case"),
 ];
 
-async fn table_of(column: &str) -> Fixture<OnPostgres> {
+pub(super) async fn table_of(column: &str) -> Fixture<OnPostgres> {
     let create = format!(
         "CREATE TABLE labels (shelf BIGINT NOT NULL, code {column} NOT NULL, note TEXT NOT NULL, UNIQUE (shelf, code))"
     );

@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
-use super::{Stage, compares_as_sent, database_error, fill, stage};
+use super::{Stage, compares_as_sent, database_error, fill, nested, stage};
 use crate::{
     backend,
     bulk::{Failure, Feed},
@@ -10,6 +10,10 @@ use crate::{
     retry::Retry,
     sql::{Sql, Statement},
 };
+
+/// How often a statement with a conflict clause is run that fails on a unique index all the same. Another writer of the same rows can be in
+/// another index before it is in the key's; one that stays in the way is of another key.
+const COLLISIONS: u32 = 3;
 
 /// One statement from arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
 pub(super) async fn merge_short(
@@ -29,6 +33,7 @@ pub(super) async fn merge_short(
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
     let mut retry = Retry::new::<Postgres>();
+    let mut collisions = 0;
     loop {
         // Not prepared for good: a plan made for a small table would stay when the table has grown.
         let statement = Statement::once(&merge, fill::arrays(stage, &chunk)?);
@@ -37,6 +42,13 @@ pub(super) async fn merge_short(
                 if matches!(link, Link::Pooled(_))
                     && backend::is_retryable(&error)
                     && retry.again(Some(&error)).await => {}
+            Err(error) if backend::is_unique_violation(&error) && collisions + 1 < COLLISIONS => {
+                collisions += 1;
+                if !matches!(link, Link::Pooled(_)) {
+                    let undo = nested::undo_call(link.raw());
+                    link.execute(Statement::plain(&undo)).await?;
+                }
+            }
             outcome => return Ok(Some(outcome?)),
         }
     }
@@ -46,8 +58,7 @@ pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> R
     match link.execute(Statement::plain(&stage::merge_new(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
             link.execute(Statement::plain(&stage::undo())).await?;
-            // One more now is of another index.
-            count(link, &stage::merge_colliding(stage)).await
+            colliding(link, &stage::merge_colliding(stage)).await
         }
         outcome => outcome,
     }
@@ -58,10 +69,22 @@ pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -
     match link.execute(Statement::plain(&stage::insert_marked(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
             link.execute(Statement::plain(&stage::undo())).await?;
-            count(link, &stage::insert_and_mark(stage)).await
+            colliding(link, &stage::insert_and_mark(stage)).await
         }
         outcome => outcome,
     }
+}
+
+async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sqlx::Error> {
+    for _ in 1..COLLISIONS {
+        match count(link, merge).await {
+            Err(error) if backend::is_unique_violation(&error) => {
+                link.execute(Statement::plain(&stage::undo())).await?;
+            }
+            outcome => return outcome,
+        }
+    }
+    count(link, merge).await
 }
 
 /// The rows are counted when they are locked: a trigger may leave out an update that changes nothing.

@@ -2,7 +2,7 @@
 
 use futures_core::future::BoxFuture;
 use sqlx::{
-    Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
+    Connection as _, Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
     postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgTypeInfo},
 };
@@ -197,14 +197,21 @@ impl Engine for Postgres {
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
         Box::pin(async move {
-            let made = attempt(link, statement(&texts.create, write, Part::Row)?).await?;
-            Ok(made.map_or(Creation::KeyExists, Creation::Made))
+            match attempt(link, statement(&texts.create, write, Part::Row)?).await {
+                // Another writer of the same row may have been in another index first: the server looks only into the key's again.
+                Err(error) if super::is_unique_violation(&error) && goes_on(link).await => {
+                    Ok(Creation::SomethingExists(error))
+                }
+                made => Ok(made?.map_or(Creation::KeyExists, Creation::Made)),
+            }
         })
     }
 
+    // The server finds a name that is free: an index that does not count may have the one that would be given here.
     fn create_unique_index(table: &Table, key: &Key) -> String {
+        let columns = DIALECT.columns(table, key.columns.iter().copied(), "");
         let nulls = if key.nulls_not_distinct { " NULLS NOT DISTINCT" } else { "" };
-        format!("{}{nulls}", DIALECT.create_unique_index(table, key))
+        format!("CREATE UNIQUE INDEX ON {} ({columns}){nulls}", DIALECT.table(table))
     }
 
     fn update_row<'l>(
@@ -237,10 +244,19 @@ impl Engine for Postgres {
         one == other
     }
 
+    fn is_computed(column: &ColumnFound) -> bool {
+        schema::is_computed(column)
+    }
+
+    fn refuse_table<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(schema::refuse_table(link, table))
+    }
+
     fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> Option<String> {
-        let null = if column.nullable { "" } else { " NOT NULL" };
-        let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
-        Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}", stage::type_name(kind)))
+        schema::add_column(table, column, kind)
     }
 
     fn drop_not_null(table: &Table, column: &Column) -> Option<String> {
@@ -355,6 +371,16 @@ async fn attempt(link: &mut Link<'_, Postgres>, statement: Statement<Postgres>) 
     let mut attempt = Attempt::begin(link).await?;
     let outcome = attempt.link().fetch(statement).await;
     Ok(attempt.end(outcome).await?.into_iter().next())
+}
+
+/// Whether statements run after one that failed: not in a transaction begun with plain SQL, where no savepoint is set.
+async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
+    match link {
+        Link::Bare(conn) if !conn.is_in_transaction() => {
+            link.execute(Statement::plain(&"SELECT 1".into())).await.is_ok()
+        }
+        _ => true,
+    }
 }
 
 /// Which staged columns are to be made like the target's: texts of the key, which compare as the target's column does, and types that have

@@ -13,6 +13,7 @@ use crate::{
     handle::Link,
     sql::{Sql, Statement},
     testing,
+    unit::PLAIN_SAVEPOINT,
 };
 
 type Transactions = <Postgres as Database>::TransactionManager;
@@ -42,6 +43,15 @@ pub(super) async fn clean(conn: &mut PgConnection, rolled_back: bool) -> Result<
 /// The driver's name for the savepoint that is set when so many transactions and savepoints are open.
 fn name(depth: usize) -> String {
     format!("_sqlx_savepoint_{depth}")
+}
+
+/// What undoes all that a bulk call has done so far, and leaves it in the transaction or savepoint that it began with.
+pub(super) fn undo_call(conn: &PgConnection) -> Sql {
+    match Transactions::get_transaction_depth(conn) {
+        0 => format!("ROLLBACK TO SAVEPOINT {PLAIN_SAVEPOINT}").into(),
+        1 => "ROLLBACK; BEGIN".into(),
+        depth => format!("ROLLBACK TO SAVEPOINT {}", name(depth - 1)).into(),
+    }
 }
 
 /// Puts the rollback of `levels` nested transactions before whatever the connection does next.

@@ -141,10 +141,16 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<S
 }
 
 /// `t`'s column has the value, or both are NULL where NULLs are equal.
+///
+/// There it is said twice. An OR is good for a look into the index, and all that it leaves many rows is to compare each with each. Arrays of
+/// NULLs are equal, and can be hashed and sorted; the CASE makes what is in them one type, and is gone before the server plans.
 pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> String {
     let name = DIALECT.name(table.columns[column].name);
     if key.nulls_not_distinct && table.columns[column].nullable {
-        format!("(t.{name} = {value} OR (t.{name} IS NULL AND {value} IS NULL))")
+        format!(
+            "(t.{name} = {value} OR (t.{name} IS NULL AND {value} IS NULL)) \
+             AND ARRAY[CASE WHEN false THEN {value} ELSE t.{name} END] = ARRAY[CASE WHEN false THEN t.{name} ELSE {value} END]"
+        )
     } else {
         format!("t.{name} = {value}")
     }

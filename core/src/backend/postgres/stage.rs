@@ -125,20 +125,24 @@ pub(super) fn analyze() -> Sql {
 /// The rows are sorted by the whole key: so all writers take their locks in one order, and the join is done before the first row goes in.
 /// Otherwise a plan made for an empty table would read it again for every row while it grows.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
-    format!("SAVEPOINT {SAVEPOINT}; {}; RELEASE SAVEPOINT {SAVEPOINT}", insert_first(stage, &staged())).into()
+    saved(&insert_first(stage, &staged()))
 }
 
 pub(super) fn merge_colliding(stage: &Stage) -> Sql {
-    counted(&format!("{} {} RETURNING 1", insert_first(stage, &staged()), on_conflict(stage)))
+    saved(&counted(&format!("{} {} RETURNING 1", insert_first(stage, &staged()), on_conflict(stage))))
 }
 
 /// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
 pub(super) fn merge_arrays(stage: &Stage) -> Sql {
-    counted(&format!("{} {} RETURNING 1", insert_first(stage, &arrays(stage)), on_conflict(stage)))
+    counted(&format!("{} {} RETURNING 1", insert_first(stage, &arrays(stage)), on_conflict(stage))).into()
 }
 
-fn counted(insert: &str) -> Sql {
-    format!("WITH made AS ({insert}) SELECT count(*) FROM made").into()
+fn counted(insert: &str) -> String {
+    format!("WITH made AS ({insert}) SELECT count(*) FROM made")
+}
+
+fn saved(statement: &str) -> Sql {
+    format!("SAVEPOINT {SAVEPOINT}; {statement}; RELEASE SAVEPOINT {SAVEPOINT}").into()
 }
 
 /// Undoes the statement that failed, and what was marked for it.
@@ -169,7 +173,7 @@ pub(super) fn insert_and_mark(stage: &Stage) -> Sql {
     let insert = insert_first_where(stage, &staged(), " AND s.w IS NULL");
     let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
     let staged_key = staged_key(stage);
-    format!(
+    saved(&format!(
         "WITH made AS ({insert} {} RETURNING {key}), \
          marked AS (INSERT INTO {STAGE} (n, w) SELECT DISTINCT ON ({staged_key}) s.n, {MARK_CREATED} \
          FROM {} JOIN made AS t ON {} WHERE s.w IS NULL ORDER BY {staged_key}, s.n) \
@@ -177,8 +181,7 @@ pub(super) fn insert_and_mark(stage: &Stage) -> Sql {
         on_conflict(stage),
         staged(),
         same_key(stage),
-    )
-    .into()
+    ))
 }
 
 /// Marks the last staged row of each key, unless it has made the row itself; gives the number of rows that are not the merge's own.
