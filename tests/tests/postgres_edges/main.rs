@@ -4,11 +4,15 @@
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
 mod faults;
+mod lost;
+mod proxy;
 mod races;
+mod restarts;
 mod tables;
 mod texts;
 mod transactions;
 mod types;
+mod verify;
 
 use sqlx::{AssertSqlSafe, PgPool};
 use upsertable_tests::{Fixture, OnPostgres};
