@@ -19,6 +19,7 @@ use crate::{
     model::{CreateKey, On, Only, Row, Table, Target, Types, UniqueKey, Values},
     upsert,
     verify::{self, Verified},
+    watch::Watch,
 };
 
 /// A struct whose rows may already be there. Derive it: `#[derive(Upsertable)]`.
@@ -119,11 +120,15 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Self::table(), Self::Key::INDEX, "get_or_create");
-            let mut session = db.session();
-            let write =
-                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-            let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Nothing, write).await?;
-            outcome::<DB, Self>(&mut session, done)
+            let watch = target.watch();
+            let work = async {
+                let mut session = db.session();
+                let write =
+                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+                let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Nothing, write).await?;
+                outcome::<DB, Self>(&watch, &mut session, done)
+            };
+            watch.run(work).await
         })
     }
 
@@ -169,18 +174,22 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Self::table(), K::INDEX, "get_or_create_with");
-            let mut session = db.session();
-            let keys = key.clone().into_keys();
-            let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &keys, encoder);
-            if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
-                return Ok(outcome::<DB, Self>(&mut session, (row, false))?);
-            }
-            let mut new = make().await?;
-            key.store(&mut new);
-            let write =
-                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-            let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Absent, write).await?;
-            Ok(outcome::<DB, Self>(&mut session, done)?)
+            let watch = target.watch();
+            let work = async {
+                let mut session = db.session();
+                let keys = key.clone().into_keys();
+                let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &keys, encoder);
+                if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
+                    return Ok(outcome::<DB, Self>(&watch, &mut session, (row, false))?);
+                }
+                let mut new = make().await?;
+                key.store(&mut new);
+                let write =
+                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+                let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Absent, write).await?;
+                Ok(outcome::<DB, Self>(&watch, &mut session, done)?)
+            };
+            watch.run(work).await
         })
     }
 
@@ -222,10 +231,15 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Self::table(), K::INDEX, "find");
-            let key = key.into_keys();
-            let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &key, encoder);
-            let row = find::find::<DB>(&mut db.session(), target, write).await?;
-            Ok(row.as_ref().map(Self::read).transpose()?)
+            let watch = target.watch();
+            let work = async {
+                let key = key.into_keys();
+                let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &key, encoder);
+                let row = find::find::<DB>(&mut db.session(), target, write).await?;
+                watch.rows(u64::from(row.is_some()));
+                Ok(row.as_ref().map(Self::read).transpose()?)
+            };
+            watch.run(work).await
         })
     }
 
@@ -365,11 +379,15 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Self::table(), Self::Key::INDEX, "upsert");
-            let mut session = db.session();
-            let write =
-                &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-            let done = upsert::upsert::<DB>(&mut session, target, write).await?;
-            outcome::<DB, Self>(&mut session, done)
+            let watch = target.watch();
+            let work = async {
+                let mut session = db.session();
+                let write =
+                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
+                let done = upsert::upsert::<DB>(&mut session, target, write).await?;
+                outcome::<DB, Self>(&watch, &mut session, done)
+            };
+            watch.run(work).await
         })
     }
 
@@ -416,7 +434,10 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
                 Some(key) => put_key::<DB, Self>(target, &key.into_keys(), encoder).map(|()| true),
                 None => Ok(false),
             };
-            let found = find::find_all::<DB>(&mut db.session(), target, next_key).await?;
+            let watch = target.watch();
+            let work = async { find::find_all::<DB>(&mut db.session(), target, next_key).await };
+            let found = watch.run(work).await?;
+            watch.rows(found.iter().flatten().count() as u64);
             found.iter().map(|row| Ok(row.as_ref().map(Self::read).transpose()?)).collect()
         })
     }
@@ -576,7 +597,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Box::pin(async move {
             let mut types = Types(Vec::new());
             Self::types(&mut types);
-            verify::verify::<DB>(&mut db.session(), Self::table(), types.0).await
+            let watch = Watch::begin("verify", Self::table().name);
+            watch.run(async { verify::verify::<DB>(&mut db.session(), Self::table(), types.0).await }).await
         })
     }
 
@@ -691,9 +713,12 @@ fn put_key<DB: Backend, M: On<DB>>(
 }
 
 fn outcome<DB: Backend, M: On<DB>>(
+    watch: &Watch,
     session: &mut Session<'_, DB>,
     (row, created): (DB::Row, bool),
 ) -> Result<Outcome<M>, Error> {
+    watch.rows(1);
+    watch.created(u64::from(created));
     if created {
         session.created::<M>(std::slice::from_ref(&row))?;
     }

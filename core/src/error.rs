@@ -107,8 +107,8 @@ pub enum Error {
         source: sqlx::Error,
     },
 
-    /// The call failed after a part of its work had been committed, which is kept: see
-    /// [`Batches`](crate::Batches). Called again, it goes on from there.
+    /// The call failed after a part of its work had been committed, which is kept: see [`Batches`](crate::Batches) and
+    /// [`Bulk::commit_every`](crate::Bulk::commit_every). Called again, it goes on from there.
     #[error("{model}::{operation}: {committed} rows are committed and kept; the rest failed: {source}")]
     #[non_exhaustive]
     Partly {

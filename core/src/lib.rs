@@ -30,6 +30,7 @@ mod transaction;
 mod unit;
 mod upsert;
 mod verify;
+mod watch;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -50,6 +51,7 @@ pub use transaction::{
 };
 pub use upsertable_macros::Upsertable;
 pub use verify::{Problem, Verified};
+pub use watch::warn_slower_than;
 
 /// [Verifies](Upsertable::verify) several models: a future of the warnings of all, or of one error with everything that was found.
 ///

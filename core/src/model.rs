@@ -7,6 +7,7 @@ use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
 use crate::{
     Error, Upsertable,
     backend::{self, Backend, RowTexts},
+    watch::Watch,
 };
 
 /// A model that can be stored in the database `DB`: what a function generic over the database names.
@@ -235,6 +236,10 @@ impl Target {
     pub(crate) fn new(table: &'static Table, index: usize, operation: &'static str) -> Self {
         let index = if index < table.keys.len() { index } else { 0 };
         Self { table, key: &table.keys[index], index, operation }
+    }
+
+    pub(crate) fn watch(self) -> Watch {
+        Watch::begin(self.operation, self.table.name)
     }
 
     pub(crate) fn row_texts<DB: Backend>(self) -> &'static RowTexts {

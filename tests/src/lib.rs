@@ -15,7 +15,7 @@ mod sqlite;
 mod tools;
 
 pub use db::{Fixture, Plan, TestDb, schema};
-pub use log::{keep_log, logged};
+pub use log::{Traced, keep_log, logged, traced};
 pub use mysql::{MySqlHome, OnMySql};
 pub use postgres::{OnPostgres, PostgresHome};
 pub use sqlite::OnSqlite;

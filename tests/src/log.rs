@@ -1,13 +1,16 @@
-//! What the crate logs as errors, for tests to look at.
+//! What the crate logs, for tests to look at: its errors in the whole program, and all of it for one future.
 
 use std::{
+    collections::BTreeMap,
     fmt::{Debug, Write as _},
-    sync::{Mutex, Once, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
 };
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
+    instrument::WithSubscriber as _,
     level_filters::LevelFilter,
     span,
 };
@@ -63,5 +66,124 @@ struct Line(String);
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+/// A span or an event of the crate.
+#[derive(Debug, Clone)]
+pub struct Traced {
+    /// The span's name; an event's message.
+    pub name: String,
+    /// How much it matters.
+    pub level: Level,
+    /// What it tells, as text.
+    pub fields: BTreeMap<String, String>,
+    /// The name of the span that it is in.
+    pub parent: Option<String>,
+}
+
+impl Traced {
+    /// A field that it has.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+}
+
+/// Runs a future, and gives the spans and events of the crate on the way, spans first.
+pub async fn traced<F: Future>(work: F) -> (F::Output, Vec<Traced>) {
+    // While there is only one listener, `tracing` asks the thread that first comes to an event whether anybody wants it, and that can be
+    // a thread of another test.
+    keep_log();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let output = work.with_subscriber(Tracer(Arc::clone(&seen))).await;
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    (output, seen.spans.iter().chain(&seen.events).cloned().collect())
+}
+
+#[derive(Default)]
+struct Seen {
+    spans: Vec<Traced>,
+    events: Vec<Traced>,
+    entered: Vec<u64>,
+}
+
+impl Seen {
+    fn name(&self, id: Option<u64>) -> Option<String> {
+        let position = usize::try_from(id?).ok()?.checked_sub(1)?;
+        self.spans.get(position).map(|span| span.name.clone())
+    }
+
+    /// Where something happens that names its parent, or says that it is where the program is.
+    fn parent(&self, explicit: Option<&span::Id>, is_contextual: bool) -> Option<String> {
+        let current = if is_contextual { self.entered.last().copied() } else { None };
+        self.name(explicit.map(span::Id::into_u64).or(current))
+    }
+}
+
+struct Tracer(Arc<Mutex<Seen>>);
+
+impl Tracer {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriber for Tracer {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().split("::").next() == Some("upsertable")
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::DEBUG)
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut fields = Fields::default();
+        span.record(&mut fields);
+        let mut seen = self.seen();
+        let parent = seen.parent(span.parent(), span.is_contextual());
+        let (name, level) = (span.metadata().name().to_owned(), *span.metadata().level());
+        seen.spans.push(Traced { name, level, fields: fields.0, parent });
+        span::Id::from_u64(seen.spans.len() as u64)
+    }
+
+    fn record(&self, span: &span::Id, values: &span::Record<'_>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let position = usize::try_from(span.into_u64()).unwrap() - 1;
+        self.seen().spans[position].fields.extend(fields.0);
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut seen = self.seen();
+        let parent = seen.parent(event.parent(), event.is_contextual());
+        let name = fields.0.remove("message").unwrap_or_default();
+        seen.events.push(Traced { name, level: *event.metadata().level(), fields: fields.0, parent });
+    }
+
+    fn enter(&self, span: &span::Id) {
+        self.seen().entered.push(span.into_u64());
+    }
+
+    fn exit(&self, _: &span::Id) {
+        self.seen().entered.pop();
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
     }
 }

@@ -440,6 +440,22 @@ pub trait Engine: Database {
     /// What stands behind the model's columns.
     fn mark(row: &Self::Row) -> Result<Mark, sqlx::Error>;
 
+    /// How many bytes the collected values are, where the driver tells.
+    fn bytes(_encoder: &Self::Encoder) -> usize {
+        0
+    }
+
+    /// Asks how a statement would be run.
+    const EXPLAIN: &'static str = "EXPLAIN";
+
+    /// The statement whose plan decides how long a merge takes.
+    fn merge_text(stage: &Stage<Self>) -> Sql
+    where
+        Self: Backend;
+
+    /// A row of the answer to [`EXPLAIN`](Self::EXPLAIN).
+    fn plan_line(row: &Self::Row) -> Result<String, sqlx::Error>;
+
     /// Drops the staging table.
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
     where

@@ -16,6 +16,7 @@ use crate::{
     handle,
     model::{Holds, On},
     transaction::{Transaction, TransactionOptions},
+    watch::Watch,
 };
 pub use report::{BatchProgress, BatchReport};
 use run::{Erased, Run};
@@ -202,7 +203,14 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     {
         Box::pin(async move {
             let work = Erased::new(work);
-            Run::new(self, &work)?.finish().await
+            let watch = Watch::begin("batches", M::table().name);
+            let running = async { Run::new(self, &work)?.finish().await };
+            let outcome = watch.run(running).await;
+            if let Ok(report) = &outcome {
+                watch.rows(report.done);
+                watch.failed(report.failed);
+            }
+            outcome
         })
     }
 }

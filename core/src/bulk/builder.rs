@@ -16,6 +16,7 @@ use crate::{
 #[must_use = "nothing is done before one of the calls is made and awaited"]
 pub struct Bulk<'a, M, S> {
     rows: S,
+    commit_every: Option<u64>,
     on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
     model: PhantomData<fn() -> M>,
 }
@@ -28,7 +29,7 @@ impl<M, S> std::fmt::Debug for Bulk<'_, M, S> {
 
 impl<'a, M, S> Bulk<'a, M, S> {
     pub(crate) fn new(rows: S) -> Self {
-        Self { rows, on_progress: Box::new(|_| ()), model: PhantomData }
+        Self { rows, commit_every: None, on_progress: Box::new(|_| ()), model: PhantomData }
     }
 
     /// Calls `listener` each time rows have been sent to the database, with the number of rows sent so far.
@@ -47,6 +48,47 @@ impl<'a, M, S> Bulk<'a, M, S> {
     /// ```
     pub fn on_progress(mut self, listener: impl FnMut(Progress) + Send + 'a) -> Self {
         self.on_progress = Box::new(listener);
+        self
+    }
+
+    /// Commits after each so many rows, which are kept or not by themselves: for loads of hours, which should not be lost as a whole when the
+    /// connection is. 0 counts as 1.
+    ///
+    /// The next call with the same rows goes on, as rows that are there already are found. Counts are sums over the parts, so a row that
+    /// one part creates and a later one updates is counted in both.
+    ///
+    /// It needs a pool: on a connection or in a transaction the call fails with [`Error::Unsupported`] and nothing is written.
+    ///
+    /// # Statements
+    ///
+    /// Those of the call, for each part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Partly`] where parts have been committed before: it says of how many rows, and holds the error of the part that failed. An error
+    /// that the caller's own stream gives is given on as it is; [`Progress::committed`] tells then how many rows are kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, the parts that were committed are kept, and nothing of the part in hand.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use upsertable::Upsertable;
+    /// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+    /// # #[unique(name)]
+    /// # struct Tag { #[upsertable(generated)] id: i64, name: String }
+    /// # async fn example(pool: sqlx::SqlitePool, tags: Vec<NewTag>) -> Result<(), upsertable::Error> {
+    /// match Tag::bulk(tags).commit_every(10_000).create_new(&pool).await {
+    ///     Err(upsertable::Error::Partly { committed, source, .. }) => eprintln!("{committed} rows are in, then: {source}"),
+    ///     done => println!("{}", done?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn commit_every(mut self, rows: u64) -> Self {
+        self.commit_every = Some(rows.max(1));
         self
     }
 }
@@ -132,13 +174,29 @@ impl<'a, M, S> Bulk<'a, M, S> {
         M::types(&mut types);
         let rows = pin!(self.rows);
         let mut rows = Streamed::<M, S, E>::new(rows);
+        let target = Target::new(M::table(), M::Key::INDEX, operation);
+        let watch = target.watch();
         let job = Job {
-            plan: Plan { target: Target::new(M::table(), M::Key::INDEX, operation), goal },
+            plan: Plan { target, goal },
             types: types.0,
             source: &mut rows,
             on_progress: &mut *self.on_progress,
+            watch: &watch,
         };
-        let merged = job.run(session).await;
+        let work = async {
+            match self.commit_every {
+                Some(every) => job.run_in_parts(session, every).await,
+                None => job.run(session).await,
+            }
+        };
+        let merged = watch.run(work).await;
+        if let Ok(merged) = &merged {
+            watch.rows(merged.received);
+            watch.created(merged.created);
+            if matches!(goal, Goal::Upsert | Goal::UpsertAndRead) {
+                watch.updated(merged.updated);
+            }
+        }
         merged.map_err(|failure| rows.error(failure))
     }
 }

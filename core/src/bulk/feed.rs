@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Failure, Progress, Source};
-use crate::backend::Backend;
+use crate::{backend::Backend, watch::Watch};
 
 /// Hands a backend its rows, a chunk at a time.
 pub struct Feed<'f, DB: Backend> {
@@ -15,6 +15,9 @@ pub struct Feed<'f, DB: Backend> {
     encoder: fn() -> DB::Encoder,
     ended: bool,
     sent: u64,
+    /// The bytes of the values that were handed out and not yet sent.
+    bytes: usize,
+    watch: &'f Watch,
 }
 
 /// Rows that have been written and not yet sent.
@@ -29,8 +32,10 @@ impl<'f, DB: Backend> Feed<'f, DB> {
         source: &'f mut dyn Source<DB>,
         on_progress: &'f mut (dyn FnMut(Progress) + Send),
         encoder: fn() -> DB::Encoder,
+        watch: &'f Watch,
     ) -> Result<Option<Self>, Failure> {
-        let mut feed = Self { source, on_progress, ahead: VecDeque::new(), encoder, ended: false, sent: 0 };
+        let ahead = VecDeque::new();
+        let mut feed = Self { source, on_progress, ahead, encoder, ended: false, sent: 0, bytes: 0, watch };
         Ok(if feed.has_more().await? { Some(feed) } else { None })
     }
 
@@ -58,19 +63,18 @@ impl<'f, DB: Backend> Feed<'f, DB> {
     ) -> Result<Option<Chunk<DB>>, Failure> {
         let encoder = self.encoder;
         let mut chunk = self.ahead.pop_front().unwrap_or_else(|| Chunk { rows: 0, values: encoder() });
-        if !self.ahead.is_empty() {
-            // The rows that come next are written already.
-            return Ok(Some(chunk));
-        }
-        while !self.ended && wanted(&chunk) && self.add_row(&mut chunk.values).await? {
+        // Where there are more, the rows that come next are written already.
+        while self.ahead.is_empty() && !self.ended && wanted(&chunk) && self.add_row(&mut chunk.values).await? {
             chunk.rows += 1;
         }
+        self.bytes += DB::bytes(&chunk.values);
         Ok((chunk.rows > 0).then_some(chunk))
     }
 
     /// Takes a chunk back, to hand it out again as the next.
     #[cfg(feature = "postgres")]
     pub(crate) fn take_back(&mut self, chunk: Chunk<DB>) {
+        self.bytes -= DB::bytes(&chunk.values);
         self.ahead.push_front(chunk);
     }
 
@@ -83,7 +87,19 @@ impl<'f, DB: Backend> Feed<'f, DB> {
     /// Notes that the database has taken so many rows more.
     pub(crate) fn note_sent(&mut self, rows: usize) {
         self.sent += rows as u64;
-        (self.on_progress)(Progress { received: self.sent });
+        self.watch.add_bytes(std::mem::take(&mut self.bytes));
+        (self.on_progress)(Progress { received: self.sent, committed: 0 });
+    }
+
+    /// Notes how the rows travel.
+    pub(crate) fn note_way(&self, way: &'static str) {
+        self.watch.way(way);
+    }
+
+    /// The bytes of the values that the call has sent.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.watch.bytes()
     }
 
     pub(crate) fn sent(&self) -> u64 {

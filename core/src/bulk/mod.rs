@@ -8,8 +8,11 @@ mod source;
 pub use builder::Bulk;
 pub(crate) use feed::{Chunk, Feed};
 pub use report::{BulkCreated, BulkUpserted, Progress};
-pub(crate) use source::Streamed;
-pub(crate) use source::{Failure, Source};
+pub(crate) use source::{Failure, Limited, Source, Streamed};
+
+use std::time::{Duration, Instant};
+
+use tracing::Level;
 
 use crate::{
     Error,
@@ -17,7 +20,9 @@ use crate::{
     handle::{Link, Session},
     model::Target,
     retry::Retry,
+    sql::Statement,
     unit::Unit,
+    watch::{self, Watch},
 };
 
 /// What a bulk call does with its rows.
@@ -43,6 +48,15 @@ pub(crate) struct Merged<DB: Backend> {
     pub(crate) rows: Vec<DB::Row>,
 }
 
+impl<DB: Backend> Merged<DB> {
+    fn add(&mut self, part: Self) {
+        self.received += part.received;
+        self.created += part.created;
+        self.updated += part.updated;
+        self.rows.extend(part.rows);
+    }
+}
+
 impl<DB: Backend> Default for Merged<DB> {
     fn default() -> Self {
         Self { received: 0, created: 0, updated: 0, rows: Vec::new() }
@@ -62,6 +76,7 @@ pub(crate) struct Job<'j, DB: Backend> {
     pub(crate) types: Vec<DB::TypeInfo>,
     pub(crate) source: &'j mut dyn Source<DB>,
     pub(crate) on_progress: &'j mut (dyn FnMut(Progress) + Send),
+    pub(crate) watch: &'j Watch,
 }
 
 impl<DB: Backend> Job<'_, DB> {
@@ -70,7 +85,9 @@ impl<DB: Backend> Job<'_, DB> {
         self.plan.target.check::<DB>()?;
         let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types);
         // The first row before the connection: a source that waits must not hold one.
-        let Some(mut feed) = Feed::start(self.source, self.on_progress, DB::stage_encoder(&stage.types)).await? else {
+        let Some(mut feed) =
+            Feed::start(self.source, self.on_progress, DB::stage_encoder(&stage.types), self.watch).await?
+        else {
             return Ok(Merged::default());
         };
         let mut unit = Unit::begin(session).await?;
@@ -82,6 +99,45 @@ impl<DB: Backend> Job<'_, DB> {
             Err(failure) => {
                 unit.rollback().await;
                 Err(failure)
+            }
+        }
+    }
+}
+
+impl<DB: Backend> Job<'_, DB> {
+    /// The same for each `every` rows on their own: what is committed is kept when a later part fails.
+    pub(crate) async fn run_in_parts(self, session: &mut Session<'_, DB>, every: u64) -> Result<Merged<DB>, Failure> {
+        let target = self.plan.target;
+        if !session.is_pool() {
+            let what =
+                "`commit_every` commits, which only a pool's own transactions can do; give the pool, or leave it out";
+            return Err(target.unsupported(what.to_owned()).into());
+        }
+        let mut all = Merged::default();
+        loop {
+            let committed = all.received;
+            let mut source = Limited::new(self.source, every);
+            let mut on_progress = |p: Progress| {
+                (self.on_progress)(Progress { received: committed + p.received, committed });
+            };
+            let part = Job {
+                plan: self.plan,
+                types: self.types.clone(),
+                source: &mut source,
+                on_progress: &mut on_progress,
+                watch: self.watch,
+            };
+            match part.run(session).await {
+                Ok(part) if part.received > 0 => {
+                    all.add(part);
+                    (self.on_progress)(Progress { received: all.received, committed: all.received });
+                }
+                Ok(_) => {}
+                Err(Failure::Call(error)) if committed > 0 => return Err(target.partly(committed, error).into()),
+                Err(failure) => return Err(failure),
+            }
+            if source.ended() {
+                return Ok(all);
             }
         }
     }
@@ -105,7 +161,12 @@ impl Plan {
             StageError::Sql(error) => self.target.explain::<DB>(error),
         })?;
         DB::fill_stage(unit.link()?, stage, feed).await?;
+        let start = Instant::now();
         let merged = self.merge(unit, stage).await?;
+        // Where it is the caller's transaction, an EXPLAIN that fails would harm it.
+        if watch::is_slow(start.elapsed()) && unit.is_own() && tracing::enabled!(target: "upsertable", Level::DEBUG) {
+            explain(unit.link()?, stage, start.elapsed()).await;
+        }
         DB::close_stage(unit.link()?).await.map_err(Error::from)?;
         Ok(Merged { received: feed.sent(), ..merged })
     }
@@ -177,6 +238,19 @@ impl Plan {
             }
         }
         Ok(rows)
+    }
+}
+
+/// Tells how the database would run the merge now.
+async fn explain<DB: Backend>(link: &mut Link<'_, DB>, stage: &Stage<DB>, elapsed: Duration) {
+    let sql = DB::merge_text(stage);
+    match link.fetch(Statement::plain(&format!("{} {}", DB::EXPLAIN, sql.as_str()).into())).await {
+        Ok(rows) => {
+            let plan: Vec<String> = rows.iter().filter_map(|row| DB::plan_line(row).ok()).collect();
+            let (elapsed, plan) = (elapsed.as_secs_f64(), plan.join("\n"));
+            tracing::debug!(target: "upsertable", sql = sql.as_str(), elapsed, plan, "the plan of a slow merge");
+        }
+        Err(error) => tracing::debug!(target: "upsertable", %error, "the plan of a slow merge could not be had"),
     }
 }
 

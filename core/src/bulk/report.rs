@@ -50,4 +50,6 @@ impl fmt::Display for BulkUpserted {
 pub struct Progress {
     /// Rows that have been read from the caller and sent to the database. They are kept when the call is done.
     pub received: u64,
+    /// Of these, the rows that are kept already: none before the call is done, unless it [commits meanwhile](super::Bulk::commit_every).
+    pub committed: u64,
 }

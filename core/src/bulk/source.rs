@@ -83,6 +83,37 @@ where
     }
 }
 
+/// The next rows of a source, up to a number.
+pub(crate) struct Limited<'s, DB: Backend> {
+    source: &'s mut dyn Source<DB>,
+    left: u64,
+    ended: bool,
+}
+
+impl<'s, DB: Backend> Limited<'s, DB> {
+    pub(crate) fn new(source: &'s mut dyn Source<DB>, rows: u64) -> Self {
+        Self { source, left: rows, ended: false }
+    }
+
+    /// Whether the source itself has come to its end.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
+impl<DB: Backend> Source<DB> for Limited<'_, DB> {
+    fn poll_row(&mut self, context: &mut Context<'_>, encoder: &mut DB::Encoder) -> Poll<Option<Result<(), Failure>>> {
+        if self.left == 0 || self.ended {
+            return Poll::Ready(None);
+        }
+        self.source.poll_row(context, encoder).map(|row| {
+            self.left -= 1;
+            self.ended = row.is_none();
+            row
+        })
+    }
+}
+
 fn write<DB: Backend, M: On<DB>>(new: &M::New, encoder: &mut DB::Encoder) -> Result<(), Failure> {
     Ok(M::put(new, &mut Values::new(M::table(), Only::Everything, encoder))?)
 }

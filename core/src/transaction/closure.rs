@@ -10,6 +10,7 @@ use crate::{
     backend::Backend,
     hooks::Hooks,
     retry::{self, backoff},
+    watch::Watch,
 };
 
 /// Begins a transaction, runs `work` in it, commits, and runs the callbacks.
@@ -198,24 +199,29 @@ impl TransactionOptions {
             + 'a,
     {
         async move {
-            let mut tries = 1;
-            loop {
-                let failed = match self.begin(pool).await {
-                    Ok(mut tx) => {
-                        let outcome = work(&mut tx).await;
-                        match finish(tx, outcome).await {
-                            Ok(value) => return Ok(value),
-                            Err(failed) => failed,
+            let watch = Watch::transaction();
+            let running = async {
+                let mut tries = 1;
+                loop {
+                    watch.tries(tries);
+                    let failed = match self.begin(pool).await {
+                        Ok(mut tx) => {
+                            let outcome = work(&mut tx).await;
+                            match finish(tx, outcome).await {
+                                Ok(value) => return Ok(value),
+                                Err(failed) => failed,
+                            }
                         }
+                        Err(error) => Failed { conflict: error.is_retryable(), error: error.into() },
+                    };
+                    if !failed.conflict || tries >= self.attempts {
+                        return Err(failed.error);
                     }
-                    Err(error) => Failed { conflict: error.is_retryable(), error: error.into() },
-                };
-                if !failed.conflict || tries >= self.attempts {
-                    return Err(failed.error);
+                    tokio::time::sleep(backoff(tries, self.first_pause, self.longest_pause)).await;
+                    tries += 1;
                 }
-                tokio::time::sleep(backoff(tries, self.first_pause, self.longest_pause)).await;
-                tries += 1;
-            }
+            };
+            watch.run(running).await
         }
     }
 }

@@ -9,6 +9,7 @@ mod bulk_limits;
 mod bulk_rows;
 mod cancel;
 mod cancel_all;
+mod commit_every;
 mod django;
 mod edges;
 mod find_all;
@@ -19,6 +20,7 @@ mod retry;
 mod rows;
 mod statements;
 mod tables;
+mod traces;
 mod transfers;
 mod upsert;
 

@@ -23,6 +23,7 @@ use crate::{
 type Linked<'l, 'c> = &'l mut Link<'c, MySql>;
 
 pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_, MySql>) -> Result<(), Failure> {
+    feed.note_way("stage");
     let width = stage.columns.len();
     let full = (MAX_BINDS / (width + 1)).clamp(1, CHUNK_ROWS);
     let packet = stage.found.get().map_or(CHUNK_BYTES, |found| found.packet).saturating_sub(STATEMENT_OVERHEAD);

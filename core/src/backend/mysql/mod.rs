@@ -296,6 +296,21 @@ impl Engine for MySql {
         Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
     }
 
+    fn bytes(encoder: &Encoder) -> usize {
+        encoder.size()
+    }
+
+    // As one text.
+    const EXPLAIN: &'static str = "EXPLAIN FORMAT=JSON";
+
+    fn merge_text(stage: &Stage) -> Sql {
+        stage::merge_new(stage)
+    }
+
+    fn plan_line(row: &MySqlRow) -> Result<String, sqlx::Error> {
+        row.try_get(0)
+    }
+
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
         Box::pin(async move { link.execute(Statement::plain(&stage::drop_stage())).await.map(drop) })
     }

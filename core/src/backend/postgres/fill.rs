@@ -4,6 +4,8 @@
 //! sends its last messages apart and does not turn Nagle's algorithm off. And a COPY that is dropped half-way leaves the connection unusable,
 //! so it is for connections that can be closed then.
 
+use std::time::Instant;
+
 use sqlx::{
     Arguments as _, PgConnection, Postgres, Row as _, TypeInfo as _,
     postgres::{PgArguments, PgCopyIn, PgTypeInfo, types::Oid},
@@ -77,6 +79,7 @@ async fn fill_by_arrays(
     stage: &Stage,
     feed: &mut Feed<'_, Postgres>,
 ) -> Result<(), Failure> {
+    feed.note_way("stage");
     let text = stage::stage_arrays(stage);
     while let Some(chunk) = next_for_arrays(feed).await? {
         if can_copy(link) && feed.has_more().await? {
@@ -115,6 +118,7 @@ async fn fill_by_values(
     feed: &mut Feed<'_, Postgres>,
 ) -> Result<(), Failure> {
     let full = ((MAX_BINDS - 1) / stage.columns.len().max(1)).clamp(1, VALUES_ROWS);
+    feed.note_way("values");
     while let Some(Chunk { rows, values }) = feed.chunk(full).await? {
         let first = feed.sent() == 0;
         let mut arguments = values.arguments();
@@ -181,9 +185,11 @@ async fn copy(
 ) -> Result<(), Failure> {
     let text = stage::copy(stage);
     testing::record(&text);
-    let before = feed.sent();
+    feed.note_way("copy");
+    let (before, bytes, start) = (feed.sent(), feed.sent_bytes(), Instant::now());
     let (streamed, finished) = copy_on(link.raw(), &text, stage.columns.len(), feed, first).await;
-    tracing::debug!(sql = text, rows = feed.sent() - before, "COPY into the staging table");
+    let (rows, bytes, elapsed) = (feed.sent() - before, feed.sent_bytes() - bytes, start.elapsed().as_secs_f64());
+    tracing::debug!(target: "upsertable", sql = text, rows, bytes, elapsed, "COPY into the staging table");
     let lost = finished.as_ref().is_err_and(is_connection_lost);
     let finished = link.observed(finished);
     match streamed {

@@ -29,6 +29,7 @@ pub(super) async fn merge_short(
         feed.take_back(chunk);
         return Ok(None);
     }
+    feed.note_way("unnest");
     let merge = stage::merge_arrays(stage);
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);

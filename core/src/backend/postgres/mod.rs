@@ -347,6 +347,18 @@ impl Engine for Postgres {
         Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
     }
 
+    fn bytes(encoder: &Encoder) -> usize {
+        encoder.bytes()
+    }
+
+    fn merge_text(stage: &Stage) -> Sql {
+        stage::insert_new(stage).into()
+    }
+
+    fn plan_line(row: &PgRow) -> Result<String, sqlx::Error> {
+        row.try_get(0)
+    }
+
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
         Box::pin(async move { link.execute(Statement::plain(&stage::close())).await.map(drop) })
     }

@@ -125,7 +125,12 @@ pub(super) fn analyze() -> Sql {
 /// The rows are sorted by the whole key: so all writers take their locks in one order, and the join is done before the first row goes in.
 /// Otherwise a plan made for an empty table would read it again for every row while it grows.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
-    saved(&insert_first(stage, &staged()))
+    saved(&insert_new(stage))
+}
+
+/// The INSERT alone.
+pub(super) fn insert_new(stage: &Stage) -> String {
+    insert_first(stage, &staged())
 }
 
 pub(super) fn merge_colliding(stage: &Stage) -> Sql {

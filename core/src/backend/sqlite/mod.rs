@@ -235,6 +235,7 @@ impl Engine for Sqlite {
         feed: &'l mut Feed<'_, Self>,
     ) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(async move {
+            feed.note_way("stage");
             let full = chunk_rows(stage);
             let mut full_text = None;
             while let Some(Chunk { rows, values }) = feed.chunk(full).await? {
@@ -293,6 +294,16 @@ impl Engine for Sqlite {
     fn mark(row: &SqliteRow) -> Result<Mark, sqlx::Error> {
         let behind = row.len().saturating_sub(3);
         Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
+    }
+
+    const EXPLAIN: &'static str = "EXPLAIN QUERY PLAN";
+
+    fn merge_text(stage: &Stage) -> Sql {
+        stage::merge_new(stage)
+    }
+
+    fn plan_line(row: &SqliteRow) -> Result<String, sqlx::Error> {
+        row.try_get("detail")
     }
 
     fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
