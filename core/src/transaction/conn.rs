@@ -106,7 +106,7 @@ impl<DB: Backend> Conn<DB> {
     /// Whether statements may still run here.
     pub(crate) async fn check(&mut self) -> Result<(), Error> {
         if self.state.unfinished {
-            self.state.ended = self.state.ended.or(Some(Ending::Cancelled));
+            self.state.ended = self.state.ended.or(self.state.ask).or(Some(Ending::Cancelled));
         }
         if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
             if DB::is_open(&mut self.inner).await? {

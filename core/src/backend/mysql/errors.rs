@@ -103,7 +103,7 @@ pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool 
 /// it hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
 pub(super) fn aftermath(error: &sqlx::Error) -> Aftermath {
     let Some(error) = error.as_database_error() else { return Aftermath::Alive };
-    if matches!(number_of(error), Some(DEADLOCK | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
+    if matches!(number_of(error), Some(DEADLOCK | NO_AUTO_INCREMENT | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
         return Aftermath::Ended(Ending::Conflict);
     }
     let refused = |state: &str| ["21", "22", "23", "42"].iter().any(|class| state.starts_with(class));
