@@ -8,6 +8,7 @@ mod isolation;
 mod kills;
 mod own_server;
 mod proxy;
+mod races;
 mod retry;
 mod server_faults;
 mod statements;
