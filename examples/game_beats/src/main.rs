@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Result, anyhow, ensure};
@@ -68,6 +69,8 @@ async fn run(options: Options) -> Result<()> {
     let database = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
     // With a write-ahead log readers do not wait for the writer, as on a server.
     let database = database.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    // The workers write one after the other, and on a busy machine a turn may be long in coming.
+    let database = database.busy_timeout(Duration::from_secs(60));
     let connections = SqlitePoolOptions::new().max_connections(workers.into());
     let pool = connections.connect_with(database).await.map_err(|error| anyhow!("{url}: {error}"))?;
     let done = pull_all(&pool, without_index, workers, pages).await;

@@ -204,7 +204,7 @@ where
 
 /// On stderr, and drawn only where that is a terminal.
 fn bar() -> Result<ProgressBar> {
-    Ok(ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {human_pos} songs, {per_sec}")?))
+    Ok(ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {human_pos} songs, {elapsed}")?))
 }
 
 /// The most memory that the process has had at a time, in KiB: Linux tells it.
