@@ -83,3 +83,44 @@ async fn r4_a_conflict_on_another_index_is_told_and_b8_without_the_index_nothing
     }
     assert_eq!((db.count("loose").await, db.count("accounts").await), (0, 2));
 }
+
+/// What was made less what was deleted is what is there: a row that is deleted as soon as it is made was made all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_a_row_that_is_deleted_before_it_is_read_was_made() {
+    const TURNS: i64 = 400;
+    let db = fixture(8).await;
+    let mut tasks = JoinSet::new();
+    for task in 0..8_i64 {
+        let pool = db.pool.clone();
+        tasks.spawn(async move {
+            let mut balance = 0;
+            for turn in 0..TURNS {
+                let row = retweet(turn % 3, 1);
+                if task % 2 == 0 {
+                    let outcome = if turn % 2 == 0 {
+                        Retweet::get_or_create(&pool, row).await
+                    } else {
+                        Retweet::upsert(&pool, row).await
+                    };
+                    match outcome {
+                        Ok(outcome) => balance += i64::from(outcome.created),
+                        // Each time a row was deleted before it could be read.
+                        Err(error) => assert!(matches!(error, Error::Vanished { .. }), "{error}"),
+                    }
+                    continue;
+                }
+                let delete = || sqlx::query("DELETE FROM retweets WHERE tweet = ?").bind(row.tweet).execute(&pool);
+                let gone = loop {
+                    match delete().await.map_err(Error::from) {
+                        Ok(done) => break i64::try_from(done.rows_affected()).unwrap(),
+                        Err(error) => assert!(error.is_retryable(), "{error}"),
+                    }
+                };
+                balance -= gone;
+            }
+            balance
+        });
+    }
+    let balance: i64 = tasks.join_all().await.into_iter().sum();
+    assert_eq!(balance, db.count("retweets").await);
+}

@@ -23,6 +23,7 @@ use self::{
     encoder::Encoder,
     rows::{ASK_INDEX, ASK_TABLE, CREATE_PLAIN},
     stage::Stage,
+    update::Kept,
 };
 use super::{
     Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Found, Mark, RowTexts, StageError, Steps,
@@ -444,6 +445,17 @@ async fn create_and_read(
     write: Write<'_, MySql>,
 ) -> Result<Creation<MySql>, sqlx::Error> {
     check_index(link, texts).await?;
+    // Else the row could be deleted before it is read, and nobody would know that it was made here.
+    let kept = Kept::begin(link).await?;
+    let outcome = insert_and_read(kept.link, texts, write).await;
+    kept.end(outcome).await
+}
+
+async fn insert_and_read(
+    link: &mut Link<'_, MySql>,
+    texts: &RowTexts,
+    write: Write<'_, MySql>,
+) -> Result<Creation<MySql>, sqlx::Error> {
     match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, Part::Row)?).await {
         Ok(_) => {}
         Err(error) if super::is_unique_violation(&error) => return Ok(Creation::SomethingExists(error)),

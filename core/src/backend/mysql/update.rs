@@ -40,15 +40,15 @@ async fn in_one(
 }
 
 /// Keeps what is written from others until it is read: by the transaction that is open, or by one of its own.
-struct Kept<'l, 'c> {
-    link: &'l mut Link<'c, MySql>,
+pub(super) struct Kept<'l, 'c> {
+    pub(super) link: &'l mut Link<'c, MySql>,
     begun: bool,
 }
 
 const SAVEPOINT: &str = "upsertable_update";
 
 impl<'l, 'c> Kept<'l, 'c> {
-    async fn begin(link: &'l mut Link<'c, MySql>) -> Result<Self, sqlx::Error> {
+    pub(super) async fn begin(link: &'l mut Link<'c, MySql>) -> Result<Self, sqlx::Error> {
         let open = match link {
             Link::Inside(_) => true,
             Link::Pooled(_) => false,
@@ -63,7 +63,7 @@ impl<'l, 'c> Kept<'l, 'c> {
         Ok(kept)
     }
 
-    async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    pub(super) async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if !self.begun {
             return outcome;
         }
