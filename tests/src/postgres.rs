@@ -45,6 +45,9 @@ impl TestDb for OnPostgres {
     const SURVIVES_FAILED_STATEMENTS: bool = true;
     const SAVES_BEFORE_INSERT: bool = true;
 
+    const BUSY: &'static str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = current_setting('application_name') \
+                                AND state = 'active' AND pid <> pg_backend_pid()";
+
     fn home() -> BoxFuture<'static, PostgresHome> {
         Box::pin(async {
             let Ok(url) = std::env::var("DATABASE_URL_POSTGRES") else { skip() };
@@ -68,7 +71,11 @@ impl TestDb for OnPostgres {
     }
 
     fn connect(home: &PostgresHome, connections: u32) -> BoxFuture<'_, Pool<Postgres>> {
-        let server = home.server.clone().options([("search_path", format!("{},public", home.schema))]);
+        let server = home
+            .server
+            .clone()
+            .application_name(&home.schema)
+            .options([("search_path", format!("{},public", home.schema))]);
         let pool = PgPoolOptions::new()
             .min_connections(connections)
             .max_connections(connections)
