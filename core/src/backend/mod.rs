@@ -26,6 +26,7 @@ pub(crate) mod filter;
 #[cfg(feature = "mysql")]
 mod mysql;
 pub(crate) mod pages;
+mod plain;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -46,7 +47,7 @@ pub use mysql::without_returning;
 pub trait Backend: Engine {}
 
 /// What a database does in its own way. Operations hold the order of the steps; the text and the limits are here.
-pub trait Engine: Database {
+pub trait Engine: plain::Plain {
     /// Collects the values of rows as they are written.
     type Encoder: Default + Send;
 

@@ -38,10 +38,7 @@ fn refused(error: Error) -> sqlx::Error {
     }
 }
 
-impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB>
-where
-    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
-{
+impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
     type Database = DB;
 
     fn fetch_many<'e, 'q, E>(self, query: E) -> BoxStream<'e, Result<Either<DB::QueryResult, DB::Row>, sqlx::Error>>
@@ -54,7 +51,7 @@ where
             self.check().await.map_err(refused)?;
             let Conn { inner, state, .. } = self;
             state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let rows = (&mut **inner).fetch_many(Noted(query));
+            let rows = DB::fetch_many(&mut **inner, Noted(query));
             Ok(rows.inspect(move |step| {
                 // What follows the first answer may be left unread.
                 state.unfinished = false;
@@ -76,7 +73,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let outcome = (&mut *self.inner).fetch_optional(Noted(query)).await;
+            let outcome = DB::fetch_optional(&mut self.inner, Noted(query)).await;
             self.state.unfinished = false;
             self.observed(outcome)
         })
@@ -93,7 +90,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let outcome = (&mut *self.inner).prepare_with(sql, parameters).await;
+            let outcome = DB::prepare_with(&mut self.inner, sql, parameters).await;
             self.state.unfinished = false;
             self.observed(outcome)
         })
@@ -106,7 +103,7 @@ where
         Box::pin(async move {
             self.check().await.map_err(refused)?;
             self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let outcome = (&mut *self.inner).describe(sql).await;
+            let outcome = DB::describe(&mut self.inner, sql).await;
             self.state.unfinished = false;
             self.observed(outcome)
         })
