@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use clap::{Parser as _, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{
-    Executor, FromRow, IntoArguments, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, SqlitePool,
+    Executor, FromRow, IntoArguments, MySqlPool, PgPool, Pool, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use upsertable::{Backend, On, Upsertable as _};
@@ -96,17 +96,17 @@ async fn run(options: Options) -> Result<()> {
             let database = database.journal_mode(SqliteJournalMode::Wal);
             let pool = SqlitePool::connect_with(database).await.map_err(|error| anyhow!("{url}: {error}"))?;
             sqlx::migrate!("migrations/sqlite").run(&pool).await?;
-            work_on::<Sqlite>(pool, options.work).await
+            work_on(pool, options.work).await
         }
         Some("postgres" | "postgresql") => {
             let pool = PgPool::connect(url).await.map_err(|error| anyhow!("--database-url: {error}"))?;
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
-            work_on::<Postgres>(pool, options.work).await
+            work_on(pool, options.work).await
         }
         Some("mysql" | "mariadb") => {
             let pool = MySqlPool::connect(url).await.map_err(|error| anyhow!("--database-url: {error}"))?;
             sqlx::migrate!("migrations/mysql").run(&pool).await?;
-            work_on::<MySql>(pool, options.work).await
+            work_on(pool, options.work).await
         }
         // The URL is not told again: a password may stand in it.
         _ => bail!("--database-url: expected sqlite://.., postgres://.. or mysql://.."),
@@ -126,8 +126,8 @@ where
 {
     let done = match work {
         Work::Load { songs, corrupt_every } => load(&pool, songs, corrupt_every).await,
-        Work::Chart { week, piecemeal, crash_after } => make_chart::<DB>(&pool, &week, piecemeal, crash_after).await,
-        Work::Chords { size, all_at_once } => derive_chords::<DB>(&pool, size, all_at_once).await,
+        Work::Chart { week, piecemeal, crash_after } => make_chart(&pool, &week, piecemeal, crash_after).await,
+        Work::Chords { size, all_at_once } => derive_chords(&pool, size, all_at_once).await,
     };
     pool.close().await;
     done
@@ -155,7 +155,7 @@ where
     DB::Arguments: IntoArguments<DB>,
 {
     ensure!(is_week(week), "--week: {week:?} is not written as 2026-W47");
-    let top = chart::top::<DB>(pool).await?;
+    let top = chart::top(pool).await?;
     println!("the chart of {week} has {} of {} songs", chart::places(pool, week).await?, chart::PLACES);
     if piecemeal {
         chart::make_piecemeal(pool, week, &top, crash_after).await?;
@@ -185,7 +185,7 @@ where
     println!("deriving chords");
     let bar = bar()?;
     if all_at_once {
-        let done = chords::all_at_once::<DB>(pool, &bar).await?;
+        let done = chords::all_at_once(pool, &bar).await?;
         bar.finish_and_clear();
         println!("{done} rows done");
     } else {
