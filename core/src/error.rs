@@ -1,14 +1,15 @@
 //! The error of every call.
 
-use crate::{backend, verify::Problem};
+use crate::{backend, told::Told, verify::Problem};
 
 /// An error of any kind that can be sent to another thread.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong. No variant prints a value of a row in its message.
+/// What went wrong. Neither its message nor its `Debug` has a value of a row in it: what the database says of one is left out of both, and is
+/// in [`source()`](std::error::Error::source), which is sqlx's error as it came.
 ///
 /// Match on a variant to act on one cause; ask [`is_retryable`](Self::is_retryable) and the other questions to act on a kind of cause.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The row conflicts with another row, but not on the key that was asked for.
@@ -135,7 +136,7 @@ pub enum Error {
     },
 
     /// Any other error of the database, the driver or the pool.
-    #[error(transparent)]
+    #[error("{}", Told(.0))]
     Sql(#[from] sqlx::Error),
 }
 

@@ -26,6 +26,7 @@ mod sql;
 pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
+mod told;
 mod transaction;
 mod unit;
 mod upsert;

@@ -382,9 +382,9 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
 /// A value that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("the value of `{model}::{field}` could not be encoded: {source}")]
-struct FieldError {
-    model: &'static str,
-    field: &'static str,
+pub(crate) struct FieldError {
+    pub(crate) model: &'static str,
+    pub(crate) field: &'static str,
     source: BoxDynError,
 }
 

@@ -1,6 +1,6 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
@@ -665,6 +665,23 @@ pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
         sqlite::is_retryable,
     ];
     error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
+}
+
+/// What the database says of an error, without the values of rows that it may have put into its words.
+pub(crate) fn told(error: &dyn DatabaseError) -> Cow<'_, str> {
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref() {
+        return mysql::told(error);
+    }
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref() {
+        return postgres::told(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(error) = error.try_downcast_ref() {
+        return sqlite::told(error);
+    }
+    error.code().map_or("an error".into(), |code| format!("an error with code {code}").into())
 }
 
 /// Whether the error says that a unique index refused a row.

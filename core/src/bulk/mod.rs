@@ -21,6 +21,7 @@ use crate::{
     model::Target,
     retry::Retry,
     sql::Statement,
+    told::Told,
     unit::Unit,
     watch::{self, Watch},
 };
@@ -250,7 +251,9 @@ async fn explain<DB: Backend>(link: &mut Link<'_, DB>, stage: &Stage<DB>, elapse
             let (elapsed, plan) = (elapsed.as_secs_f64(), plan.join("\n"));
             tracing::debug!(target: "upsertable", sql = sql.as_str(), elapsed, plan, "the plan of a slow merge");
         }
-        Err(error) => tracing::debug!(target: "upsertable", %error, "the plan of a slow merge could not be had"),
+        Err(error) => {
+            tracing::debug!(target: "upsertable", error = %Told(&error), "the plan of a slow merge could not be had");
+        }
     }
 }
 

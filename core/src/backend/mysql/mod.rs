@@ -7,6 +7,7 @@ mod merge;
 mod rows;
 mod schema;
 mod stage;
+mod told;
 mod update;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ use crate::{
     transaction::{Isolation, TransactionOptions},
 };
 pub(super) use errors::{is_connection_lost, is_retryable};
+pub(super) use told::told;
 
 /// The most values that one prepared statement can carry: their number has two bytes.
 const MAX_BINDS: usize = 65_535;

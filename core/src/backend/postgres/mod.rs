@@ -16,6 +16,7 @@ mod nested;
 mod rows;
 mod schema;
 mod stage;
+mod told;
 
 use super::{
     Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
@@ -31,6 +32,7 @@ use crate::{
 };
 use attempt::Attempt;
 use encoder::Encoder;
+pub(super) use told::told;
 
 type Stage = super::Stage<Postgres>;
 

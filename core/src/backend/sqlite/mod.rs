@@ -5,6 +5,8 @@ mod rows;
 mod schema;
 mod stage;
 
+use std::borrow::Cow;
+
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
 use sqlx::{
@@ -346,4 +348,13 @@ fn queue(conn: &mut SqliteConnection, sql: String) {
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<SqliteError>().is_some()
         && error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// What SQLite says, which names tables and columns only, without the values of rows that a trigger may put into its words.
+pub(super) fn told(error: &SqliteError) -> Cow<'_, str> {
+    const CONSTRAINT_TRIGGER: &str = "1811";
+    if error.code().as_deref() == Some(CONSTRAINT_TRIGGER) {
+        return "a trigger of the database refused it (code 1811)".into();
+    }
+    error.message().into()
 }
