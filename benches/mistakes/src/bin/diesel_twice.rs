@@ -1,0 +1,14 @@
+#![allow(unused)]
+use diesel::prelude::*;
+diesel::table! { songs (id) { id -> BigInt, slug -> Text, title -> Text, plays -> BigInt, } }
+#[derive(Insertable)]
+#[diesel(table_name = songs)]
+struct NewSong {
+    slug: String,
+    #[diesel(column_name = slug)]
+    title: String,
+}
+fn f(db: &mut SqliteConnection, new: NewSong) -> QueryResult<usize> {
+    diesel::insert_into(songs::table).values(new).on_conflict(songs::slug).do_nothing().execute(db)
+}
+fn main() {}
