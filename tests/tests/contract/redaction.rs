@@ -65,7 +65,7 @@ where
 /// What the error has behind it, as far as it goes.
 fn sources(error: &Error) -> String {
     let chain = std::iter::successors(error.source(), |error| (*error).source());
-    chain.map(|error| format!("{error} {error:?} ")).collect()
+    chain.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join(" ")
 }
 
 /// An error of every kind, each of a row with marked values.
