@@ -14,7 +14,7 @@ use crate::{
 /// A bulk call's hold on its connection: all that runs between [`begin`](Self::begin) and [`commit`](Self::commit) is kept whole or not at all.
 ///
 /// Dropped before, it leaves nothing behind: see [`Drop`].
-pub(crate) struct Unit<'c, DB: Backend> {
+pub struct Unit<'c, DB: Backend> {
     link: Option<Link<'c, DB>>,
     scope: Scope,
 }

@@ -20,6 +20,7 @@ use crate::{
     sql::{Bound, Dialect, Sql, Statement},
     testing,
     transaction::{Isolation, TransactionOptions},
+    unit::Unit,
 };
 
 pub(crate) mod filter;
@@ -343,7 +344,7 @@ pub trait Engine: plain::Plain {
     /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,
     /// where they have to be staged.
     fn merge_short<'l>(
-        _link: &'l mut Link<'_, Self>,
+        _unit: &'l mut Unit<'_, Self>,
         _stage: &'l Stage<Self>,
         _feed: &'l mut Feed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>>

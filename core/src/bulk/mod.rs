@@ -179,7 +179,7 @@ impl Plan {
         stage: &Stage<DB>,
         feed: &mut Feed<'_, DB>,
     ) -> Result<Option<u64>, Failure> {
-        DB::merge_short(unit.link()?, stage, feed).await.map_err(|failure| match failure {
+        DB::merge_short(unit, stage, feed).await.map_err(|failure| match failure {
             Failure::Call(Error::Sql(error)) => Failure::Call(self.target.explain::<DB>(error)),
             failure => failure,
         })

@@ -33,6 +33,18 @@ pub(super) fn is_checked_at_once(table: &Table, key: &Key) -> String {
     )
 }
 
+/// What a statement fails with, in the same way, where any unique index is checked late.
+pub(super) const CHECKED_LATE: &str = "upsertable: a unique index is checked late";
+
+/// A condition that is true where each unique index of the table is checked at once, and fails the statement elsewhere.
+pub(super) fn none_is_checked_late(table: &Table) -> String {
+    format!(
+        "CAST(CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = {}::pg_catalog.regclass \
+         AND NOT i.indimmediate) THEN '{CHECKED_LATE}' ELSE '1' END AS pg_catalog.int4) = 1",
+        table_name(table)
+    )
+}
+
 fn on_exactly(table: &Table, key: &Key) -> String {
     let width = key.columns.len();
     let names: Vec<String> = key.columns.iter().map(|&column| text(table.columns[column].name)).collect();

@@ -2,58 +2,16 @@
 
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
-use super::{Stage, compares_as_sent, database_error, fill, nested, stage};
+use super::{Stage, database_error, stage};
 use crate::{
     backend,
-    bulk::{Failure, Feed},
     handle::Link,
-    retry::Retry,
     sql::{Sql, Statement},
 };
 
 /// How often a statement with a conflict clause is run that fails on a unique index all the same. Another writer of the same rows can be in
 /// another index before it is in the key's; one that stays in the way is of another key.
-const COLLISIONS: u32 = 3;
-
-/// One statement from arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
-pub(super) async fn merge_short(
-    link: &mut Link<'_, Postgres>,
-    stage: &Stage,
-    feed: &mut Feed<'_, Postgres>,
-) -> Result<Option<u64>, Failure> {
-    if stage.key.nulls_not_distinct || !fill::are_fields(&stage.types) {
-        return Ok(None);
-    }
-    let Some(chunk) = fill::next_for_arrays(feed).await? else { return Ok(Some(0)) };
-    if feed.has_more().await? || !compares_as_sent(link, stage).await? {
-        feed.take_back(chunk);
-        return Ok(None);
-    }
-    feed.note_way("unnest");
-    let merge = stage::merge_arrays(stage);
-    // Before the rows are kept, for a listener can panic.
-    feed.note_sent(chunk.rows);
-    let mut retry = Retry::new::<Postgres>();
-    let mut collisions = 0;
-    loop {
-        // Not prepared for good: a plan made for a small table would stay when the table has grown.
-        let statement = Statement::once(&merge, fill::arrays(stage, &chunk)?);
-        match link.fetch(statement).await.and_then(|rows| counted(&rows)) {
-            Err(error)
-                if matches!(link, Link::Pooled(_))
-                    && backend::is_retryable(&error)
-                    && retry.again(Some(&error)).await => {}
-            Err(error) if backend::is_unique_violation(&error) && collisions + 1 < COLLISIONS => {
-                collisions += 1;
-                if !matches!(link, Link::Pooled(_)) {
-                    let undo = nested::undo_call(link.raw());
-                    link.execute(Statement::plain(&undo)).await?;
-                }
-            }
-            outcome => return Ok(Some(outcome?)),
-        }
-    }
-}
+pub(super) const COLLISIONS: u32 = 3;
 
 pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
     match link.execute(Statement::plain(&stage::merge_new(stage))).await {
@@ -116,7 +74,7 @@ async fn count(link: &mut Link<'_, Postgres>, sql: &Sql) -> Result<u64, sqlx::Er
     counted(&link.fetch(Statement::plain(sql)).await?)
 }
 
-fn counted(rows: &[PgRow]) -> Result<u64, sqlx::Error> {
+pub(super) fn counted(rows: &[PgRow]) -> Result<u64, sqlx::Error> {
     let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
 }

@@ -15,6 +15,7 @@ mod merge;
 mod nested;
 mod rows;
 mod schema;
+mod short;
 mod stage;
 mod told;
 
@@ -29,6 +30,7 @@ use crate::{
     handle::Link,
     model::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement},
+    unit::Unit,
 };
 use attempt::Attempt;
 use encoder::Encoder;
@@ -267,11 +269,11 @@ impl Engine for Postgres {
     }
 
     fn merge_short<'l>(
-        link: &'l mut Link<'_, Self>,
+        unit: &'l mut Unit<'_, Self>,
         stage: &'l Stage,
         feed: &'l mut Feed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
-        Box::pin(merge::merge_short(link, stage, feed))
+        Box::pin(async move { short::merge_short(unit.link()?, stage, feed).await })
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {

@@ -138,8 +138,19 @@ pub(super) fn merge_colliding(stage: &Stage) -> Sql {
 }
 
 /// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
-pub(super) fn merge_arrays(stage: &Stage) -> Sql {
-    counted(&format!("{} {} RETURNING 1", insert_first(stage, &arrays(stage)), on_conflict(stage))).into()
+pub(super) fn merge_arrays(stage: &Stage) -> String {
+    counted(&format!("{} {} RETURNING 1", insert_first(stage, &arrays(stage)), on_conflict(stage)))
+}
+
+/// The same without the clause, for which a statement beside it asks for the unique index. That one does not notice an index that is checked
+/// late, as no row comes to it.
+pub(super) fn merge_arrays_plainly(stage: &Stage) -> String {
+    let also = format!(" AND {}", index::none_is_checked_late(stage.table));
+    format!(
+        "WITH upsertable_probe AS ({}) {}",
+        rows::probe(stage.table, stage.key),
+        insert_first_where(stage, &arrays(stage), &also)
+    )
 }
 
 fn counted(insert: &str) -> String {
