@@ -218,14 +218,51 @@ async fn b3_a_merge_that_is_not_let_in_is_tried_again_without_staging_anew() {
     let pool = impatient(&home, SqliteJournalMode::Wal, 2).await;
     with_schema(&pool).await;
     let writer = upsertable::begin(&pool).await.unwrap();
-    let rows = || (0..1_200).map(|number| retweet(1, number));
+    // More than one statement carries.
+    let rows = || (0..12_000).map(|number| retweet(1, number));
     let (done, seen) = statements(Retweet::bulk_create_new(&pool, rows())).await;
     assert!(done.unwrap_err().is_retryable());
     let count = |word: &str| seen.iter().filter(|sql| sql.starts_with(word)).count();
     assert_eq!(count("CREATE"), 1, "{seen:?}");
     assert_eq!(count("BEGIN IMMEDIATE"), 5, "{seen:?}");
     writer.rollback().await.unwrap();
-    assert_eq!(Retweet::bulk_create_new(&pool, rows()).await.unwrap().created, 1_200);
+    assert_eq!(Retweet::bulk_create_new(&pool, rows()).await.unwrap().created, 12_000);
+}
+
+/// FAIL keeps what the statement has done before.
+#[tokio::test(flavor = "multi_thread")]
+async fn b1_of_a_short_call_that_fails_half_way_nothing_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let pool = impatient(&home, SqliteJournalMode::Wal, 2).await;
+    with_schema(&pool).await;
+    let fail = "CREATE TRIGGER no_third AFTER INSERT ON retweets WHEN NEW.retweeter = 3 BEGIN SELECT RAISE(FAIL, 'no third'); END";
+    sqlx::query(fail).execute(&pool).await.unwrap();
+    let rows = || (0..5).map(|number| retweet(1, number));
+    Retweet::bulk_create_new(&pool, rows()).await.unwrap_err();
+    Retweet::bulk_create_new(&mut *pool.acquire().await.unwrap(), rows()).await.unwrap_err();
+    let mut tx = upsertable::begin(&pool).await.unwrap();
+    Retweet::bulk_create_new(&mut tx, rows()).await.unwrap_err();
+    tx.commit().await.unwrap();
+    assert_eq!(retweets(&pool).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b2_of_rows_with_one_key_a_short_call_keeps_the_first_and_uses_up_no_id() {
+    let home = tempfile::tempdir().unwrap();
+    let pool = impatient(&home, SqliteJournalMode::Wal, 2).await;
+    sqlx::query(
+        "CREATE TABLE retweets (id INTEGER PRIMARY KEY AUTOINCREMENT, tweet BIGINT NOT NULL, retweeter BIGINT NOT NULL, \
+         original_author BIGINT NOT NULL, UNIQUE (tweet, retweeter))",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    for last in [2, 4] {
+        let rows = (1..=last).flat_map(|number| [retweet(1, number), retweet(1, number), retweet(1, 1)]);
+        assert_eq!(Retweet::bulk_create_new(&pool, rows).await.unwrap().created, 2);
+    }
+    let last: i64 = sqlx::query_scalar("SELECT max(id) FROM retweets").fetch_one(&pool).await.unwrap();
+    assert_eq!(last, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod index;
 mod rows;
 mod schema;
+mod short;
 mod stage;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ use crate::{
     model::{Key, Table},
     sql::{Dialect, Sql, Statement, index_name},
     transaction::TransactionOptions,
+    unit::Unit,
 };
 
 /// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
@@ -220,6 +222,14 @@ impl Engine for Sqlite {
 
     fn fit(kind: &SqliteTypeInfo, column: &ColumnFound) -> Fit {
         schema::fit(kind.name(), &column.kind)
+    }
+
+    fn merge_short<'l>(
+        unit: &'l mut Unit<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
+        Box::pin(short::merge_short(unit, stage, feed))
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {

@@ -1,0 +1,119 @@
+//! The rows of a short call, created at once, without a staging table.
+
+use std::fmt::Write as _;
+
+use sqlx::{Sqlite, TypeInfo as _};
+
+use super::{
+    DIALECT, chunk_rows,
+    index::{self, KeyColumn},
+    stage::Stage,
+};
+use crate::{
+    Error,
+    bulk::{Chunk, Failure, Feed},
+    handle::Link,
+    retry::Retry,
+    sql::{Sql, Statement},
+    unit::Unit,
+};
+
+/// Whether the statement for so many rows is kept prepared: the smallest, and those of the sizes that callers cut batches in. The connection
+/// keeps a hundred, which the caller needs too.
+fn is_kept(rows: usize) -> bool {
+    rows <= 16 || (rows <= 100 && rows.is_multiple_of(10)) || (rows <= 1_000 && rows.is_multiple_of(100))
+}
+
+/// One statement that carries all rows. What a staging table costs beside it shows most in the shortest calls, where making it and dropping
+/// it takes ten times as long as the rows.
+pub(super) async fn merge_short(
+    unit: &mut Unit<'_, Sqlite>,
+    stage: &Stage,
+    feed: &mut Feed<'_, Sqlite>,
+) -> Result<Option<u64>, Failure> {
+    let Some(chunk) = feed.chunk(chunk_rows(stage)).await? else { return Ok(Some(0)) };
+    if feed.has_more().await? {
+        feed.take_back(chunk);
+        return Ok(None);
+    }
+    feed.note_way("values");
+    // Before the rows are kept, for a listener can panic.
+    feed.note_sent(chunk.rows);
+    let key = key_columns(unit.link()?, stage).await?;
+    let text = create_rows(stage, key.as_deref(), chunk.rows);
+    // One row is created or not. Of several a part could be kept, by a trigger or a constraint that says FAIL.
+    let is_pooled = matches!(unit.link()?, Link::Pooled(_));
+    if chunk.rows > 1 || !is_pooled {
+        unit.begin_staging();
+    }
+    let mut retry = Retry::new::<Sqlite>();
+    loop {
+        let error = match create(unit, &text, &chunk).await {
+            Ok(created) => return Ok(Some(created)),
+            Err(error) => error,
+        };
+        if !((is_pooled || unit.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
+            return Err(error.into());
+        }
+        unit.rollback_merge().await?;
+    }
+}
+
+async fn create(unit: &mut Unit<'_, Sqlite>, text: &Sql, chunk: &Chunk<Sqlite>) -> Result<u64, Error> {
+    unit.begin_merge().await?;
+    let values = chunk.values.clone();
+    let statement = if is_kept(chunk.rows) { Statement::cached(text, values) } else { Statement::once(text, values) };
+    let created = unit.link()?.execute(statement).await?;
+    unit.commit_merge().await?;
+    Ok(created)
+}
+
+/// How the unique index compares texts, which can differ from how the columns do. An INSERT that has no such index is refused.
+async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Option<Vec<KeyColumn>>, sqlx::Error> {
+    let is_number =
+        |position: usize| matches!(stage.types[position].name(), "INTEGER" | "INT4" | "INT8" | "BIGINT" | "REAL");
+    if stage.key_positions().all(is_number) {
+        return Ok(None);
+    }
+    index::key_columns(link, stage.table, stage.key).await
+}
+
+/// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts. ON
+/// CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
+fn create_rows(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
+    let (table, width) = (stage.table, stage.columns.len());
+    let into = DIALECT.table(table);
+    let names =
+        |prefix: &str| (0..width).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ");
+    let collation = |position: usize| {
+        let column = key.and_then(|columns| columns.get(position));
+        column.map_or(String::new(), |column| format!(" COLLATE {}", DIALECT.name(&column.collation)))
+    };
+    let key_columns = || stage.key.columns.iter().enumerate();
+    let same_key = key_columns().map(|(position, &column)| {
+        let (staged, name) = (stage.position(column), DIALECT.name(table.columns[column].name));
+        format!("t.{name}{} = s.\"c{staged}\"", collation(position))
+    });
+    let grouped =
+        key_columns().map(|(position, &column)| format!("s.\"c{}\"{}", stage.position(column), collation(position)));
+    let mut sql = format!("WITH \"upsertable_rows\"(\"n\", {}) AS (VALUES ", names(""));
+    for row in 0..rows {
+        // Writing to a `String` cannot fail.
+        let _ = write!(sql, "{}({row}", if row == 0 { "" } else { "," });
+        (0..width).for_each(|_| sql.push_str(",?"));
+        sql.push(')');
+    }
+    let _ = write!(
+        sql,
+        ") INSERT INTO {into} ({}) SELECT {} FROM (SELECT {}, min(s.\"n\") FROM \"upsertable_rows\" AS s LEFT JOIN {into} AS t ON {} \
+         WHERE t.{} IS NULL GROUP BY {}) WHERE true ON CONFLICT ({}) DO NOTHING",
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        names(""),
+        names("s."),
+        same_key.collect::<Vec<_>>().join(" AND "),
+        DIALECT.name(table.columns[stage.key.columns[0]].name),
+        grouped.collect::<Vec<_>>().join(", "),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), ""),
+    );
+    sql.into()
+}
