@@ -123,7 +123,7 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// Stops when `signal` is done: the batches in hand are finished first. A signal of the operating system, say, or the other end of a
+    /// Stops when `signal` is done: the batches in hand are finished first, and rows that others have locked are not waited for. A signal of the operating system, say, or the other end of a
     /// channel.
     ///
     /// # Example

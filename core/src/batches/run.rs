@@ -5,11 +5,16 @@ use std::{
     collections::HashSet,
     marker::PhantomData,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Mutex as SyncMutex, PoisonError},
 };
 
 use futures_core::future::BoxFuture;
-use futures_util::{FutureExt as _, future::join_all, lock::Mutex};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, Shared, join_all, select},
+    lock::Mutex,
+};
 use sqlx::Pool;
 
 use super::{
@@ -19,6 +24,7 @@ use super::{
 use crate::{
     BoxError, Error,
     backend::{Backend, pages::Rows},
+    error::Ending,
     handle::{Link, Session},
     model::{KeyRow, On, Only, Target, UniqueKey as _, Values},
     retry::Retry,
@@ -67,6 +73,7 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     concurrency: usize,
     options: TransactionOptions,
     work: &'r dyn Work<DB, M>,
+    stop: Shared<BoxFuture<'a, ()>>,
     state: Mutex<State<'a, M::Key>>,
 }
 
@@ -74,7 +81,6 @@ struct State<'a, K> {
     spans: Spans<K>,
     report: BatchReport<K>,
     on_progress: Box<dyn FnMut(BatchProgress) + Send + 'a>,
-    stop: BoxFuture<'a, ()>,
     /// It was told to stop, or has failed.
     over: bool,
 }
@@ -118,6 +124,8 @@ enum Abort {
     Row(BoxError),
     /// The rows could not be read.
     Read(Error),
+    /// The run was told to stop while it waited for rows that others have locked.
+    Stopped,
     /// It could not be begun or committed.
     Transaction(Error),
 }
@@ -132,7 +140,7 @@ impl Abort {
     /// Whether no other go at the rows can help.
     fn ends_run(&self) -> bool {
         match self {
-            Self::Read(_) => true,
+            Self::Read(_) | Self::Stopped => true,
             Self::Row(_) | Self::Transaction(Error::RolledBack { .. } | Error::Ended { .. }) => false,
             Self::Transaction(error) => {
                 error.is_connection_lost() || error.as_sql().is_none_or(|error| error.as_database_error().is_none())
@@ -144,13 +152,14 @@ impl Abort {
         match self {
             Self::Read(error) | Self::Transaction(error) => error,
             Self::Row(error) => Error::Sql(sqlx::Error::AnyDriverError(error)),
+            Self::Stopped => Error::Ended { reason: Ending::Cancelled },
         }
     }
 
     fn into_failure(self) -> BoxError {
         match self {
             Self::Row(error) => error,
-            Self::Read(error) | Self::Transaction(error) => error.into(),
+            abort => abort.into_error().into(),
         }
     }
 }
@@ -161,12 +170,13 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         target.check::<DB>()?;
         let Batches { pool, conditions, values, size, concurrency, options, on_progress, stop, .. } = batches;
         let condition = join::<DB>(&conditions, values.len(), target)?;
-        let state = State { spans: Spans::whole(), report: BatchReport::default(), on_progress, stop, over: false };
+        let state = State { spans: Spans::whole(), report: BatchReport::default(), on_progress, over: false };
+        let stop = stop.shared();
         let options = match DB::BATCH_ISOLATION {
             Some(isolation) if options.isolation.is_none() => options.isolation(isolation),
             _ => options,
         };
-        Ok(Self { pool, target, condition, values, size, concurrency, options, work, state: Mutex::new(state) })
+        Ok(Self { pool, target, condition, values, size, concurrency, options, work, stop, state: Mutex::new(state) })
     }
 
     /// Works until there is nothing left to look at.
@@ -202,7 +212,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn next_page(&self) -> Result<Option<Page<M::Key>>, Error> {
         let state = &mut *self.state.lock().await;
         while !state.over && !state.spans.is_empty() {
-            if (&mut state.stop).now_or_never().is_some() {
+            if self.stop.clone().now_or_never().is_some() {
                 state.over = true;
                 state.report.stopped = true;
                 break;
@@ -255,11 +265,17 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// Does the rows in one transaction; where that fails, in one with savepoints; where that fails too, in one for each. Nothing, where others
-    /// hold the rows for longer than the database waits.
+    /// hold the rows for longer than the database waits, or the run is told to stop meanwhile.
     async fn do_part(&self, part: &Part<M::Key>) -> Result<Option<Done<M::Key>>, Error> {
         for careful in [false, true] {
             match self.attempt(&Part { careful, ..part.clone() }, &SyncMutex::new(None)).await {
                 Ok(done) => return Ok(Some(done)),
+                Err(Abort::Stopped) => {
+                    let state = &mut *self.state.lock().await;
+                    state.over = true;
+                    state.report.stopped = true;
+                    return Ok(None);
+                }
                 Err(Abort::Read(error)) if part.wait && error.is_retryable() => return Ok(None),
                 Err(abort) if abort.ends_run() => return Err(abort.into_error()),
                 Err(_) => {}
@@ -308,7 +324,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         part: &Part<M::Key>,
         at: &SyncMutex<Option<M::Key>>,
     ) -> Result<Done<M::Key>, Abort> {
-        let rows = self.read_rows(tx, part).await.map_err(Abort::Read)?;
+        let rows = if part.wait { self.wait_for_rows(tx, part).await? } else { self.read_rows(tx, part).await? };
         let may_be_more = rows.len() == part.limit;
         let mut done = Done::default();
         let mut last = None;
@@ -373,15 +389,27 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
+    /// The same where others may hold the rows for long: the run can be told to stop meanwhile.
+    async fn wait_for_rows(&self, tx: &mut Transaction<DB>, part: &Part<M::Key>) -> Result<Vec<DB::Row>, Abort> {
+        match select(pin!(self.read_rows(tx, part)), self.stop.clone()).await {
+            Either::Left((rows, _)) => return rows,
+            Either::Right(_) => {}
+        }
+        // The server still waits, so nothing else can run on this connection.
+        tx.set_unfinished(true);
+        Err(Abort::Stopped)
+    }
+
     /// The rows of a batch, taken by its transaction.
-    async fn read_rows(&self, tx: &mut Transaction<DB>, part: &Part<M::Key>) -> Result<Vec<DB::Row>, Error> {
+    async fn read_rows(&self, tx: &mut Transaction<DB>, part: &Part<M::Key>) -> Result<Vec<DB::Row>, Abort> {
         tx.check().await?;
         let mut link = Link::Inside(&mut *tx);
         loop {
             let sql = self.rows(&part.span).take::<DB>(part.limit, part.wait);
-            match link.fetch(self.statement(&sql, &part.span)?).await {
+            let statement = self.statement(&sql, &part.span).map_err(|error| Abort::Read(error.into()))?;
+            match link.fetch(statement).await {
                 Err(error) if DB::cannot_skip(&error) => {}
-                outcome => return Ok(outcome?),
+                outcome => return outcome.map_err(|error| Abort::Read(error.into())),
             }
         }
     }

@@ -356,6 +356,45 @@ async fn a1_a_run_stops_after_the_batch_in_hand_and_the_next_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a1_a_run_that_waits_for_rows_of_others_stops_too() {
+    if is_sqlite() {
+        // There is nothing to wait for: one transaction writes at a time.
+        return;
+    }
+    let db = jobs(3, 20).await;
+    let mut holder = upsertable::begin(&db.pool).await.unwrap();
+    sqlx::query("UPDATE jobs SET times = 0 WHERE number IN (3, 4, 12)").execute(&mut *holder).await.unwrap();
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let pool = db.pool.clone();
+    let run = tokio::spawn(async move {
+        let work = async |tx: &mut Transaction<Db>, job: Job| finish(tx, job.number).await;
+        let listener = |p: upsertable::BatchProgress| told.send(p.done).unwrap();
+        // By its text it is found among what the server runs.
+        let batches = Job::batches(&pool).filter("times = 0 AND 4711 = 4711").size(5).concurrency(2);
+        batches.on_progress(listener).stop_on(stopped).run(work).await.unwrap()
+    });
+    while tell.recv().await.unwrap() < 17 {}
+    let waiting = match Db::NAME {
+        "PostgreSQL" => {
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%4711 = 4711%UPDATE'"
+        }
+        _ => {
+            "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
+             AND trx_query LIKE '%4711 = 4711%UPDATE'"
+        }
+    };
+    while db.number(waiting).await == 0 {}
+    stop.send(()).unwrap();
+    let report = run.await.unwrap();
+    assert_eq!((counts(&report), report.stopped), ((17, 0, 3), true));
+    holder.rollback().await.unwrap();
+    let work = async |tx: &mut Transaction<Db>, job: Job| finish(tx, job.number).await;
+    assert_eq!(counts(&Job::batches(&db.pool).filter(TODO).run(work).await.unwrap()), (3, 0, 0));
+    assert_times(&db, |_| 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a2_rows_that_fail_are_undone_alone_and_reported_with_their_keys() {
     let db = Fixture::with_connections(2).await;
     lessons(&db).await;
@@ -526,6 +565,27 @@ async fn a2_a_batch_that_the_database_ended_is_done_again() {
     assert_eq!(counts(&report), (6, 0, left), "{:?}", report.failures);
     assert_eq!((lost.into_inner(), called.into_inner()), (3, 3 + 2 + 2 + 3));
     assert_times(&db, |number| i64::from(!is_sqlite() || number != 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a2_a_row_that_ends_its_transaction_each_time_is_reported_with_its_key() {
+    let db = jobs(4, 7).await;
+    let options = TransactionOptions::new().attempts(2).backoff(Duration::from_millis(1), Duration::from_millis(2));
+    let report = Job::batches(&db.pool)
+        .filter(TODO)
+        .size(4)
+        .options(options)
+        .run(async |tx, job: Job| {
+            finish(tx, job.number).await?;
+            if job.number == 2 {
+                return Err(Subject::spoil(tx, &db.pool).await.into());
+            }
+            Ok::<_, BoxError>(())
+        })
+        .await
+        .unwrap();
+    assert_eq!((counts(&report), report.failures[0].0.number), ((6, 1, 1), 2));
+    assert_times(&db, |number| i64::from(number != 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
