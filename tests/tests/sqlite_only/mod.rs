@@ -3,5 +3,6 @@
 mod faults;
 mod memory;
 mod names;
+mod plans;
 
 type Fixture = upsertable_tests::Fixture<crate::Subject>;
