@@ -589,6 +589,9 @@ pub struct Stage<DB: Backend> {
         allow(dead_code, reason = "MySQL asks its own table")
     )]
     pub(crate) types: Vec<DB::TypeInfo>,
+    /// Whether the merge marks the staged rows that it makes.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL stages otherwise then"))]
+    pub(crate) marks: bool,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
     pub(crate) found: OnceLock<Found>,
@@ -607,10 +610,10 @@ pub(crate) struct Found {
 
 impl<DB: Backend> Stage<DB> {
     /// The supplied columns of the target's table; `types` are those of all its columns.
-    pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>) -> Self {
+    pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>, marks: bool) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self { table, key, types: types.collect(), columns, found: OnceLock::new() }
+        Self { table, key, types: types.collect(), columns, marks, found: OnceLock::new() }
     }
 
     /// Where a column of the table stands among the staged ones.

@@ -78,6 +78,13 @@ impl<'f, DB: Backend> Feed<'f, DB> {
         self.ahead.push_front(chunk);
     }
 
+    /// The same with a chunk that was noted as sent, and that the database refused.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn take_back_sent(&mut self, chunk: Chunk<DB>) {
+        self.sent -= chunk.rows as u64;
+        self.ahead.push_front(chunk);
+    }
+
     /// Collects the values of the rows to come in another way.
     #[cfg(feature = "postgres")]
     pub(crate) fn write_with(&mut self, encoder: fn() -> DB::Encoder) {

@@ -84,7 +84,8 @@ impl<DB: Backend> Job<'_, DB> {
     /// Stages the rows and merges them, wholly or not at all.
     pub(crate) async fn run(self, session: &mut Session<'_, DB>) -> Result<Merged<DB>, Failure> {
         self.plan.target.check::<DB>()?;
-        let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types);
+        let marks = self.plan.goal != Goal::Create;
+        let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types, marks);
         // The first row before the connection: a source that waits must not hold one.
         let Some(mut feed) =
             Feed::start(self.source, self.on_progress, DB::stage_encoder(&stage.types), self.watch).await?

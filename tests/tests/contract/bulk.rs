@@ -309,8 +309,8 @@ async fn b5_all_rows_existing_is_a_normal_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_the_merge_never_reads_the_whole_target() {
     let db = Fixture::new().await;
-    let (_, one_key) = statements(Retweet::bulk_create_new(&db.pool, retweets(1, 0..1))).await;
-    let (_, of_text) = statements(Account::bulk_create_new(&db.pool, [account("a@x", "a")])).await;
+    let (_, one_key) = statements(Retweet::bulk_create_new(&db.pool, retweets(1, 0..2))).await;
+    let (_, of_text) = statements(Account::bulk_create_new(&db.pool, [account("a@x", "a"), account("b@x", "b")])).await;
     db.run("DELETE FROM retweets").await;
     db.run("DELETE FROM accounts").await;
     // The worst that a planner can know: nothing, then that the table is empty, then that it was when the table has grown.

@@ -1,6 +1,7 @@
 //! Kinds of tables and indexes.
 
-use upsertable::{Error, Outcome, Upsertable, testing::statements};
+use sqlx::{AssertSqlSafe, Connection as _};
+use upsertable::{BulkCreated, Error, Outcome, Upsertable, testing::statements};
 use upsertable_tests::models::{Loose, Retweet, loose, retweet};
 
 use crate::{MANY, fixture};
@@ -104,8 +105,7 @@ async fn b6_keys_that_can_be_null_all_over() {
         let merge = merge.split("; ").find(|sql| sql.starts_with("INSERT")).unwrap();
         let mut tx = db.pool.begin().await.unwrap();
         let stage = "CREATE TEMP TABLE upsertable_staged ON COMMIT DROP AS \
-                     SELECT n, NULL::int2 AS w, n AS c0, NULLIF(n, n) AS c1 FROM generate_series(1::int8, 40000) AS n; \
-                     ANALYZE upsertable_staged";
+                     SELECT n, NULL::int2 AS w, n AS c0, NULLIF(n, n) AS c1 FROM generate_series(1::int8, 40000) AS n";
         sqlx::raw_sql(stage).execute(&mut *tx).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {merge}"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *tx).await.unwrap();
@@ -143,6 +143,64 @@ async fn b8_an_index_that_is_checked_late_does_not_count() {
     Loose::verify(&db.pool).await.unwrap();
     assert_eq!(Loose::bulk_create_new(&db.pool, rows()).await.unwrap().created, 1);
     assert!(!Loose::get_or_create(&db.pool, loose(1, 1)).await.unwrap().created);
+}
+
+/// The most rows that travel in one statement, into a table of few pages of which the statistics say that it is empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn b6_a_small_table_is_not_read_once_for_each_row_of_a_large_statement() {
+    let db = fixture(1, &[]).await;
+    let rows = || (0..2_000).map(|number| retweet(1, number));
+    let (done, seen) = statements(Retweet::bulk_create_new(&db.pool, rows())).await;
+    assert_eq!(done.unwrap().created, 2_000);
+    for sql in ["DELETE FROM retweets", "ANALYZE retweets"] {
+        db.run(sql).await;
+    }
+    assert_eq!(Retweet::bulk_create_new(&db.pool, rows().take(500)).await.unwrap().created, 500);
+    let merge = seen.iter().find(|sql| sql.contains("unnest(")).unwrap();
+    let mut conn = db.pool.acquire().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("PREPARE many AS {merge}"))).execute(&mut *conn).await.unwrap();
+    let array = (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+    let arrays = merge.matches("[]").map(|_| format!("'{{{array}}}'")).collect::<Vec<_>>().join(", ");
+    let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE many({arrays})"));
+    let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *conn).await.unwrap();
+    assert!(!plan.iter().any(|step| step.contains("Nested Loop")), "{}", plan.join("\n"));
+    conn.close().await.unwrap();
+}
+
+/// As a sharded server may: it knows the statements of a staging table only.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_staged_where_the_server_does_not_know_the_statements_of_short_calls() {
+    let db = fixture(
+        2,
+        &[
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF current_query() NOT LIKE '%upsertable_staged%' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '0A000'; END IF; \
+             RETURN NEW; END $$",
+            "CREATE TRIGGER refuse BEFORE INSERT ON retweets FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ],
+    )
+    .await;
+    let mut tweet = 0;
+    for count in [1, 10, 100] {
+        let mut rows = || {
+            tweet += 1;
+            (0..count).map(move |number| retweet(tweet, number)).chain([retweet(tweet, 0)]).take(count as usize + 1)
+        };
+        let all = BulkCreated { received: count as u64 + 1, created: count as u64 };
+        assert_eq!(Retweet::bulk_create_new(&db.pool, rows()).await.unwrap(), all);
+        let mut conn = db.pool.acquire().await.unwrap();
+        assert_eq!(Retweet::bulk_create_new(&mut *conn, rows()).await.unwrap(), all);
+        let mut tx = conn.begin().await.unwrap();
+        assert_eq!(Retweet::bulk_create_new(&mut *tx, rows()).await.unwrap(), all);
+        tx.commit().await.unwrap();
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        let mut received = 0;
+        let told = Retweet::bulk(rows()).on_progress(|progress| received = progress.received).create_new(&mut tx).await;
+        assert_eq!((told.unwrap(), received), (all, all.received));
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(db.count("retweets").await, 4 * 111);
+    db.assert_pool_clean("after short calls that were refused").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

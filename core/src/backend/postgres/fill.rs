@@ -40,7 +40,7 @@ const COPY_BYTES: usize = 1 << 18;
 const VALUES_ROWS: usize = 1_000;
 const MAX_BINDS: usize = 65_535;
 
-/// The most rows that are staged without statistics. Up to here a wrong guess of the planner costs little.
+/// The most rows that are staged and marked without statistics. Up to here a wrong guess of the planner costs little.
 const GUESSED_ROWS: u64 = 5_000;
 
 pub(super) async fn fill(
@@ -53,7 +53,7 @@ pub(super) async fn fill(
     } else {
         fill_by_values(link, stage, feed).await?;
     }
-    if feed.sent() > GUESSED_ROWS {
+    if stage.marks && feed.sent() > GUESSED_ROWS {
         link.execute(Statement::plain(&stage::analyze())).await?;
     }
     Ok(())

@@ -36,11 +36,12 @@ pub(super) fn is_checked_at_once(table: &Table, key: &Key) -> String {
 /// What a statement fails with, in the same way, where any unique index is checked late.
 pub(super) const CHECKED_LATE: &str = "upsertable: a unique index is checked late";
 
-/// A condition that is true where each unique index of the table is checked at once, and fails the statement elsewhere.
+/// A condition that is true where each unique index of the table is checked at once, and fails the statement elsewhere. As a query by itself it
+/// is asked once.
 pub(super) fn none_is_checked_late(table: &Table) -> String {
     format!(
-        "CAST(CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = {}::pg_catalog.regclass \
-         AND NOT i.indimmediate) THEN '{CHECKED_LATE}' ELSE '1' END AS pg_catalog.int4) = 1",
+        "(SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = {}::pg_catalog.regclass \
+         AND NOT i.indimmediate) THEN '{CHECKED_LATE}' ELSE '1' END AS pg_catalog.int4)) = 1",
         table_name(table)
     )
 }
