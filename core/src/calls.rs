@@ -251,9 +251,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// None for no rows. Otherwise one that looks for the unique index, one that makes the temporary table, one for each chunk of up to a
-    /// thousand rows, one merge, and one that drops the temporary table; beside them BEGIN and COMMIT of the merge on a pool, or SAVEPOINT
-    /// and RELEASE around all in a transaction.
+    /// None for no rows; one for up to 10,000 on PostgreSQL and 1,000 on SQLite. Otherwise one that looks for the unique index, one for the
+    /// temporary table, one for each chunk of up to a thousand rows (on PostgreSQL a COPY), one merge, and one that drops the table; BEGIN
+    /// and COMMIT of the merge on a pool where they are needed, or SAVEPOINT and RELEASE around all in a transaction.
     ///
     /// # Errors
     ///
@@ -268,8 +268,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropped half-way, nothing is written and nothing is left on the connection. Inside a [`Transaction`](crate::Transaction) that ends
-    /// the transaction.
+    /// Dropped half-way, nothing is written, or all rows where the merge was under way already, and nothing is left on the connection. Inside
+    /// a [`Transaction`](crate::Transaction) that ends the transaction.
     ///
     /// # Example
     ///

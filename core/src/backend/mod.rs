@@ -368,6 +368,17 @@ pub trait Engine: plain::Plain {
     where
         Self: Backend;
 
+    /// Whether [`merge_new`](Self::merge_new) does all or nothing without a transaction around it.
+    fn merges_whole<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _stage: &'l Stage<Self>,
+    ) -> BoxFuture<'l, Result<bool, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// Inserts the staged rows whose key is not there yet, and counts them: the fast way where nobody asks which rows they were.
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where

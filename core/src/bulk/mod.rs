@@ -202,7 +202,10 @@ impl Plan {
     }
 
     async fn merge_once<DB: Backend>(self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>) -> Result<Merged<DB>, Error> {
-        unit.begin_merge().await?;
+        let whole = self.goal == Goal::Create && unit.is_own() && DB::merges_whole(unit.link()?, stage).await?;
+        if !whole {
+            unit.begin_merge().await?;
+        }
         let merged = self.merge_into(unit, stage).await?;
         unit.commit_merge().await?;
         Ok(merged)

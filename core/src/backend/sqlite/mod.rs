@@ -35,9 +35,9 @@ use crate::{
 /// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
 const MAX_BINDS: usize = 32_766;
 
-/// Rows of one staging statement where a column is text or a blob, so that long values do not pile up. Each statement is a hop to the
-/// connection's thread; past a thousand rows the hop hardly counts.
-const CHUNK_ROWS_OF_TEXT: usize = 1_000;
+/// Rows of one staging statement. Each statement is a hop to the connection's thread, which past a thousand rows hardly counts; and the last
+/// one, of fewer rows, has to be parsed for itself.
+const CHUNK_ROWS: usize = 1_000;
 
 /// In double quotes, a name that is no column would be read as a string: <https://www.sqlite.org/quirks.html#dblquote>. In backticks it never is.
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
@@ -263,6 +263,10 @@ impl Engine for Sqlite {
         })
     }
 
+    fn merges_whole<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
+        Box::pin(index::fails_as_a_whole(link, stage.table))
+    }
+
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move { link.execute(Statement::plain(&stage::merge_new(stage))).await })
     }
@@ -343,9 +347,7 @@ impl Engine for Sqlite {
 }
 
 fn chunk_rows(stage: &Stage) -> usize {
-    let rows = (MAX_BINDS / stage.columns.len().max(1)).max(1);
-    let any_size = stage.types.iter().any(|kind| matches!(kind.name(), "TEXT" | "BLOB"));
-    if any_size { rows.min(CHUNK_ROWS_OF_TEXT) } else { rows }
+    (MAX_BINDS / stage.columns.len().max(1)).clamp(1, CHUNK_ROWS)
 }
 
 /// Sends a statement to the connection's thread without waiting for what comes of it: the first poll hands it over.

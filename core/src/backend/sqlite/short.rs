@@ -41,9 +41,9 @@ pub(super) async fn merge_short(
     feed.note_sent(chunk.rows);
     let key = key_columns(unit.link()?, stage).await?;
     let text = create_rows(stage, key.as_deref(), chunk.rows);
-    // One row is created or not. Of several a part could be kept, by a trigger or a constraint that says FAIL.
+    // One row is created or not. Of several a part could be kept.
     let is_pooled = matches!(unit.link()?, Link::Pooled(_));
-    if chunk.rows > 1 || !is_pooled {
+    if !is_pooled || (chunk.rows > 1 && !index::fails_as_a_whole(unit.link()?, stage.table).await?) {
         unit.begin_staging();
     }
     let mut retry = Retry::new::<Sqlite>();
