@@ -16,7 +16,7 @@ use crate::{
     get_or_create::{self, Known},
     handle::{Call, Handle, Session},
     hooks::{Hook, PendingHook, Registry},
-    model::{CreateKey, On, Only, Row, Table, Target, Types, UniqueKey, Values},
+    model::{self, CreateKey, Erased, On, Only, Row, Table, Target, UniqueKey},
     upsert,
     verify::{self, Verified},
     watch::Watch,
@@ -59,10 +59,6 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
 
     /// The model's first key: `{Model}Key`.
     type Key: CreateKey<Self>;
-
-    /// Any of the model's keys.
-    #[doc(hidden)]
-    type Keys: Send + 'static;
 
     /// What is known of the table.
     #[doc(hidden)]
@@ -177,8 +173,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let watch = target.watch();
             let work = async {
                 let mut session = db.session();
-                let keys = key.clone().into_keys();
-                let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &keys, encoder);
+                let write =
+                    &mut |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target.key, encoder);
                 if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
                     return Ok(outcome::<DB, Self>(&watch, &mut session, (row, false))?);
                 }
@@ -233,11 +229,12 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let target = Target::new(Self::table(), K::INDEX, "find");
             let watch = target.watch();
             let work = async {
-                let key = key.into_keys();
-                let write = &mut move |_: Part, encoder: &mut DB::Encoder| put_key::<DB, Self>(target, &key, encoder);
+                let write = &mut move |_: Part, encoder: &mut DB::Encoder| {
+                    model::put_key::<DB, Self, K>(&key, target.key, encoder)
+                };
                 let row = find::find::<DB>(&mut db.session(), target, write).await?;
                 watch.rows(u64::from(row.is_some()));
-                Ok(row.as_ref().map(Self::read).transpose()?)
+                Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)
             };
             watch.run(work).await
         })
@@ -431,14 +428,14 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let target = Target::new(Self::table(), K::INDEX, "find_all");
             let mut keys = keys.into_iter();
             let next_key = &mut |encoder: &mut DB::Encoder| match keys.next() {
-                Some(key) => put_key::<DB, Self>(target, &key.into_keys(), encoder).map(|()| true),
+                Some(key) => model::put_key::<DB, Self, K>(&key, target.key, encoder).map(|()| true),
                 None => Ok(false),
             };
             let watch = target.watch();
             let work = async { find::find_all::<DB>(&mut db.session(), target, next_key).await };
             let found = watch.run(work).await?;
             watch.rows(found.iter().flatten().count() as u64);
-            found.iter().map(|row| Ok(row.as_ref().map(Self::read).transpose()?)).collect()
+            found.iter().map(|row| Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)).collect()
         })
     }
 
@@ -595,10 +592,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let mut types = Types(Vec::new());
-            Self::types(&mut types);
             let watch = Watch::begin("verify", Self::table().name);
-            watch.run(async { verify::verify::<DB>(&mut db.session(), Self::table(), types.0).await }).await
+            let types = model::types::<DB, Self>();
+            watch.run(async { verify::verify::<DB>(&mut db.session(), Self::table(), types).await }).await
         })
     }
 
@@ -693,7 +689,7 @@ fn put_new<DB: Backend, M: On<DB>>(
     part: Part,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    let mut put = |only| M::put(new, &mut Values::new(target.table, only, encoder));
+    let mut put = |only| model::put::<DB, M>(new, only, encoder);
     match part {
         Part::Key => put(Only::Key(target.key)),
         Part::Row => put(Only::Everything),
@@ -704,14 +700,6 @@ fn put_new<DB: Backend, M: On<DB>>(
     }
 }
 
-fn put_key<DB: Backend, M: On<DB>>(
-    target: Target,
-    key: &M::Keys,
-    encoder: &mut DB::Encoder,
-) -> Result<(), sqlx::Error> {
-    M::put_key(key, &mut Values::new(target.table, Only::Key(target.key), encoder))
-}
-
 fn outcome<DB: Backend, M: On<DB>>(
     watch: &Watch,
     session: &mut Session<'_, DB>,
@@ -720,7 +708,7 @@ fn outcome<DB: Backend, M: On<DB>>(
     watch.rows(1);
     watch.created(u64::from(created));
     if created {
-        session.created::<M>(std::slice::from_ref(&row))?;
+        session.created(&Erased::new::<M>(), std::slice::from_ref(&row))?;
     }
-    Ok(Outcome { row: M::read(&row)?, created })
+    Ok(Outcome { row: model::read::<DB, M>(&row)?, created })
 }

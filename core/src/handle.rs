@@ -7,7 +7,7 @@ use sqlx::{Either, Pool, pool::PoolConnection};
 use crate::{
     Error,
     backend::Backend,
-    model::On,
+    model::Erased,
     sql::Statement,
     testing,
     transaction::{Conn, Transaction},
@@ -90,17 +90,17 @@ impl<DB: Backend> Session<'_, DB> {
     }
 
     /// Whether a hook waits for created rows of this model.
-    pub(crate) fn wants_created<M: 'static>(&self) -> bool {
-        matches!(self, Self::Inside(conn) if conn.wants_created::<M>())
+    pub(crate) fn wants_created(&self, model: &Erased<DB>) -> bool {
+        matches!(self, Self::Inside(conn) if conn.wants_created(model.id))
     }
 
     /// Tells the hooks of rows that the call has created.
-    pub(crate) fn created<M: On<DB>>(&mut self, rows: &[DB::Row]) -> Result<(), Error> {
+    pub(crate) fn created(&mut self, model: &Erased<DB>, rows: &[DB::Row]) -> Result<(), Error> {
         if let Self::Inside(conn) = self
-            && conn.wants_created::<M>()
+            && conn.wants_created(model.id)
         {
             for row in rows {
-                conn.created(M::read(row)?);
+                (model.created)(conn, row)?;
             }
         }
         Ok(())

@@ -92,6 +92,8 @@ type MakeCallback = Arc<dyn Fn(&mut CreatedRows) -> Option<Callback> + Send + Sy
 pub(crate) struct Hook {
     model: TypeId,
     make: MakeCallback,
+    /// Makes what the model's rows are gathered in. Only who registers a hook has that compiled for the model, and not who creates rows.
+    gather: fn() -> Box<dyn Rows>,
 }
 
 impl Hook {
@@ -109,45 +111,47 @@ impl Hook {
             let work = work.clone();
             Some(Callback::at(place, async move { work(rows).await }))
         };
-        Self { model: TypeId::of::<M>(), make: Arc::new(make) }
+        Self { model: TypeId::of::<M>(), make: Arc::new(make), gather: || Box::new(Gathered::<M>::default()) }
     }
 
     pub(crate) fn callback(&self, created: &mut CreatedRows) -> Option<Callback> {
         (self.make)(created)
     }
 
-    pub(crate) fn is_for<M: 'static>(&self) -> bool {
-        self.model == TypeId::of::<M>()
+    pub(crate) fn is_for(&self, model: TypeId) -> bool {
+        self.model == model
     }
 }
 
 /// The rows that a transaction has created, by model, in the order created.
 #[derive(Default)]
-pub(crate) struct CreatedRows(Vec<Box<dyn Rows>>);
+pub(crate) struct CreatedRows(Vec<(TypeId, Box<dyn Rows>)>);
 
 impl CreatedRows {
-    pub(crate) fn push<M: Send + Sync + 'static>(&mut self, row: M) {
-        match self.0.iter_mut().find_map(|rows| rows.as_any().downcast_mut::<Gathered<M>>()) {
-            Some(gathered) => gathered.rows.push(row),
-            None => self.0.push(Box::new(Gathered { rows: vec![row], shared: None })),
-        }
+    /// Takes a row of the hook's model out of its `Option<M>`.
+    pub(crate) fn push(&mut self, hook: &Hook, row: &mut dyn Any) {
+        let position = self.0.iter().position(|(model, _)| hook.is_for(*model)).unwrap_or_else(|| {
+            self.0.push((hook.model, (hook.gather)()));
+            self.0.len() - 1
+        });
+        self.0[position].1.push(row);
     }
 
     /// How many rows there are of each model.
     pub(crate) fn lengths(&self) -> Vec<usize> {
-        self.0.iter().map(|rows| rows.len()).collect()
+        self.0.iter().map(|(_, rows)| rows.len()).collect()
     }
 
     /// Forgets what came after `lengths` were taken.
     pub(crate) fn truncate(&mut self, lengths: &[usize]) {
-        for (position, rows) in self.0.iter_mut().enumerate() {
+        for (position, (_, rows)) in self.0.iter_mut().enumerate() {
             rows.truncate(lengths.get(position).copied().unwrap_or(0));
         }
     }
 
     /// All rows of a model, shared by all its hooks; nothing where there are none.
     fn shared<M: Send + Sync + 'static>(&mut self) -> Option<Arc<[M]>> {
-        let gathered = self.0.iter_mut().find_map(|rows| rows.as_any().downcast_mut::<Gathered<M>>())?;
+        let gathered = self.0.iter_mut().find_map(|(_, rows)| rows.as_any().downcast_mut::<Gathered<M>>())?;
         let rows = &mut gathered.rows;
         let shared = gathered.shared.get_or_insert_with(|| std::mem::take(rows).into());
         (!shared.is_empty()).then(|| Arc::clone(shared))
@@ -160,13 +164,25 @@ struct Gathered<M> {
     shared: Option<Arc<[M]>>,
 }
 
+impl<M> Default for Gathered<M> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), shared: None }
+    }
+}
+
 trait Rows: Send {
+    /// Takes a row out of its `Option<M>`.
+    fn push(&mut self, row: &mut dyn Any);
     fn len(&self) -> usize;
     fn truncate(&mut self, length: usize);
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
 impl<M: Send + Sync + 'static> Rows for Gathered<M> {
+    fn push(&mut self, row: &mut dyn Any) {
+        self.rows.extend(row.downcast_mut::<Option<M>>().and_then(Option::take));
+    }
+
     fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,12 +1,17 @@
 //! What the derive tells about a model: its table, columns and keys, and how its values are written.
 
-use std::{marker::PhantomData, sync::OnceLock};
+use std::{
+    any::{Any, TypeId},
+    marker::PhantomData,
+    sync::OnceLock,
+};
 
 use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
 
 use crate::{
     Error, Upsertable,
     backend::{self, Backend, RowTexts},
+    transaction::Conn,
     watch::Watch,
 };
 
@@ -27,26 +32,105 @@ use crate::{
     note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
 )]
 pub trait On<DB: Backend>: Upsertable {
-    /// Writes the supplied columns of a new row, in column order.
+    /// Does one thing with the values of a row or a key.
     #[doc(hidden)]
-    fn put(new: &Self::New, values: &mut Values<'_, DB>) -> Result<(), sqlx::Error>;
+    fn work(work: Work<'_, '_, DB, Self>);
+}
 
-    /// Writes the columns of a key, in column order.
-    #[doc(hidden)]
-    fn put_key(key: &Self::Keys, values: &mut Values<'_, DB>) -> Result<(), sqlx::Error>;
+/// What is done with the values of rows and keys. The derive writes one function for all of it: the compiler proves the bounds of a model for
+/// every function anew, and that is most of what a model costs it.
+pub enum Work<'w, 'v, DB: Backend, M: Upsertable> {
+    /// Write the supplied columns of a new row, in column order.
+    Put(&'w M::New, &'w mut Values<'v, DB>),
+    /// Write the columns of a key, which is of one of the model's key types, in column order.
+    PutKey(&'w dyn Any, &'w mut Values<'v, DB>),
+    /// Name the database's type for every column, in column order.
+    Types(&'w mut Types<DB>),
+    /// Read a row.
+    Read(&'w mut Reading<'v, DB, M>),
+    /// Read the columns of the first key.
+    ReadKey(&'w mut KeyRow<'v, DB>, &'w mut Option<M::Key>),
+}
 
-    /// Names the database's type for every column, in column order.
-    #[doc(hidden)]
-    fn types(types: &mut Types<DB>);
+/// A model with its type taken out: what is given this and not the type is compiled once a database, not once a model.
+pub(crate) struct Erased<DB: Backend> {
+    pub(crate) table: &'static Table,
+    pub(crate) id: TypeId,
+    pub(crate) types: fn() -> Vec<DB::TypeInfo>,
+    /// Reads a row that was created, and hands it to the hooks.
+    pub(crate) created: fn(&mut Conn<DB>, &DB::Row) -> Result<(), sqlx::Error>,
+}
 
-    /// Reads a row.
-    #[doc(hidden)]
-    fn read(row: &DB::Row) -> Result<Self, sqlx::Error>;
+impl<DB: Backend> Erased<DB> {
+    pub(crate) fn new<M: On<DB>>() -> Self {
+        Self { table: M::table(), id: TypeId::of::<M>(), types: types::<DB, M>, created: created::<DB, M> }
+    }
+}
 
-    /// Reads the columns of the first key.
-    #[doc(hidden)]
-    fn read_key(_row: &KeyRow<'_, DB>) -> Result<Self::Key, sqlx::Error> {
-        Err(sqlx::Error::Decode("a key with a column of JSON cannot be paged by".into()))
+fn created<DB: Backend, M: On<DB>>(conn: &mut Conn<DB>, row: &DB::Row) -> Result<(), sqlx::Error> {
+    let mut read = Some(read::<DB, M>(row)?);
+    conn.created(TypeId::of::<M>(), &mut read);
+    Ok(())
+}
+
+/// Writes the supplied columns of a new row.
+pub(crate) fn put<DB: Backend, M: On<DB>>(
+    new: &M::New,
+    only: Only,
+    encoder: &mut DB::Encoder,
+) -> Result<(), sqlx::Error> {
+    let mut values = Values::new(M::table(), only, encoder);
+    M::work(Work::Put(new, &mut values));
+    values.outcome
+}
+
+/// Writes the columns of a key.
+pub(crate) fn put_key<DB: Backend, M: On<DB>, K: UniqueKey<M>>(
+    value: &K,
+    key: &'static Key,
+    encoder: &mut DB::Encoder,
+) -> Result<(), sqlx::Error> {
+    let mut values = Values::new(M::table(), Only::Key(key), encoder);
+    M::work(Work::PutKey(value, &mut values));
+    values.outcome
+}
+
+/// The database's type of every column.
+pub(crate) fn types<DB: Backend, M: On<DB>>() -> Vec<DB::TypeInfo> {
+    let mut types = Types(Vec::new());
+    M::work(Work::Types(&mut types));
+    types.0
+}
+
+/// Reads a row.
+pub(crate) fn read<DB: Backend, M: On<DB>>(row: &DB::Row) -> Result<M, sqlx::Error> {
+    let mut reading = Reading { row, outcome: Err(sqlx::Error::RowNotFound) };
+    M::work(Work::Read(&mut reading));
+    reading.outcome
+}
+
+/// Reads the columns of the first key.
+pub(crate) fn read_key<DB: Backend, M: On<DB>>(mut row: KeyRow<'_, DB>) -> Result<M::Key, sqlx::Error> {
+    let mut key = None;
+    M::work(Work::ReadKey(&mut row, &mut key));
+    key.ok_or_else(|| {
+        row.error.unwrap_or_else(|| sqlx::Error::Decode("a key with a column of JSON cannot be paged by".into()))
+    })
+}
+
+/// A row that a model is read from.
+pub struct Reading<'r, DB: Backend, M> {
+    row: &'r DB::Row,
+    outcome: Result<M, sqlx::Error>,
+}
+
+impl<DB: Backend, M> Reading<'_, DB, M> {
+    /// Reads it.
+    pub fn read(&mut self)
+    where
+        DB: Reads<M>,
+    {
+        self.outcome = DB::read(self.row);
     }
 }
 
@@ -59,11 +143,7 @@ pub trait On<DB: Backend>: Upsertable {
 pub trait UniqueKey<M: Upsertable>: Clone + Send + Sync + 'static {
     /// Which `#[unique(..)]` of the model this is, counted from 0.
     #[doc(hidden)]
-    const INDEX: usize;
-
-    /// This key as one of the model's keys.
-    #[doc(hidden)]
-    fn into_keys(self) -> M::Keys;
+    const INDEX: usize = 0;
 }
 
 /// A key that a row can be created by: one of columns that the caller supplies.
@@ -93,6 +173,14 @@ pub trait Row<New> {
     /// The row, or the error that ends the call.
     #[doc(hidden)]
     fn into_row(self) -> Result<New, Self::Error>;
+}
+
+impl<New> Row<New> for New {
+    type Error = Error;
+
+    fn into_row(self) -> Result<Self, Error> {
+        Ok(self)
+    }
 }
 
 impl<New, E: From<Error>> Row<New> for Result<New, E> {
@@ -314,6 +402,8 @@ pub struct Values<'a, DB: Backend> {
     encoder: &'a mut DB::Encoder,
     table: &'static Table,
     only: Only,
+    /// After an error no more is written.
+    outcome: Result<(), sqlx::Error>,
 }
 
 /// Which of the columns that are put are taken.
@@ -326,27 +416,35 @@ pub(crate) enum Only {
 }
 
 impl<'a, DB: Backend> Values<'a, DB> {
-    pub(crate) fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
-        Self { encoder, table, only }
+    fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
+        Self { encoder, table, only, outcome: Ok(()) }
     }
 
     /// Writes the value of the column with this index.
-    pub fn put<T>(&mut self, column: usize, value: &T) -> Result<(), sqlx::Error>
+    pub fn put<T>(&mut self, column: usize, value: &T)
     where
         DB: Holds<T>,
     {
-        let taken = match self.only {
-            Only::Everything => true,
-            Only::Key(key) => key.columns.contains(&column),
-            Only::Updatable(key) => self.table.is_updatable(key, column),
-        };
-        if !taken {
-            return Ok(());
+        if self.takes(column)
+            && let Err(source) = DB::put(self.encoder, value, matches!(self.only, Only::Key(_)))
+        {
+            self.fail(column, source);
         }
-        DB::put(self.encoder, value, matches!(self.only, Only::Key(_))).map_err(|source| {
-            let field = self.table.columns.get(column).map_or("", |column| column.field);
-            sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source }))
-        })
+    }
+
+    fn takes(&self, column: usize) -> bool {
+        self.outcome.is_ok()
+            && match self.only {
+                Only::Everything => true,
+                Only::Key(key) => key.columns.contains(&column),
+                Only::Updatable(key) => self.table.is_updatable(key, column),
+            }
+    }
+
+    #[cold]
+    fn fail(&mut self, column: usize, source: BoxDynError) {
+        let field = self.table.columns.get(column).map_or("", |column| column.field);
+        self.outcome = Err(sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source })));
     }
 }
 
@@ -355,19 +453,20 @@ pub struct KeyRow<'r, DB: Backend> {
     row: &'r DB::Row,
     /// The key whose columns alone are in the row; without one, all of the table's are.
     only: Option<&'static Key>,
+    error: Option<sqlx::Error>,
 }
 
 impl<'r, DB: Backend> KeyRow<'r, DB> {
     pub(crate) fn of_row(row: &'r DB::Row) -> Self {
-        Self { row, only: None }
+        Self { row, only: None, error: None }
     }
 
     pub(crate) fn of_key(row: &'r DB::Row, key: &'static Key) -> Self {
-        Self { row, only: Some(key) }
+        Self { row, only: Some(key), error: None }
     }
 
-    /// The value of the table's column with this index.
-    pub fn get<T>(&self, column: usize) -> Result<T, sqlx::Error>
+    /// The value of the table's column with this index; nothing where it cannot be read, which is kept in mind.
+    pub fn get<T>(&mut self, column: usize) -> Option<T>
     where
         DB: HoldsKey<T>,
     {
@@ -375,7 +474,13 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
             None => column,
             Some(key) => key.columns.iter().position(|of_key| *of_key == column).unwrap_or(column),
         };
-        <DB as HoldsKey<T>>::get(self.row, position)
+        match <DB as HoldsKey<T>>::get(self.row, position) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
     }
 }
 
@@ -383,7 +488,7 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
 #[derive(Debug, thiserror::Error)]
 #[error("the value of `{model}::{field}` could not be encoded: {source}")]
 pub(crate) struct FieldError {
-    pub(crate) model: &'static str,
+    pub model: &'static str,
     pub(crate) field: &'static str,
     source: BoxDynError,
 }

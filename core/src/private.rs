@@ -1,12 +1,13 @@
 //! What generated code may call. Nothing here is part of the public interface.
 
 pub use crate::{
-    Error, On, Row, UniqueKey, Upsertable,
+    On, UniqueKey, Upsertable,
     backend::Backend,
-    model::{Column, CreateKey, Holds, HoldsKey, Key, KeyRow, Plain, Probe, Reads, Table, Types, Values},
+    model::{
+        Column, CreateKey, Holds, HoldsKey, Key, KeyRow, Plain, Probe, Reading, Reads, Table, Types, Values, Work,
+    },
     verify::AllVerified,
 };
-pub use sqlx::{Database, Error as SqlxError};
 
 #[cfg(all(feature = "mysql", feature = "testing"))]
 pub use crate::backend::without_returning;

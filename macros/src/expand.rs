@@ -34,10 +34,8 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
     let keys = model.keys.iter().map(|key| types::key(model, key));
     let allows = allows(model);
     let table = table(model, up);
-    let all_keys = all_keys(model);
     let upsertable = upsertable(model, up);
     let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key, up));
-    let row = row(model, up);
     let on = on(model, up);
     let not_null = not_null(model, up);
     quote! {
@@ -49,10 +47,8 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
             use #krate::__private as #up;
             use #up::Plain as _;
             #table
-            #all_keys
             #upsertable
             #(#key_impls)*
-            #row
             #on
             #not_null
         };
@@ -99,20 +95,6 @@ fn column(field: &Field, up: &TokenStream) -> TokenStream {
     }
 }
 
-/// One type for every key of the model, so that a statement can be given any of them.
-fn all_keys(model: &Model) -> TokenStream {
-    let vis = &model.vis;
-    let keys = model.keys.iter().enumerate().map(|(index, key)| {
-        let (variant, ident) = (variant(index), types::here(&key.ident));
-        quote!(#variant(#ident))
-    });
-    quote!(#vis enum __Keys { #(#keys),* })
-}
-
-fn variant(index: usize) -> Ident {
-    format_ident!("K{index}")
-}
-
 fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
     let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
     let first = model.keys.first().map(|key| {
@@ -126,8 +108,9 @@ fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
         impl #up::Upsertable for #ident {
             type New = #new;
             type Key = #key;
-            type Keys = __Keys;
+            #[inline]
             fn table() -> &'static #up::Table { &__TABLE }
+            #[inline]
             fn key(&self) -> #key { #value }
         }
     }
@@ -135,55 +118,45 @@ fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
 
 fn key_impls(model: &Model, index: usize, key: &UniqueKey, up: &TokenStream) -> TokenStream {
     let (model_ident, ident) = (types::here(&model.ident), types::here(&key.ident));
-    let variant = variant(index);
     let create = model.creates(key).then(|| {
         let new = types::here(&model.new_ident());
         let fields = model.fields_of(key).map(|field| types::here(&field.ident));
         quote! {
             #[automatically_derived]
             impl #up::CreateKey<#model_ident> for #ident {
+                #[inline]
                 fn store(self, __new: &mut #new) { #(__new.#fields = self.#fields;)* }
             }
         }
     });
+    // The first key's is the trait's own.
+    let index = (index > 0).then(|| quote!(const INDEX: ::core::primitive::usize = #index;));
     quote! {
         #[automatically_derived]
         impl #up::UniqueKey<#model_ident> for #ident {
-            const INDEX: ::core::primitive::usize = #index;
-            fn into_keys(self) -> __Keys { __Keys::#variant(self) }
+            #index
         }
         #create
     }
 }
 
-/// A row by itself is an item of a stream of rows.
-pub(crate) fn row(model: &Model, up: &TokenStream) -> TokenStream {
-    let (new, generics) = (types::here(&model.new_ident()), types::generics_of_new(model));
-    let (parameters, arguments, bounds) = generics.split_for_impl();
-    quote! {
-        #[automatically_derived]
-        impl #parameters #up::Row<#new #arguments> for #new #arguments #bounds {
-            type Error = #up::Error;
-            fn into_row(self) -> ::core::result::Result<Self, #up::Error> { ::core::result::Result::Ok(self) }
-        }
-    }
-}
-
+/// One function for all that is done with values, as the compiler proves the bounds for each function anew.
 fn on(model: &Model, up: &TokenStream) -> TokenStream {
-    let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
+    let ident = types::here(&model.ident);
     let bounds = bounds(model, up);
     let supplied = model.supplied().map(|(index, field)| put(index, field, &quote!(__new)));
-    let keys = model.keys.iter().enumerate().map(|(index, key)| {
-        let variant = variant(index);
+    let keys = model.keys.iter().map(|key| {
+        let ident = types::here(&key.ident);
         let columns = model.columns_of(key).map(|(index, field)| put(index, field, &quote!(__key)));
-        quote!(__Keys::#variant(__key) => { #(#columns)* })
+        quote! {
+            if let ::core::option::Option::Some(__key) = __key.downcast_ref::<#ident>() { #(#columns)* }
+        }
     });
     let types = model.columns().map(|field| {
         let ty = written(field);
         quote!(__types.put::<#ty>();)
     });
-    let read_key = read_key(model, up);
-    let result = quote!(::core::result::Result<(), #up::SqlxError>);
+    let read_key = read_key(model);
     quote! {
         #[automatically_derived]
         impl<__DB: #up::Backend> #up::On<__DB> for #ident
@@ -191,37 +164,35 @@ fn on(model: &Model, up: &TokenStream) -> TokenStream {
             #(#bounds,)*
             __DB: #up::Reads<#ident>,
         {
-            fn put(__new: &#new, __values: &mut #up::Values<'_, __DB>) -> #result {
-                #(#supplied)*
-                ::core::result::Result::Ok(())
+            fn work(__work: #up::Work<'_, '_, __DB, Self>) {
+                match __work {
+                    #up::Work::Put(__new, __values) => { #(#supplied)* }
+                    #up::Work::PutKey(__key, __values) => { #(#keys)* }
+                    #up::Work::Types(__types) => { #(#types)* }
+                    #up::Work::Read(__row) => __row.read(),
+                    #up::Work::ReadKey(__row, __key) => { #read_key }
+                }
             }
-            fn put_key(__key: &__Keys, __values: &mut #up::Values<'_, __DB>) -> #result {
-                match __key { #(#keys)* }
-                ::core::result::Result::Ok(())
-            }
-            fn types(__types: &mut #up::Types<__DB>) { #(#types)* }
-            fn read(__row: &<__DB as #up::Database>::Row) -> ::core::result::Result<Self, #up::SqlxError> {
-                <__DB as #up::Reads<Self>>::read(__row)
-            }
-            #read_key
         }
     }
 }
 
 /// The first key, read by itself, so that a row of which another column cannot be read is known by its key. Columns of JSON have no order
 /// to page by.
-fn read_key(model: &Model, up: &TokenStream) -> Option<TokenStream> {
+fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ident = types::here(&key.ident);
-    let columns = model.columns_of(key).map(|(index, field)| {
-        let field = types::here(&field.ident);
-        quote!(#field: __row.get(#index)?)
-    });
+    let (values, columns): (Vec<_>, Vec<_>) = model.columns_of(key).map(|(index, _)| (variable(index), index)).unzip();
+    let fields = model.columns_of(key).map(|(_, field)| types::here(&field.ident));
     Some(quote! {
-        fn read_key(__row: &#up::KeyRow<'_, __DB>) -> ::core::result::Result<#ident, #up::SqlxError> {
-            ::core::result::Result::Ok(#ident { #(#columns),* })
+        if let (#(::core::option::Option::Some(#values),)*) = (#(__row.get(#columns),)*) {
+            *__key = ::core::option::Option::Some(#ident { #(#fields: #values),* });
         }
     })
+}
+
+fn variable(index: usize) -> Ident {
+    format_ident!("__v{index}")
 }
 
 /// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
@@ -272,14 +243,14 @@ fn put(index: usize, field: &Field, row: &TokenStream) -> TokenStream {
     let ident = types::here(&field.ident);
     let json = quote!(::sqlx::types::Json(&#row.#ident));
     match field.attrs.json {
-        None => quote!(__values.put(#index, &#row.#ident)?;),
-        Some(Json::Null) => quote!(__values.put(#index, &#json)?;),
+        None => quote!(__values.put(#index, &#row.#ident);),
+        Some(Json::Null) => quote!(__values.put(#index, &#json);),
         Some(Json::SqlNull) => {
             let null = no_json();
             quote! {
                 match &#row.#ident {
-                    ::core::option::Option::Some(_) => __values.put(#index, &#json)?,
-                    ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None)?,
+                    ::core::option::Option::Some(_) => __values.put(#index, &#json),
+                    ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None),
                 }
             }
         }

@@ -10,7 +10,7 @@ use syn::{GenericParam, Generics, Path, WherePredicate, ext::IdentExt as _, pars
 use crate::{
     ast::{Model, Shape, UniqueKey},
     errors::Errors,
-    expand, types,
+    types,
 };
 
 pub(crate) fn expand(model: &Model, errors: &Errors) -> TokenStream {
@@ -36,7 +36,6 @@ fn impls(model: &Model, keys: &[&UniqueKey], krate: &Path) -> TokenStream {
     let upsertable = inert.upsertable(keys.first().copied());
     let key_impls = keys.iter().enumerate().map(|(index, key)| inert.key(key, index == 0));
     let no_key = keys.is_empty().then(|| inert.no_key());
-    let row = expand::row(model, up);
     let on = inert.on();
     let from_row = (model.shape == Shape::Other).then(|| inert.unread());
     quote! {
@@ -46,7 +45,6 @@ fn impls(model: &Model, keys: &[&UniqueKey], krate: &Path) -> TokenStream {
             #upsertable
             #(#key_impls)*
             #no_key
-            #row
             #on
             #from_row
         };
@@ -93,7 +91,6 @@ impl Inert<'_> {
             impl #parameters #up::Upsertable for #ident #arguments #bounds {
                 type New = #new;
                 type Key = #key;
-                type Keys = ();
                 fn table() -> &'static #up::Table { ::core::unreachable!() }
                 fn key(&self) -> Self::Key { ::core::unreachable!() }
             }
@@ -118,10 +115,7 @@ impl Inert<'_> {
         });
         quote! {
             #[automatically_derived]
-            impl #parameters #up::UniqueKey<#ident #arguments> for #key #bounds {
-                const INDEX: ::core::primitive::usize = 0;
-                fn into_keys(self) { ::core::unreachable!() }
-            }
+            impl #parameters #up::UniqueKey<#ident #arguments> for #key #bounds {}
             #create
         }
     }
@@ -137,14 +131,12 @@ impl Inert<'_> {
     }
 
     fn on(&self) -> TokenStream {
-        let (up, ident, new) = (self.up, &self.ident, self.new_type());
+        let (up, ident) = (self.up, &self.ident);
         let mut generics = self.generics.clone();
         generics.params.push(parse_quote!(__DB: #up::Backend));
         let (parameters, ..) = generics.split_for_impl();
         let (_, arguments, bounds) = self.generics.split_for_impl();
         let bounds = bounds.map(|bounds| &bounds.predicates).into_iter().flatten();
-        let values = quote!(_: &mut #up::Values<'_, __DB>);
-        let result = quote!(::core::result::Result<(), #up::SqlxError>);
         quote! {
             #[automatically_derived]
             impl #parameters #up::On<__DB> for #ident #arguments
@@ -152,12 +144,7 @@ impl Inert<'_> {
                 #(#bounds,)*
                 __DB: #up::Reads<#ident #arguments>,
             {
-                fn put(_: &#new, #values) -> #result { ::core::unreachable!() }
-                fn put_key(_: &(), #values) -> #result { ::core::unreachable!() }
-                fn types(_: &mut #up::Types<__DB>) { ::core::unreachable!() }
-                fn read(_: &<__DB as #up::Database>::Row) -> ::core::result::Result<Self, #up::SqlxError> {
-                    ::core::unreachable!()
-                }
+                fn work(_: #up::Work<'_, '_, __DB, Self>) { ::core::unreachable!() }
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     backend::{Backend, pages::Rows},
     error::Ending,
     handle::{Link, Session},
-    model::{KeyRow, On, Only, Target, UniqueKey as _, Values},
+    model::{self, KeyRow, On, Target, UniqueKey as _},
     retry::Retry,
     sql::{Sql, Statement},
     transaction::{Transaction, TransactionOptions},
@@ -329,7 +329,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         let mut done = Done::default();
         let mut last = None;
         for row in rows {
-            let key = M::read_key(&KeyRow::of_row(&row)).map_err(|error| Abort::Read(error.into()))?;
+            let key = model::read_key::<DB, M>(KeyRow::of_row(&row)).map_err(|error| Abort::Read(error.into()))?;
             done.seen.push(self.identity(&key).map_err(Abort::Read)?);
             *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
             let outcome = if part.careful { self.do_row_saved(tx, row).await } else { self.do_row(tx, row).await };
@@ -351,7 +351,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     async fn do_row(&self, tx: &mut Transaction<DB>, row: DB::Row) -> Result<(), BoxError> {
-        let model = M::read(&row)?;
+        let model = model::read::<DB, M>(&row)?;
         drop(row);
         let outcome = AssertUnwindSafe(self.work.row(tx, model)).catch_unwind().await;
         outcome.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()).into()))
@@ -361,7 +361,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn read_keys(&self, span: &Span<M::Key>) -> Result<Vec<(M::Key, Vec<u8>)>, Error> {
         let sql = self.rows(span).keys::<DB>(self.size);
         let key = |row: &DB::Row| {
-            let key = M::read_key(&KeyRow::of_key(row, self.target.key))?;
+            let key = model::read_key::<DB, M>(KeyRow::of_key(row, self.target.key))?;
             let identity = self.identity(&key)?;
             Ok((key, identity))
         };
@@ -448,8 +448,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     fn write(&self, key: &M::Key, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
-        let mut values = Values::new(self.target.table, Only::Key(self.target.key), encoder);
-        M::put_key(&key.clone().into_keys(), &mut values)
+        model::put_key::<DB, M, M::Key>(key, self.target.key, encoder)
     }
 }
 

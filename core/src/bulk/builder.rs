@@ -1,15 +1,15 @@
 //! The bulk calls, with options.
 
-use std::{marker::PhantomData, pin::pin};
+use std::marker::PhantomData;
 
 use futures_core::Stream;
 
-use super::{BulkCreated, BulkUpserted, Goal, Job, Merged, Plan, Progress, Streamed};
+use super::{BulkCreated, BulkUpserted, Progress, Streamed, call::BulkCall};
 use crate::{
     Error, Outcome,
     backend::Backend,
-    handle::{Call, Handle, Session},
-    model::{On, Row, Target, Types, UniqueKey as _},
+    handle::{Call, Handle},
+    model::{self, Erased, On, Row},
 };
 
 /// A bulk call in the making: see [`Upsertable::bulk`](crate::Upsertable::bulk).
@@ -29,7 +29,7 @@ impl<M, S> std::fmt::Debug for Bulk<'_, M, S> {
 
 impl<'a, M, S> Bulk<'a, M, S> {
     pub(crate) fn new(rows: S) -> Self {
-        Self { rows, commit_every: None, on_progress: Box::new(|_| ()), model: PhantomData }
+        Self { rows, commit_every: None, on_progress: Box::new(ignore), model: PhantomData }
     }
 
     /// Calls `listener` each time rows have been sent to the database, with the number of rows sent so far.
@@ -104,13 +104,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
         S::Item: Row<M::New, Error = E> + Send,
         E: From<Error> + Send + 'a,
     {
-        Box::pin(async move {
-            let mut session = db.session();
-            let goal = if session.wants_created::<M>() { Goal::CreateAndRead } else { Goal::Create };
-            let merged = self.run(&mut session, goal, "bulk_create_new").await?;
-            session.created::<M>(&merged.rows)?;
-            Ok(BulkCreated { received: merged.received, created: merged.created })
-        })
+        self.call(db).create_new()
     }
 
     /// As [`Upsertable::bulk_get_or_create`](crate::Upsertable::bulk_get_or_create).
@@ -123,16 +117,13 @@ impl<'a, M, S> Bulk<'a, M, S> {
         S::Item: Row<M::New, Error = E> + Send,
         E: From<Error> + Send + 'a,
     {
+        let call = self.call(db);
         Box::pin(async move {
-            let mut session = db.session();
-            let merged = self.run(&mut session, Goal::GetOrCreate, "bulk_get_or_create").await?;
-            let mut outcomes = Vec::with_capacity(merged.rows.len());
-            for row in &merged.rows {
+            let rows = call.get_or_create().await?;
+            let mut outcomes = Vec::with_capacity(rows.len());
+            for row in &rows {
                 let created = DB::mark(row).map_err(Error::from)?.created;
-                outcomes.push(Outcome { row: M::read(row).map_err(Error::from)?, created });
-                if created {
-                    session.created::<M>(std::slice::from_ref(row))?;
-                }
+                outcomes.push(Outcome { row: model::read::<DB, M>(row).map_err(Error::from)?, created });
             }
             Ok(outcomes)
         })
@@ -148,55 +139,27 @@ impl<'a, M, S> Bulk<'a, M, S> {
         S::Item: Row<M::New, Error = E> + Send,
         E: From<Error> + Send + 'a,
     {
-        Box::pin(async move {
-            let mut session = db.session();
-            let goal = if session.wants_created::<M>() { Goal::UpsertAndRead } else { Goal::Upsert };
-            let merged = self.run(&mut session, goal, "bulk_upsert").await?;
-            session.created::<M>(&merged.rows)?;
-            Ok(BulkUpserted { received: merged.received, created: merged.created, updated: merged.updated })
-        })
+        self.call(db).upsert()
     }
 
-    async fn run<DB, E>(
-        mut self,
-        session: &mut Session<'_, DB>,
-        goal: Goal,
-        operation: &'static str,
-    ) -> Result<Merged<DB>, E>
+    /// The call with the types of the model and of its rows taken out.
+    fn call<DB, H, E>(self, db: H) -> BulkCall<'a, DB, E>
     where
         DB: Backend,
+        H: Handle<'a, DB>,
         M: On<DB>,
-        S: Stream + Send,
+        S: Stream + Send + 'a,
         S::Item: Row<M::New, Error = E> + Send,
-        E: From<Error> + Send,
+        E: From<Error> + Send + 'a,
     {
-        let mut types = Types(Vec::new());
-        M::types(&mut types);
-        let rows = pin!(self.rows);
-        let mut rows = Streamed::<M, S, E>::new(rows);
-        let target = Target::new(M::table(), M::Key::INDEX, operation);
-        let watch = target.watch();
-        let job = Job {
-            plan: Plan { target, goal },
-            types: types.0,
-            source: &mut rows,
-            on_progress: &mut *self.on_progress,
-            watch: &watch,
-        };
-        let work = async {
-            match self.commit_every {
-                Some(every) => job.run_in_parts(session, every).await,
-                None => job.run(session).await,
-            }
-        };
-        let merged = watch.run(work).await;
-        if let Ok(merged) = &merged {
-            watch.rows(merged.received);
-            watch.created(merged.created);
-            if matches!(goal, Goal::Upsert | Goal::UpsertAndRead) {
-                watch.updated(merged.updated);
-            }
+        BulkCall {
+            session: db.session(),
+            model: Erased::new::<M>(),
+            rows: Box::new(Streamed::<M, S, E>::new(self.rows)),
+            commit_every: self.commit_every,
+            on_progress: self.on_progress,
         }
-        merged.map_err(|failure| rows.error(failure))
     }
 }
+
+fn ignore(_: Progress) {}

@@ -1,6 +1,7 @@
 //! Any number of rows: staged in a temporary table, merged from there in a few statements.
 
 mod builder;
+mod call;
 mod feed;
 mod report;
 mod source;
@@ -8,7 +9,7 @@ mod source;
 pub use builder::Bulk;
 pub(crate) use feed::{Chunk, Feed};
 pub use report::{BulkCreated, BulkUpserted, Progress};
-pub(crate) use source::{Failure, Limited, Source, Streamed};
+pub(crate) use source::{Failure, Limited, Rows, Source, Streamed};
 
 use std::time::{Duration, Instant};
 

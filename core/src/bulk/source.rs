@@ -11,7 +11,7 @@ use futures_core::Stream;
 use crate::{
     Error,
     backend::Backend,
-    model::{On, Only, Row, Values},
+    model::{self, On, Only, Row},
 };
 
 /// Rows to come, written as they are asked for.
@@ -39,30 +39,26 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// A source that can give an error of its own.
+pub(crate) trait Rows<DB: Backend, E>: Source<DB> {
+    /// The error that it gave.
+    fn error(&mut self) -> Option<E>;
+}
+
 /// The rows of a stream, and the error that it gave.
-pub(crate) struct Streamed<'s, M, S, E> {
-    rows: Pin<&'s mut S>,
+pub(crate) struct Streamed<M, S, E> {
+    rows: Pin<Box<S>>,
     error: Option<E>,
     model: PhantomData<fn() -> M>,
 }
 
-impl<'s, M, S, E: From<Error>> Streamed<'s, M, S, E> {
-    pub(crate) fn new(rows: Pin<&'s mut S>) -> Self {
-        Self { rows, error: None, model: PhantomData }
-    }
-
-    /// The call's error: the stream's own, if that is where it came from.
-    pub(crate) fn error(self, failure: Failure) -> E {
-        match (failure, self.error) {
-            (Failure::Call(error), _) => error.into(),
-            (Failure::Item, Some(error)) => error,
-            // An item's failure leaves its error here.
-            (Failure::Item, None) => Error::Sql(sqlx::Error::WorkerCrashed).into(),
-        }
+impl<M, S, E> Streamed<M, S, E> {
+    pub(crate) fn new(rows: S) -> Self {
+        Self { rows: Box::pin(rows), error: None, model: PhantomData }
     }
 }
 
-impl<DB, M, S, E> Source<DB> for Streamed<'_, M, S, E>
+impl<DB, M, S, E> Source<DB> for Streamed<M, S, E>
 where
     DB: Backend,
     M: On<DB>,
@@ -70,16 +66,32 @@ where
     S::Item: Row<M::New, Error = E>,
     E: Send,
 {
+    // Compiled for every model: of a `match` the compiler makes less code than of closures.
     fn poll_row(&mut self, context: &mut Context<'_>, encoder: &mut DB::Encoder) -> Poll<Option<Result<(), Failure>>> {
-        self.rows.as_mut().poll_next(context).map(|item| {
-            item.map(|item| match item.into_row() {
-                Ok(new) => write::<DB, M>(&new, encoder),
+        match self.rows.as_mut().poll_next(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(item)) => Poll::Ready(Some(match item.into_row() {
+                Ok(new) => model::put::<DB, M>(&new, Only::Everything, encoder).map_err(Failure::from),
                 Err(error) => {
                     self.error = Some(error);
                     Err(Failure::Item)
                 }
-            })
-        })
+            })),
+        }
+    }
+}
+
+impl<DB, M, S, E> Rows<DB, E> for Streamed<M, S, E>
+where
+    DB: Backend,
+    M: On<DB>,
+    S: Stream + Send,
+    S::Item: Row<M::New, Error = E>,
+    E: Send,
+{
+    fn error(&mut self) -> Option<E> {
+        self.error.take()
     }
 }
 
@@ -112,8 +124,4 @@ impl<DB: Backend> Source<DB> for Limited<'_, DB> {
             row
         })
     }
-}
-
-fn write<DB: Backend, M: On<DB>>(new: &M::New, encoder: &mut DB::Encoder) -> Result<(), Failure> {
-    Ok(M::put(new, &mut Values::new(M::table(), Only::Everything, encoder))?)
 }

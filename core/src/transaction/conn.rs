@@ -1,6 +1,9 @@
 //! The connection of a transaction, and what is known of it.
 
-use std::fmt;
+use std::{
+    any::{Any, TypeId},
+    fmt,
+};
 
 use sqlx::{Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
@@ -209,12 +212,22 @@ impl<DB: Backend> Conn<DB> {
     }
 
     /// Whether somebody wants to know of created rows of this model.
-    pub(crate) fn wants_created<M: 'static>(&self) -> bool {
-        self.queue.iter().any(|queued| matches!(queued, Queued::Hook(hook) if hook.is_for::<M>()))
+    pub(crate) fn wants_created(&self, model: TypeId) -> bool {
+        self.hook_for(model).is_some()
     }
 
-    pub(crate) fn created<M: Send + Sync + 'static>(&mut self, row: M) {
-        self.created.push(row);
+    /// Takes a created row of this model out of its `Option<M>`, if somebody wants to know of it.
+    pub(crate) fn created(&mut self, model: TypeId, row: &mut dyn Any) {
+        if let Some(hook) = self.hook_for(model).cloned() {
+            self.created.push(&hook, row);
+        }
+    }
+
+    fn hook_for(&self, model: TypeId) -> Option<&Hook> {
+        self.queue.iter().find_map(|queued| match queued {
+            Queued::Hook(hook) if hook.is_for(model) => Some(hook),
+            _ => None,
+        })
     }
 
     /// What is to run now that the transaction is committed.

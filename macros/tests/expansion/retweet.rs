@@ -87,18 +87,15 @@ const _: () = {
         __COLUMNS,
         __KEYS,
     );
-    pub enum __Keys {
-        K0(RetweetKey),
-        K1(RetweetIdKey),
-    }
     #[automatically_derived]
     impl __up::Upsertable for Retweet {
         type New = NewRetweet;
         type Key = RetweetKey;
-        type Keys = __Keys;
+        #[inline]
         fn table() -> &'static __up::Table {
             &__TABLE
         }
+        #[inline]
         fn key(&self) -> RetweetKey {
             RetweetKey {
                 tweet: ::core::clone::Clone::clone(&self.tweet),
@@ -107,14 +104,10 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __up::UniqueKey<Retweet> for RetweetKey {
-        const INDEX: ::core::primitive::usize = 0usize;
-        fn into_keys(self) -> __Keys {
-            __Keys::K0(self)
-        }
-    }
+    impl __up::UniqueKey<Retweet> for RetweetKey {}
     #[automatically_derived]
     impl __up::CreateKey<Retweet> for RetweetKey {
+        #[inline]
         fn store(self, __new: &mut NewRetweet) {
             __new.tweet = self.tweet;
             __new.retweeter = self.retweeter;
@@ -123,16 +116,6 @@ const _: () = {
     #[automatically_derived]
     impl __up::UniqueKey<Retweet> for RetweetIdKey {
         const INDEX: ::core::primitive::usize = 1usize;
-        fn into_keys(self) -> __Keys {
-            __Keys::K1(self)
-        }
-    }
-    #[automatically_derived]
-    impl __up::Row<NewRetweet> for NewRetweet {
-        type Error = __up::Error;
-        fn into_row(self) -> ::core::result::Result<Self, __up::Error> {
-            ::core::result::Result::Ok(self)
-        }
     }
     #[automatically_derived]
     impl<__DB: __up::Backend> __up::On<__DB> for Retweet
@@ -144,62 +127,59 @@ const _: () = {
         __DB: __up::Holds<::core::option::Option<::sqlx::types::Json<()>>>,
         __DB: __up::Reads<Retweet>,
     {
-        fn put(
-            __new: &NewRetweet,
-            __values: &mut __up::Values<'_, __DB>,
-        ) -> ::core::result::Result<(), __up::SqlxError> {
-            __values.put(1usize, &__new.tweet)?;
-            __values.put(2usize, &__new.retweeter)?;
-            __values.put(3usize, &__new.original_author)?;
-            __values.put(4usize, &::sqlx::types::Json(&__new.tags))?;
-            match &__new.place {
-                ::core::option::Option::Some(_) => {
-                    __values.put(5usize, &::sqlx::types::Json(&__new.place))?
+        fn work(__work: __up::Work<'_, '_, __DB, Self>) {
+            match __work {
+                __up::Work::Put(__new, __values) => {
+                    __values.put(1usize, &__new.tweet);
+                    __values.put(2usize, &__new.retweeter);
+                    __values.put(3usize, &__new.original_author);
+                    __values.put(4usize, &::sqlx::types::Json(&__new.tags));
+                    match &__new.place {
+                        ::core::option::Option::Some(_) => {
+                            __values.put(5usize, &::sqlx::types::Json(&__new.place))
+                        }
+                        ::core::option::Option::None => {
+                            __values
+                                .put::<
+                                    ::core::option::Option<::sqlx::types::Json<()>>,
+                                >(5usize, &::core::option::Option::None)
+                        }
+                    }
                 }
-                ::core::option::Option::None => {
-                    __values
-                        .put::<
-                            ::core::option::Option<::sqlx::types::Json<()>>,
-                        >(5usize, &::core::option::Option::None)?
+                __up::Work::PutKey(__key, __values) => {
+                    if let ::core::option::Option::Some(__key) = __key
+                        .downcast_ref::<RetweetKey>()
+                    {
+                        __values.put(1usize, &__key.tweet);
+                        __values.put(2usize, &__key.retweeter);
+                    }
+                    if let ::core::option::Option::Some(__key) = __key
+                        .downcast_ref::<RetweetIdKey>()
+                    {
+                        __values.put(0usize, &__key.id);
+                    }
+                }
+                __up::Work::Types(__types) => {
+                    __types.put::<i64>();
+                    __types.put::<i64>();
+                    __types.put::<i64>();
+                    __types.put::<Option<i64>>();
+                    __types.put::<::sqlx::types::Json<&Vec<String>>>();
+                    __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
+                }
+                __up::Work::Read(__row) => __row.read(),
+                __up::Work::ReadKey(__row, __key) => {
+                    if let (
+                        ::core::option::Option::Some(__v1),
+                        ::core::option::Option::Some(__v2),
+                    ) = (__row.get(1usize), __row.get(2usize)) {
+                        *__key = ::core::option::Option::Some(RetweetKey {
+                            tweet: __v1,
+                            retweeter: __v2,
+                        });
+                    }
                 }
             }
-            ::core::result::Result::Ok(())
-        }
-        fn put_key(
-            __key: &__Keys,
-            __values: &mut __up::Values<'_, __DB>,
-        ) -> ::core::result::Result<(), __up::SqlxError> {
-            match __key {
-                __Keys::K0(__key) => {
-                    __values.put(1usize, &__key.tweet)?;
-                    __values.put(2usize, &__key.retweeter)?;
-                }
-                __Keys::K1(__key) => {
-                    __values.put(0usize, &__key.id)?;
-                }
-            }
-            ::core::result::Result::Ok(())
-        }
-        fn types(__types: &mut __up::Types<__DB>) {
-            __types.put::<i64>();
-            __types.put::<i64>();
-            __types.put::<i64>();
-            __types.put::<Option<i64>>();
-            __types.put::<::sqlx::types::Json<&Vec<String>>>();
-            __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
-        }
-        fn read(
-            __row: &<__DB as __up::Database>::Row,
-        ) -> ::core::result::Result<Self, __up::SqlxError> {
-            <__DB as __up::Reads<Self>>::read(__row)
-        }
-        fn read_key(
-            __row: &__up::KeyRow<'_, __DB>,
-        ) -> ::core::result::Result<RetweetKey, __up::SqlxError> {
-            ::core::result::Result::Ok(RetweetKey {
-                tweet: __row.get(1usize)?,
-                retweeter: __row.get(2usize)?,
-            })
         }
     }
     const _: () = ::core::assert!(
