@@ -1,6 +1,9 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{OnceLock, atomic::AtomicBool},
+};
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
@@ -617,6 +620,10 @@ pub(crate) struct Found {
     pub(crate) usable: bool,
     /// The most bytes that one statement can carry.
     pub(crate) packet: usize,
+    /// Whether the server makes a few rows at once as it would make them from a staging table.
+    pub(crate) makes_few: bool,
+    /// Whether no two of the staged rows have one key, as far as the client can tell.
+    pub(crate) distinct: AtomicBool,
 }
 
 impl<DB: Backend> Stage<DB> {

@@ -72,14 +72,13 @@ impl<'f, DB: Backend> Feed<'f, DB> {
     }
 
     /// Takes a chunk back, to hand it out again as the next.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn take_back(&mut self, chunk: Chunk<DB>) {
         self.bytes -= DB::bytes(&chunk.values);
         self.ahead.push_front(chunk);
     }
 
     /// The same with a chunk that was noted as sent, and that the database refused.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn take_back_sent(&mut self, chunk: Chunk<DB>) {
         self.sent -= chunk.rows as u64;
         self.ahead.push_front(chunk);

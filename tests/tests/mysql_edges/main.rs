@@ -6,6 +6,7 @@
 mod faults;
 mod isolation;
 mod kills;
+mod merges;
 mod own_server;
 mod proxy;
 mod races;

@@ -146,7 +146,7 @@ async fn a_merge_that_needs_more_room_than_the_session_may_have_leaves_nothing()
     let db = with_tables(1, &[&long_people()]).await;
     let rows = large("row ", 2_000, 500);
     for name in BULK_CALLS {
-        run(&db.pool, "SET SESSION tmp_memory_table_size = 16384, SESSION tmp_disk_table_size = 200000").await;
+        run(&db.pool, "SET SESSION tmp_memory_table_size = 16384, SESSION tmp_disk_table_size = 65536").await;
         let error = assert_refused(&db.pool, name, &rows).await;
         assert!(error.to_string().contains("full"), "{name}: {error}");
         run(&db.pool, "SET SESSION tmp_memory_table_size = DEFAULT, SESSION tmp_disk_table_size = DEFAULT").await;

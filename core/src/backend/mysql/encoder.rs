@@ -76,6 +76,11 @@ impl Encoder {
         self.bytes
     }
 
+    /// The bytes of the value with this number.
+    pub(super) fn value(&self, value: usize) -> &[u8] {
+        &self.bytes[self.start(value)..self.values[value].end]
+    }
+
     /// Where the bytes of the value with this number begin.
     fn start(&self, value: usize) -> usize {
         value.checked_sub(1).map_or(0, |before| self.values[before].end)
@@ -97,9 +102,31 @@ impl Encoder {
     /// The values of some rows of `width` columns, with a number before each row, counted on from `first`.
     pub(super) fn numbered(&self, rows: Range<usize>, width: usize, first: i64) -> Result<MySqlArguments, BoxDynError> {
         let mut arguments = MySqlArguments::default();
+        let values = rows.len() * (width + 1);
+        arguments.reserve(
+            values,
+            self.start(rows.end * width) - self.start(rows.start * width) + rows.len() * size_of_val(&first),
+        );
         for (row, number) in rows.zip(first..) {
             arguments.add(number)?;
             self.push(&mut arguments, row * width..(row + 1) * width)?;
+        }
+        Ok(arguments)
+    }
+
+    /// Some columns of some rows of `width` columns.
+    pub(super) fn of_rows(
+        &self,
+        rows: impl Iterator<Item = usize>,
+        width: usize,
+        columns: &[usize],
+    ) -> Result<MySqlArguments, BoxDynError> {
+        let mut arguments = MySqlArguments::default();
+        for row in rows {
+            for column in columns {
+                let value = row * width + column;
+                self.push(&mut arguments, value..value + 1)?;
+            }
         }
         Ok(arguments)
     }

@@ -4,6 +4,8 @@
 //! usually at REPEATABLE READ, an INSERT or UPDATE that reads the target would lock what it reads and the gaps beside it, and two merges
 //! would deadlock: so a plain SELECT finds the rows to be made, their numbers are written to a table, and the INSERT reads only that.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{
     Arguments as _, MySql, Row as _,
     mysql::{MySqlArguments, MySqlRow},
@@ -11,6 +13,7 @@ use sqlx::{
 
 use super::{
     CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD, errors,
+    keys::Keys,
     stage::{self, Last, Stage, View},
 };
 use crate::{
@@ -30,8 +33,10 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
     let wanted = packet.min(CHUNK_BYTES);
     let mut full_text = None;
     let mut staged = 0;
+    let mut keys = Keys::new(stage);
     let fits = |chunk: &Chunk<MySql>| chunk.rows < full && chunk.values.size() < wanted;
     while let Some(Chunk { rows, values }) = feed.chunk_while(fits).await? {
+        keys.add(&values, rows, width);
         // Before its last row the chunk was small enough; a row that is too large beside others may go alone.
         let alone = usize::from(values.size() > packet && rows > 1);
         let mut start = 0;
@@ -50,6 +55,9 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
         }
         feed.note_sent(rows);
     }
+    if let Some(found) = stage.found.get() {
+        found.distinct.store(keys.are_distinct(), Ordering::Relaxed);
+    }
     Ok(())
 }
 
@@ -57,7 +65,7 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
 ///
 /// To prepare a statement, run it and close it costs 40 ms over TCP: the server does not answer the closing, so it acknowledges it late, and
 /// the driver's next packet waits for that (Nagle's algorithm, which sqlx leaves on).
-fn parts(rows: usize, full: usize) -> impl Iterator<Item = usize> {
+pub(super) fn parts(rows: usize, full: usize) -> impl Iterator<Item = usize> {
     let largest = move |left: usize| match left {
         0 => None,
         _ if left >= full => Some(full),
@@ -78,10 +86,11 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64
     if stage::is_long(stage) {
         return merge_marked(link, stage).await;
     }
-    let merge = stage::merge_new(stage);
     let mut progress = Progress::default();
     loop {
-        match link.execute(Statement::plain(&merge)).await {
+        match link.execute(Statement::plain(&stage::merge_new(stage))).await {
+            // Another writer made a row in between, or two numbers are one key as the column holds them: it is not looked into here.
+            Err(error) if backend::is_unique_violation(&error) && stage::no_longer_distinct(stage) => {}
             Err(error) if backend::is_unique_violation(&error) => {
                 let left = count(link, &stage::count_absent(stage)).await?;
                 progress.check(stage, left, error)?;
@@ -110,7 +119,7 @@ pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<
 /// In a caller's transaction.
 async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
     link.execute(Statement::plain(&stage::create_made(stage))).await?;
-    let mut made = numbers(link, &stage::find_absent(stage)).await?;
+    let mut made = numbers(link, Statement::plain(&stage::find_absent(stage))).await?;
     let mut progress = Progress::default();
     loop {
         link.execute(Statement::plain(&stage::clear_made(stage))).await?;
@@ -125,7 +134,7 @@ async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::
         match link.execute(Statement::plain(&stage::insert_made(stage))).await {
             Err(error) if backend::is_unique_violation(&error) => {
                 // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
-                made = numbers(link, &stage::find_still_absent(stage)).await?;
+                made = numbers(link, Statement::plain(&stage::find_still_absent(stage))).await?;
                 progress.check(stage, made.len() as u64, error)?;
             }
             outcome => return outcome,
@@ -201,12 +210,12 @@ fn is_own(link: &Link<'_, MySql>) -> bool {
 }
 
 async fn count(link: Linked<'_, '_>, sql: &Sql) -> Result<u64, sqlx::Error> {
-    let number = numbers(link, sql).await?.pop();
+    let number = numbers(link, Statement::plain(sql)).await?.pop();
     number.and_then(|number| number.try_into().ok()).ok_or(sqlx::Error::RowNotFound)
 }
 
-async fn numbers(link: Linked<'_, '_>, sql: &Sql) -> Result<Vec<i64>, sqlx::Error> {
-    link.fetch(Statement::plain(sql)).await?.iter().map(|row| row.try_get(0)).collect()
+pub(super) async fn numbers(link: Linked<'_, '_>, statement: Statement<MySql>) -> Result<Vec<i64>, sqlx::Error> {
+    link.fetch(statement).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 mod encoder;
 mod errors;
 mod fit;
+mod keys;
 mod merge;
 mod rows;
 mod schema;
+mod short;
 mod stage;
 mod told;
 mod update;
@@ -39,6 +41,7 @@ use crate::{
     sql::{Bound, Dialect, Sql, Statement},
     testing,
     transaction::{Isolation, TransactionOptions},
+    unit::Unit,
 };
 pub(super) use errors::{is_connection_lost, is_retryable};
 pub(super) use told::told;
@@ -230,19 +233,20 @@ impl Engine for MySql {
         Box::pin(update::update_and_read(link, texts, update, write))
     }
 
+    fn merge_short<'l>(
+        unit: &'l mut Unit<'_, Self>,
+        stage: &'l Stage,
+        feed: &'l mut Feed<'_, Self>,
+    ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
+        Box::pin(short::merge_short(unit, stage, feed))
+    }
+
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
-            let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
-            let Some(row) = index.first() else {
+            if find_index(link, stage).await?.is_none() {
                 link.execute(Statement::plain(&rows::ask_table(stage.table))).await?;
                 return Err(StageError::MissingUniqueIndex);
-            };
-            let packet: i64 = row.try_get(1)?;
-            stage.found.get_or_init(|| Found {
-                index: row.try_get(0).unwrap_or_default(),
-                usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
-                packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
-            });
+            }
             link.execute(Statement::plain(&stage::drop_stage())).await?;
             link.execute(Statement::plain(&stage::create_staged(stage))).await?;
             Ok(())
@@ -403,6 +407,23 @@ impl Engine for MySql {
     fn create_unique_index(table: &Table, key: &Key) -> String {
         schema::create_unique_index(table, key)
     }
+}
+
+/// Looks for the key's unique index, once in a call.
+async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<Option<&'s Found>, sqlx::Error> {
+    if stage.found.get().is_none() {
+        let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
+        let Some(row) = index.first() else { return Ok(None) };
+        let packet: i64 = row.try_get(1)?;
+        stage.found.get_or_init(|| Found {
+            index: row.try_get(0).unwrap_or_default(),
+            usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
+            packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
+            makes_few: row.try_get(3).unwrap_or_default(),
+            distinct: AtomicBool::new(false),
+        });
+    }
+    Ok(stage.found.get())
 }
 
 /// Sets a savepoint and uses it, which fails where no transaction is open.
