@@ -72,6 +72,7 @@ impl<'f, DB: Backend> Feed<'f, DB> {
     }
 
     /// Takes a chunk back, to hand it out again as the next.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn take_back(&mut self, chunk: Chunk<DB>) {
         self.bytes -= DB::bytes(&chunk.values);
         self.ahead.push_front(chunk);
