@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Path, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     ast::{Field, Model, UniqueKey},
@@ -84,10 +84,11 @@ fn column(field: &Field, up: &TokenStream) -> TokenStream {
     let (name, column, ty) = (field.name(), &field.column, &field.ty);
     let generated = field.attrs.generated.is_some();
     let create_only = field.attrs.create_only.is_some();
-    let nullable = field
-        .attrs
-        .json
-        .map_or_else(|| quote!(#up::Probe::<#ty>::NULLABLE), |json| (json == Json::SqlNull).to_token_stream());
+    let nullable = match field.attrs.json {
+        Some(json) => (json == Json::SqlNull).to_token_stream(),
+        None if is_plain(ty) => quote!(false),
+        None => quote!(#up::Probe::<#ty>::NULLABLE),
+    };
     quote! {
         #up::Column {
             field: #name, name: #column, generated: #generated, create_only: #create_only, nullable: #nullable
@@ -257,10 +258,20 @@ fn put(index: usize, field: &Field, row: &TokenStream) -> TokenStream {
     }
 }
 
+/// Whether the type goes by the name of one that is no `Option`. To find out costs the compiler more than any other word about a column.
+fn is_plain(ty: &Type) -> bool {
+    const PLAIN: [&str; 15] =
+        ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
+    let Type::Path(path) = ty else { return false };
+    path.path.get_ident().is_some_and(|ident| PLAIN.iter().any(|plain| ident == plain))
+}
+
 /// Catches a key column whose `Option` is behind an alias.
 fn not_null(model: &Model, up: &TokenStream) -> TokenStream {
-    let columns = model.columns().filter(|field| field.attrs.json.is_none() && model.must_not_be_null(field));
-    columns
+    let may_be_null = |field: &&Field| field.attrs.json.is_none() && !is_plain(&field.ty);
+    model
+        .columns()
+        .filter(|field| may_be_null(field) && model.must_not_be_null(field))
         .map(|field| {
             let (ty, span) = (&field.ty, field.ty.span());
             let up = in_place(up.clone(), span);

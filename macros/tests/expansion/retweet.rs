@@ -30,21 +30,21 @@ const _: () = {
             name: "id",
             generated: true,
             create_only: false,
-            nullable: __up::Probe::<i64>::NULLABLE,
+            nullable: false,
         },
         __up::Column {
             field: "tweet",
             name: "tweet",
             generated: false,
             create_only: false,
-            nullable: __up::Probe::<i64>::NULLABLE,
+            nullable: false,
         },
         __up::Column {
             field: "retweeter",
             name: "retweeter",
             generated: false,
             create_only: false,
-            nullable: __up::Probe::<i64>::NULLABLE,
+            nullable: false,
         },
         __up::Column {
             field: "original_author",
@@ -182,16 +182,4 @@ const _: () = {
             }
         }
     }
-    const _: () = ::core::assert!(
-        ! __up::Probe:: < i64 > ::NULLABLE,
-        "`id` is part of a key and can be NULL, and a unique index lets any number of NULLs in: use a type that is not an `Option`, or `#[unique(.., nulls_not_distinct)]` where the index is `NULLS NOT DISTINCT` (PostgreSQL 15 and later)"
-    );
-    const _: () = ::core::assert!(
-        ! __up::Probe:: < i64 > ::NULLABLE,
-        "`tweet` is part of a key and can be NULL, and a unique index lets any number of NULLs in: use a type that is not an `Option`, or `#[unique(.., nulls_not_distinct)]` where the index is `NULLS NOT DISTINCT` (PostgreSQL 15 and later)"
-    );
-    const _: () = ::core::assert!(
-        ! __up::Probe:: < i64 > ::NULLABLE,
-        "`retweeter` is part of a key and can be NULL, and a unique index lets any number of NULLs in: use a type that is not an `Option`, or `#[unique(.., nulls_not_distinct)]` where the index is `NULLS NOT DISTINCT` (PostgreSQL 15 and later)"
-    );
 };

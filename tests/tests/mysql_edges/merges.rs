@@ -163,3 +163,20 @@ async fn a_key_that_does_not_fit_is_refused_in_a_session_that_cuts_texts() {
         assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM people").await, 0, "{rows} rows");
     }
 }
+
+/// The row that another has made since the transaction's snapshot comes last in the order of the keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_transaction_that_is_late_for_a_row_all_others_are_counted() {
+    let db = with_tables(2, &[SAMPLES]).await;
+    for rows in [2, 17, 100, 1_000, 3_000] {
+        run(&db.pool, "TRUNCATE samples").await;
+        let last = NewSample { a: 20_000, b: 1, value: 1 };
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        assert_eq!(Sample::find(&mut tx, SampleKey { a: last.a, b: last.b }).await.unwrap(), None);
+        Sample::get_or_create(&db.pool, last.clone()).await.unwrap();
+        let done = Sample::bulk_create_new(&mut tx, samples(0..rows).chain([last])).await.unwrap();
+        assert_eq!(done, BulkCreated { received: rows as u64 + 1, created: rows as u64 });
+        tx.commit().await.unwrap();
+        assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM samples").await, rows + 1);
+    }
+}

@@ -42,8 +42,13 @@ pub(super) async fn merge_short(
         feed.take_back(chunk);
         return Ok(None);
     }
-    feed.note_way("values");
     let absent = find_absent(unit.link()?, stage, &chunk).await?;
+    // In a caller's transaction a statement that fails would leave the rows of those before it.
+    if !unit.is_own() && absent.len() > ONE_STATEMENT {
+        feed.take_back(chunk);
+        return Ok(None);
+    }
+    feed.note_way("values");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
     match create(unit, stage, &chunk, &absent).await {
