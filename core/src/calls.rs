@@ -248,9 +248,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// None for no rows; one for up to 10,000 on PostgreSQL and 1,000 on SQLite. Otherwise one that looks for the unique index, one for the
-    /// temporary table, one for each chunk of up to a thousand rows (on PostgreSQL a COPY), one merge, and one that drops the table; BEGIN
-    /// and COMMIT of the merge on a pool where they are needed, or SAVEPOINT and RELEASE around all in a transaction.
+    /// None for no rows; one or two for up to 10,000 on PostgreSQL and 1,000 on SQLite, fifteen at most for 1,000 on MariaDB. Otherwise one that
+    /// looks for the unique index, one for the temporary table, one for each chunk of some thousand rows (on PostgreSQL a COPY), one merge,
+    /// one that drops it; BEGIN and COMMIT of the merge on a pool where needed, or SAVEPOINT and RELEASE around all in a transaction.
     ///
     /// # Errors
     ///

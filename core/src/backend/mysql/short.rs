@@ -38,16 +38,13 @@ pub(super) async fn merge_short(
     let Some(chunk) = feed.chunk_while(fits).await? else { return Ok(Some(0)) };
     // A call that is given up closes its connection.
     unit.begin_staging();
-    if feed.has_more().await? || !are_few(unit.link()?, stage, &chunk).await? {
+    // In a caller's transaction a statement that fails would leave the rows of those before it.
+    let most = if unit.is_own() { FEW_ROWS } else { ONE_STATEMENT };
+    if feed.has_more().await? || chunk.rows > most || !are_few(unit.link()?, stage, &chunk).await? {
         feed.take_back(chunk);
         return Ok(None);
     }
     let absent = find_absent(unit.link()?, stage, &chunk).await?;
-    // In a caller's transaction a statement that fails would leave the rows of those before it.
-    if !unit.is_own() && absent.len() > ONE_STATEMENT {
-        feed.take_back(chunk);
-        return Ok(None);
-    }
     feed.note_way("values");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
