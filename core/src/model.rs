@@ -488,7 +488,7 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
 #[derive(Debug, thiserror::Error)]
 #[error("the value of `{model}::{field}` could not be encoded: {source}")]
 pub(crate) struct FieldError {
-    pub model: &'static str,
+    pub(crate) model: &'static str,
     pub(crate) field: &'static str,
     source: BoxDynError,
 }

@@ -123,6 +123,12 @@ impl Watch {
         }
     }
 
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn take_back_bytes(&self, bytes: usize) {
+        let all = self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed) - bytes as u64;
+        self.span.record("bytes", all);
+    }
+
     #[cfg(feature = "postgres")]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

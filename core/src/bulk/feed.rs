@@ -82,6 +82,7 @@ impl<'f, DB: Backend> Feed<'f, DB> {
     #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn take_back_sent(&mut self, chunk: Chunk<DB>) {
         self.sent -= chunk.rows as u64;
+        self.watch.take_back_bytes(DB::bytes(&chunk.values));
         self.ahead.push_front(chunk);
     }
 
