@@ -1,5 +1,7 @@
 //! A database to try the contract on.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 use upsertable::{Backend, Transaction};
@@ -38,8 +40,8 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Whether a connection goes on after a statement that was given up before its answer.
     const GIVEN_UP_GOES_ON: bool = true;
 
-    /// How many other connections to this test's database are in the middle of a statement, as one may be whose caller has given it up.
-    const BUSY: &'static str = "SELECT 0";
+    /// How many connections to this test's database are open, one counted whose caller has given it up until the server has seen it.
+    const OPEN: &'static str = "SELECT 0";
 
     /// An empty database without tables.
     fn home() -> BoxFuture<'static, Self::Home>;
@@ -105,6 +107,7 @@ pub struct Fixture<T: TestDb> {
     /// Looks from outside: connections of its own.
     pub outside: Pool<T::Db>,
     home: T::Home,
+    others: AtomicU32,
 }
 
 impl<T: TestDb> Fixture<T> {
@@ -118,7 +121,7 @@ impl<T: TestDb> Fixture<T> {
         let home = T::home().await;
         let outside = T::connect(&home, 2).await;
         let pool = T::connect(&home, connections).await;
-        let fixture = Self { pool, outside, home };
+        let fixture = Self { pool, outside, home, others: AtomicU32::new(0) };
         for table in schema::<T>() {
             fixture.run(&table).await;
         }
@@ -127,6 +130,7 @@ impl<T: TestDb> Fixture<T> {
 
     /// One more pool to the same database.
     pub async fn another_pool(&self, connections: u32) -> Pool<T::Db> {
+        self.others.fetch_add(connections, Ordering::Relaxed);
         T::connect(&self.home, connections).await
     }
 
@@ -162,11 +166,12 @@ impl<T: TestDb> Fixture<T> {
 
     /// Checks that the next user of the pool, which has one connection, meets nothing of an earlier call.
     pub async fn assert_pool_clean(&self, when: &str) {
-        // What is still running of it may be about to commit.
-        while self.number(T::BUSY).await != 0 {
+        let mut conn = self.pool.acquire().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        // One that was closed may still be about to run what was sent before, and to commit.
+        let known = || self.pool.size() + self.outside.size() + self.others.load(Ordering::Relaxed);
+        while self.number(T::OPEN).await > known().into() {
             tokio::task::yield_now().await;
         }
-        let mut conn = self.pool.acquire().await.unwrap_or_else(|error| panic!("{when}: {error}"));
         Self::assert_clean(&mut conn, when).await;
         drop(conn);
         let tx = upsertable::begin(&self.pool).await.unwrap_or_else(|error| panic!("{when}: {error}"));

@@ -45,8 +45,8 @@ impl TestDb for OnPostgres {
     const SURVIVES_FAILED_STATEMENTS: bool = true;
     const SAVES_BEFORE_INSERT: bool = true;
 
-    const BUSY: &'static str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = current_setting('application_name') \
-                                AND state = 'active' AND pid <> pg_backend_pid()";
+    const OPEN: &'static str =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = current_setting('application_name')";
 
     fn home() -> BoxFuture<'static, PostgresHome> {
         Box::pin(async {
