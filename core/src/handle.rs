@@ -109,7 +109,7 @@ impl<DB: Backend> Session<'_, DB> {
     /// A connection to run statements on, taken from the pool if need be.
     pub(crate) async fn link(&mut self) -> Result<Link<'_, DB>, Error> {
         Ok(match self {
-            Self::Pool(pool) => Link::Pooled(pool.acquire().await?),
+            Self::Pool(pool) => Link::Pooled(pool.acquire().await?, pool),
             Self::Bare(conn) => Link::Bare(&mut **conn),
             Self::Inside(conn) => {
                 conn.check().await?;
@@ -121,7 +121,7 @@ impl<DB: Backend> Session<'_, DB> {
 
 /// A connection in use by a call.
 pub enum Link<'c, DB: Backend> {
-    Pooled(PoolConnection<DB>),
+    Pooled(PoolConnection<DB>, &'c Pool<DB>),
     Bare(&'c mut DB::Connection),
     Inside(&'c mut Conn<DB>),
 }
@@ -172,7 +172,7 @@ impl<DB: Backend> Link<'_, DB> {
     /// The driver's own connection. What comes of what runs there has to be [observed](Self::observed).
     pub(crate) fn raw(&mut self) -> &mut DB::Connection {
         match self {
-            Self::Pooled(conn) => conn,
+            Self::Pooled(conn, _) => conn,
             Self::Bare(conn) => conn,
             Self::Inside(conn) => conn.connection(),
         }
@@ -211,7 +211,7 @@ impl<DB: Backend> Drop for Running<'_, '_, DB> {
             return;
         }
         match self.link {
-            Link::Pooled(conn) => conn.close_on_drop(),
+            Link::Pooled(conn, _) => conn.close_on_drop(),
             Link::Inside(conn) => conn.set_unfinished(true),
             Link::Bare(_) => {}
         }

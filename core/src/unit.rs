@@ -54,7 +54,7 @@ impl<'c, DB: Backend> Unit<'c, DB> {
                     return Err(error.into());
                 }
             }
-            Some(Link::Pooled(_)) | None => {}
+            Some(Link::Pooled(..)) | None => {}
         }
         Ok(unit)
     }
@@ -219,9 +219,9 @@ impl<DB: Backend> Drop for Unit<'_, DB> {
             DB::queue_clean_first(conn);
         }
         match (self.scope, self.link.take()) {
-            (Scope::Idle | Scope::Done, Some(Link::Pooled(conn))) => drop(conn),
-            (_, Some(Link::Pooled(conn))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
-            (scope @ (Scope::Staging | Scope::Own), Some(mut link @ (Link::Pooled(_) | Link::Bare(_)))) => {
+            (Scope::Idle | Scope::Done, Some(Link::Pooled(conn, _))) => drop(conn),
+            (_, Some(Link::Pooled(conn, _))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
+            (scope @ (Scope::Staging | Scope::Own), Some(mut link @ (Link::Pooled(..) | Link::Bare(_)))) => {
                 if scope == Scope::Own {
                     DB::queue_rollback(link.raw(), 1);
                 }

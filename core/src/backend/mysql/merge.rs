@@ -206,7 +206,7 @@ pub(super) async fn read_staged(
 
 /// Whether the merge's transaction is the call's own.
 fn is_own(link: &Link<'_, MySql>) -> bool {
-    matches!(link, Link::Pooled(_))
+    matches!(link, Link::Pooled(..))
 }
 
 async fn count(link: Linked<'_, '_>, sql: &Sql) -> Result<u64, sqlx::Error> {

@@ -51,7 +51,7 @@ impl<'l, 'c> Kept<'l, 'c> {
     pub(super) async fn begin(link: &'l mut Link<'c, MySql>) -> Result<Self, sqlx::Error> {
         let open = match link {
             Link::Inside(_) => true,
-            Link::Pooled(_) => false,
+            Link::Pooled(..) => false,
             Link::Bare(conn) => conn.is_in_transaction() || MySql::save_if_open(conn, SAVEPOINT).await?,
         };
         let mut kept = Self { link, begun: false };
@@ -83,7 +83,7 @@ impl<'l, 'c> Kept<'l, 'c> {
 impl Drop for Kept<'_, '_> {
     fn drop(&mut self) {
         match (self.begun, &mut *self.link) {
-            (true, Link::Pooled(conn)) => conn.close_on_drop(),
+            (true, Link::Pooled(conn, _)) => conn.close_on_drop(),
             (true, Link::Bare(conn)) => MySql::queue_rollback(conn, 1),
             _ => {}
         }

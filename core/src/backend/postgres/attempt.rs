@@ -29,7 +29,7 @@ impl<'l, 'c> Attempt<'l, 'c> {
                 nested::begin(conn).await?;
                 true
             }
-            Link::Bare(_) | Link::Pooled(_) => false,
+            Link::Bare(_) | Link::Pooled(..) => false,
         };
         Ok(Self { link, saved })
     }
@@ -64,7 +64,7 @@ impl<'l, 'c> Attempt<'l, 'c> {
                 self.saved = false;
                 nested::clean(conn, !keep).await?;
             }
-            Link::Pooled(_) => {}
+            Link::Pooled(..) => {}
         }
         Ok(())
     }

@@ -27,7 +27,10 @@ impl Default for Encoder {
 
 impl Encoder {
     pub(super) fn fields() -> Self {
-        Self::Fields(Fields(PgArgumentBuffer::default()))
+        const FEW_ROWS_BYTES: usize = 1 << 10;
+        let mut buffer = PgArgumentBuffer::default();
+        buffer.reserve(FEW_ROWS_BYTES);
+        Self::Fields(Fields(buffer))
     }
 
     pub(super) fn add<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: &T) -> Result<(), BoxDynError> {
@@ -152,11 +155,15 @@ pub(super) struct Array {
 }
 
 impl Array {
+    /// The bytes of an argument before the elements: its length, and five numbers.
+    pub(super) const HEAD_BYTES: usize = 24;
+
     /// One array for each column of the rows.
     pub(super) fn columns(fields: &Fields, elements: &[Oid], rows: usize) -> Vec<Self> {
+        let width = elements.len().max(1);
+        let bytes = fields.0.len().div_ceil(width);
         let mut arrays: Vec<Self> =
-            elements.iter().map(|&element| Self { element, rows, fields: Vec::new() }).collect();
-        let width = arrays.len().max(1);
+            elements.iter().map(|&element| Self { element, rows, fields: Vec::with_capacity(bytes) }).collect();
         for (position, field) in fields.iter().enumerate() {
             arrays[position % width].fields.extend_from_slice(field);
         }

@@ -99,6 +99,7 @@ pub(super) fn arrays(stage: &Stage, chunk: &Chunk<Postgres>) -> Result<PgArgumen
     let elements: Vec<Oid> = stage.types.iter().map(|kind| kind.oid().unwrap_or_default()).collect();
     let mut arguments = PgArguments::default();
     if let Encoder::Fields(fields) = &chunk.values {
+        arguments.reserve(elements.len(), Array::HEAD_BYTES * elements.len() + chunk.values.bytes());
         for array in Array::columns(fields, &elements, chunk.rows) {
             arguments.add(array).map_err(sqlx::Error::Encode)?;
         }

@@ -279,7 +279,7 @@ impl Engine for Postgres {
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
             let like_target = like_target(link, stage).await?;
-            let in_transaction = !matches!(link, Link::Pooled(_));
+            let in_transaction = !matches!(link, Link::Pooled(..));
             link.fetch(Statement::plain(&stage::open(stage, &like_target, in_transaction))).await?;
             Ok(())
         })

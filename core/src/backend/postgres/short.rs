@@ -3,17 +3,20 @@
 use std::{
     collections::BTreeMap,
     ptr,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
     time::Instant,
 };
 
-use sqlx::{Postgres, postgres::PgDatabaseError};
+use sqlx::{
+    PgPool, Pool, Postgres,
+    postgres::{PgConnectOptions, PgDatabaseError},
+};
 
 use super::{
     Stage, compares_as_sent, database_error, fill, index,
     merge::{COLLISIONS, counted},
     nested,
-    stage::{self, Arrays},
+    stage::{self, Arrays, Late},
 };
 use crate::{
     backend,
@@ -23,9 +26,7 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Up to so many rows the conflict clause costs less than to do without it, which takes a look at the table's indexes first: in the server
-/// 0.045 against 0.062 milliseconds for 10 rows that are there and 0.118 against 0.112 for as many that are not; 0.07 against 0.087 and 0.24
-/// against 0.21 for 30; 1.40 against 1.44 and 8.3 against 5.8 for 1,000.
+/// Up to so many rows a row is given for each that is made: to count them in the statement costs more.
 const FEW_ROWS: usize = 20;
 
 /// Up to so many rows the statement is kept prepared: to parse and to plan it takes a millisecond, beside 0.2 for 1 row and 17 for 1,000.
@@ -35,9 +36,9 @@ const PREPARED_ROWS: usize = 1_000;
 const SMALL_ROWS: u64 = 256;
 
 /// How a statement keeps from failing on rows that others create meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    /// By a conflict clause, which looks into the index once more for each row.
+    /// By a conflict clause, which looks into the index once more for each new row.
     OnConflict,
     /// Not at all: where it fails, [`OnConflict`](Self::OnConflict) takes over. Nothing is lost by that where the statement is the whole
     /// transaction.
@@ -61,12 +62,16 @@ pub(super) async fn merge_short(
     feed.note_way("unnest");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
-    let is_own = matches!(link, Link::Pooled(_));
-    let mut way = if is_own && chunk.rows > FEW_ROWS { Way::Plain } else { Way::OnConflict };
+    let pool = match link {
+        Link::Pooled(_, pool) => Some(*pool),
+        Link::Bare(_) | Link::Inside(_) => None,
+    };
+    let is_own = pool.is_some();
+    let mut way = if is_own { Way::Plain } else { Way::OnConflict };
     let mut retry = Retry::new::<Postgres>();
     let mut collisions = 0;
     loop {
-        match create(link, stage, &chunk, way).await {
+        match create(link, pool, stage, &chunk, way).await {
             Err(error) if way == Way::Plain && is_for_conflict_clause(&error) => way = Way::OnConflict,
             // A sharded server may know the statements of a staging table only.
             Err(error) if is_unsupported(&error) => {
@@ -95,21 +100,25 @@ async fn undo(link: &mut Link<'_, Postgres>, is_own: bool) -> Result<(), sqlx::E
 
 async fn create(
     link: &mut Link<'_, Postgres>,
+    pool: Option<&PgPool>,
     stage: &Stage,
     chunk: &Chunk<Postgres>,
     way: Way,
 ) -> Result<u64, sqlx::Error> {
-    let text = Text::of(way, chunk.rows).dated(stage, chunk.rows);
+    let (text, sql) = Known::of(pool, stage, |known| known.statement(stage, way, chunk.rows));
     let arguments = fill::arrays(stage, chunk)?;
-    let statement = if chunk.rows <= PREPARED_ROWS {
-        Statement::cached(&text, arguments)
-    } else {
-        Statement::once(&text, arguments)
+    let statement = match text.size {
+        Size::Many => Statement::once(&sql, arguments),
+        _ => Statement::cached(&sql, arguments),
     };
-    match way {
-        Way::OnConflict if chunk.rows <= FEW_ROWS => Ok(link.fetch(statement).await?.len() as u64),
-        Way::OnConflict => counted(&link.fetch(statement).await?),
-        Way::Plain => link.execute(statement).await,
+    match (way, text.size) {
+        (Way::OnConflict, Size::One | Size::Few) => Ok(link.fetch(statement).await?.len() as u64),
+        (Way::OnConflict, _) => counted(&link.fetch(statement).await?),
+        (Way::Plain, _) => {
+            let created = link.execute(statement).await?;
+            Known::of(pool, stage, |known| known.none_is_late = true);
+            Ok(created)
+        }
     }
 }
 
@@ -124,63 +133,89 @@ fn is_unsupported(error: &sqlx::Error) -> bool {
     database_error(error).is_some_and(|error| error.code() == "0A000")
 }
 
-/// The statements that create rows.
-#[derive(Clone, Copy)]
-enum Text {
+/// A statement that creates rows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Text {
+    way: Way,
+    size: Size,
+    late: Late,
+}
+
+/// How many rows a statement is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Size {
     One,
     Few,
     Prepared,
-    PreparedPlainly,
     Many,
-    ManyPlainly,
+}
+
+impl Size {
+    fn of(rows: usize) -> Self {
+        match rows {
+            0 | 1 => Self::One,
+            ..=FEW_ROWS => Self::Few,
+            ..=PREPARED_ROWS => Self::Prepared,
+            _ => Self::Many,
+        }
+    }
 }
 
 impl Text {
-    fn of(way: Way, rows: usize) -> Self {
-        match (way, rows) {
-            (Way::OnConflict, 1) => Self::One,
-            (Way::OnConflict, ..=FEW_ROWS) => Self::Few,
-            (Way::OnConflict, ..=PREPARED_ROWS) => Self::Prepared,
-            (Way::Plain, ..=PREPARED_ROWS) => Self::PreparedPlainly,
-            (Way::OnConflict, _) => Self::Many,
-            (Way::Plain, _) => Self::ManyPlainly,
-        }
-    }
-
-    /// The text with a comment that changes when the table may have outgrown the plan of a statement that is kept prepared: when the rows
-    /// sent by this process have doubled, and each minute, for those of others. A plan made for a small table reads all of it.
-    fn dated(self, stage: &Stage, rows: usize) -> Sql {
-        static KNOWN: Mutex<BTreeMap<(usize, usize), Known>> = Mutex::new(BTreeMap::new());
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let key = (ptr::from_ref(stage.table).addr(), ptr::from_ref(stage.key).addr());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.entry(key).or_default();
-        known.sent = known.sent.saturating_add(rows as u64);
-        let date = (known.sent / SMALL_ROWS, START.elapsed().as_secs() / 60);
-        let date = (date.0.checked_ilog2().unwrap_or_default(), date.1);
-        if known.date != date {
-            *known = Known { date, sent: known.sent, ..Known::default() };
-        }
-        let text = || format!("{} /* {} {} */", self.text(stage), date.0, date.1).into();
-        known.texts[self as usize].get_or_insert_with(text).clone()
-    }
-
-    fn text(self, stage: &Stage) -> String {
-        match self {
-            Self::One => stage::merge_one(stage),
-            Self::Few => stage::merge_giving(stage, Arrays::Hidden),
-            Self::Prepared => stage::merge_arrays(stage, Arrays::Hidden),
-            Self::PreparedPlainly => stage::merge_arrays_plainly(stage, Arrays::Hidden),
-            Self::Many => stage::merge_arrays(stage, Arrays::Counted),
-            Self::ManyPlainly => stage::merge_arrays_plainly(stage, Arrays::Counted),
+    fn sql(self, stage: &Stage) -> String {
+        let arrays = if self.size == Size::Many { Arrays::Counted } else { Arrays::Hidden };
+        match (self.way, self.size) {
+            (Way::OnConflict, Size::One) => stage::merge_one(stage),
+            (Way::OnConflict, Size::Few) => stage::merge_giving(stage, arrays),
+            (Way::OnConflict, _) => stage::merge_arrays(stage, arrays),
+            (Way::Plain, Size::One) => stage::merge_one_plainly(stage, self.late),
+            (Way::Plain, _) => stage::merge_arrays_plainly(stage, arrays, self.late),
         }
     }
 }
 
-/// What has been sent by one key of a model, and how.
-#[derive(Default)]
+/// What is known of a table to which rows have been sent by one key, for as long as its date stands.
 struct Known {
+    /// Whose database it is. As long as this is kept, no other pool's options are at the same address.
+    pool: Option<Weak<PgConnectOptions>>,
     sent: u64,
+    /// It changes when the table may have outgrown the plan of a statement that is kept prepared, for one made for a small table reads all of
+    /// it: when the rows sent by this process have doubled, and each minute, for those of others.
     date: (u32, u64),
-    texts: [Option<Sql>; 6],
+    none_is_late: bool,
+    texts: BTreeMap<Text, Sql>,
+}
+
+impl Known {
+    fn of<T>(pool: Option<&PgPool>, stage: &Stage, what: impl FnOnce(&mut Self) -> T) -> T {
+        static KNOWN: Mutex<BTreeMap<[usize; 3], Known>> = Mutex::new(BTreeMap::new());
+        let options = pool.map(Pool::connect_options);
+        let of_pool = options.as_ref().map_or(0, |options| Arc::as_ptr(options).addr());
+        let key = [of_pool, ptr::from_ref(stage.table).addr(), ptr::from_ref(stage.key).addr()];
+        let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(&key) {
+            all.retain(|_, known| known.pool.as_ref().is_none_or(|pool| pool.strong_count() > 0));
+        }
+        what(all.entry(key).or_insert_with(|| {
+            let pool = options.as_ref().map(Arc::downgrade);
+            Self { pool, sent: 0, date: (0, 0), none_is_late: false, texts: BTreeMap::new() }
+        }))
+    }
+
+    /// The statement for so many rows more, with the date as a comment.
+    fn statement(&mut self, stage: &Stage, way: Way, rows: usize) -> (Text, Sql) {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        self.sent = self.sent.saturating_add(rows as u64);
+        let doubled = (self.sent / SMALL_ROWS).checked_ilog2().unwrap_or_default();
+        let date = (doubled, START.elapsed().as_secs() / 60);
+        if self.date != date {
+            self.date = date;
+            self.none_is_late = false;
+            self.texts.clear();
+        }
+        let late = if self.none_is_late { Late::Known } else { Late::Asked };
+        let text = Text { way, size: Size::of(rows), late };
+        let sql = || format!("{} /* {} {} */", text.sql(stage), date.0, date.1).into();
+        (text, self.texts.entry(text).or_insert_with(sql).clone())
+    }
 }

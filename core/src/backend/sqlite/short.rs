@@ -42,7 +42,7 @@ pub(super) async fn merge_short(
     let key = key_columns(unit.link()?, stage).await?;
     let text = create_rows(stage, key.as_deref(), chunk.rows);
     // One row is created or not. Of several a part could be kept.
-    let is_pooled = matches!(unit.link()?, Link::Pooled(_));
+    let is_pooled = matches!(unit.link()?, Link::Pooled(..));
     if !is_pooled || (chunk.rows > 1 && !index::fails_as_a_whole(unit.link()?, stage.table).await?) {
         unit.begin_staging();
     }
