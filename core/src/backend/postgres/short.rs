@@ -152,11 +152,14 @@ enum Size {
 
 impl Size {
     fn of(rows: usize) -> Self {
-        match rows {
-            0 | 1 => Self::One,
-            ..=FEW_ROWS => Self::Few,
-            ..=PREPARED_ROWS => Self::Prepared,
-            _ => Self::Many,
+        if rows <= 1 {
+            Self::One
+        } else if rows <= FEW_ROWS {
+            Self::Few
+        } else if rows <= PREPARED_ROWS {
+            Self::Prepared
+        } else {
+            Self::Many
         }
     }
 }
