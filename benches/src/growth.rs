@@ -1,6 +1,7 @@
 //! The time a row takes when there are more of them.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use upsertable::On;
 
 use crate::{
@@ -19,6 +20,17 @@ const FULL: u64 = 10_000_000;
 /// Into the full table: a tenth of it changes it little.
 const CALLS_INTO_FULL: [u64; 3] = [10_000, 100_000, 1_000_000];
 
+/// Each takes minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Calls of which no row is there.
+    None,
+    /// Calls of which all are.
+    All,
+    /// Into a full table.
+    Full,
+}
+
 /// Ours, and beside it the limit, whose time a row grows too: an index of more rows costs more.
 pub async fn run<S: Server>(server: &S, options: &Options) -> Result<()>
 where
@@ -29,8 +41,8 @@ where
     let mut contenders = server.contenders::<NewRetweet>(Chunks::Best)?;
     contenders.retain(|entry| entry.role != Role::Rival);
     server.seed::<NewRetweet>(&[]).await?;
-    for percent in [0, 100] {
-        for calls in CALLS {
+    for (part, percent) in [(Part::None, 0), (Part::All, 100)] {
+        for calls in CALLS.into_iter().filter(|_| options.growth.contains(&part)) {
             let mut times = vec![Vec::new(); contenders.len()];
             for _ in 0..rounds(options, calls) {
                 for (Entry { contender, role, .. }, times) in contenders.iter().zip(&mut times) {
@@ -48,23 +60,23 @@ where
             print(&format!("{calls} rows, {percent} % there"), &contenders, times);
         }
     }
-    // The last table holds just as many.
-    for calls in CALLS_INTO_FULL {
+    if options.growth.contains(&Part::Full) {
+        let rows: Vec<_> = (0..FULL).map(rows::retweet).collect();
+        server.reset::<NewRetweet>(false).await?;
+        fill(&contenders, &rows).await?;
+        drop(rows);
         let mut next = FULL;
-        let mut times = vec![Vec::new(); contenders.len()];
-        for round in 0..rounds(options, calls) {
-            if round == 0 {
-                let rows: Vec<_> = (0..FULL).map(rows::retweet).collect();
-                server.reset::<NewRetweet>(false).await?;
-                fill(&contenders, &rows).await?;
+        for calls in CALLS_INTO_FULL {
+            let mut times = vec![Vec::new(); contenders.len()];
+            for _ in 0..rounds(options, calls) {
+                for (Entry { contender, .. }, times) in contenders.iter().zip(&mut times) {
+                    let rows: Vec<_> = (next..next + calls).map(rows::retweet).collect();
+                    next += calls;
+                    times.push(Time::of_each([contender.prepare(&rows)], calls).await?);
+                }
             }
-            for (Entry { contender, .. }, times) in contenders.iter().zip(&mut times) {
-                let rows: Vec<_> = (next..next + calls).map(rows::retweet).collect();
-                next += calls;
-                times.push(Time::of_each([contender.prepare(&rows)], calls).await?);
-            }
+            print(&format!("{calls} rows, none there, into a table of {FULL}"), &contenders, times);
         }
-        print(&format!("{calls} rows, none there, into a table of {FULL}"), &contenders, times);
     }
     Ok(())
 }

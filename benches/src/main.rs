@@ -64,9 +64,10 @@ pub struct Options {
     /// In place of all this: how much a stream of 10,000,000 rows makes the process grow.
     #[arg(long)]
     memory: bool,
-    /// In place of all this: the time a row takes, from 100,000 to 10,000,000 of them, and into a table of 10,000,000.
-    #[arg(long)]
-    growth: bool,
+    /// In place of all this: the time a row takes, from 100,000 to 10,000,000 of them where none is there, where all are, and into a table of
+    /// 10,000,000; all three by default.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_values = ["none", "all", "full"])]
+    growth: Vec<growth::Part>,
     /// In place of all this: where our own time goes.
     #[arg(long)]
     profile: bool,
@@ -123,7 +124,7 @@ where
 {
     if options.memory {
         memory::run(server).await
-    } else if options.growth {
+    } else if !options.growth.is_empty() {
         growth::run(server, options).await
     } else if options.profile {
         profile::run(server, options).await

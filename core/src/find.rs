@@ -44,7 +44,10 @@ pub(crate) async fn find<DB: Backend>(
     let mut retry = Retry::new::<DB>();
     loop {
         let outcome = match session.link().await {
-            Ok(mut link) => find_on(&mut link, target, &mut *write).await,
+            Ok(mut link) => {
+                let found = find_on(&mut link, target, &mut *write).await;
+                link.settled(found).await
+            }
             Err(error) => Err(error),
         };
         match outcome {
@@ -75,7 +78,7 @@ pub(crate) async fn find_by<DB: Backend>(
     if rows.len() > 1 {
         return Err(target.many_rows());
     }
-    Ok(rows.pop())
+    Ok(rows.pop().inspect(|row| link.note_session(row, 1)))
 }
 
 /// The row for each key, in the order of the keys. `next_key` writes a key, and says `false` when there is none left.
@@ -96,7 +99,11 @@ pub(crate) async fn find_all<DB: Backend>(
             return Ok(found);
         }
         let mut link = session.link().await?;
-        let rows = DB::find_keys(&mut link, target.table, target.key, keys, values).await?;
+        let rows = DB::find_keys(&mut link, target.table, target.key, keys, values).await;
+        if let Some(row) = rows.iter().flatten().next() {
+            link.note_session(row, 4);
+        }
+        let rows = link.settled(rows).await?;
         add_found::<DB>(&mut found, rows, keys, target)?;
     }
 }

@@ -46,12 +46,22 @@ async fn attempt<DB: Backend>(
     write: Write<'_, DB>,
 ) -> Result<(DB::Row, bool), Error> {
     let mut link = session.link().await?;
+    let done = attempt_on(&mut link, target, known, write).await;
+    link.settled(done).await
+}
+
+async fn attempt_on<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    target: Target,
+    known: Known,
+    write: Write<'_, DB>,
+) -> Result<(DB::Row, bool), Error> {
     if known == Known::Nothing
-        && let Some(row) = find_on(&mut link, target, &mut *write).await?
+        && let Some(row) = find_on(link, target, &mut *write).await?
     {
         return Ok((row, false));
     }
-    Ok(match create_on(&mut link, target, write).await? {
+    Ok(match create_on(link, target, write).await? {
         Created::Made(row) => (row, true),
         Created::Found(row) => (row, false),
     })

@@ -8,7 +8,7 @@ use crate::{
     Error,
     backend::Backend,
     model::Erased,
-    sql::Statement,
+    sql::{Sql, Statement},
     testing,
     transaction::{Conn, Transaction},
 };
@@ -184,6 +184,36 @@ impl<DB: Backend> Link<'_, DB> {
             Self::Inside(conn) => conn.observed(outcome),
             _ => outcome,
         }
+    }
+
+    /// Runs what goes before a BEGIN. Where a session has begun a transaction by itself, it is committed first, as BEGIN would do. One that
+    /// somebody has begun and forgotten is left alone, and an error.
+    pub(crate) async fn prepare_begin(&mut self, before: &Sql) -> Result<(), sqlx::Error> {
+        match self.execute(Statement::plain(before)).await {
+            Err(error) if DB::is_begun_already(&error) => {
+                if !DB::end_unasked(self).await? {
+                    return Err(error);
+                }
+                self.execute(Statement::plain(before)).await.map(drop)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Notes what a row says of the session of a pool's connection, `behind` columns before its end.
+    pub(crate) fn note_session(&self, row: &DB::Row, behind: usize) {
+        if let Self::Pooled(..) = self {
+            DB::note_session(row, behind);
+        }
+    }
+
+    /// Ends what the session of a pool's connection has begun by itself: else nobody would commit what the call has written.
+    pub(crate) async fn settled<T, E: From<sqlx::Error>>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        if let (true, Self::Pooled(..)) = (DB::begins_unasked(), &self) {
+            let ended = DB::end_unasked(self).await;
+            return outcome.and_then(|value| ended.map(|_| value).map_err(E::from));
+        }
+        outcome
     }
 
     pub(crate) fn set_unfinished(&mut self, unfinished: bool) {

@@ -82,7 +82,7 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         }
         let Begin { before, begin } = DB::begin_merge();
         if let Some(before) = before {
-            self.link()?.execute(Statement::plain(&before)).await?;
+            self.link()?.prepare_begin(&before).await?;
         }
         testing::record(begin.as_str());
         self.scope = Scope::Own;
@@ -127,6 +127,7 @@ impl<'c, DB: Backend> Unit<'c, DB> {
                 plainly(link, "RELEASE SAVEPOINT").await?;
             }
             (Scope::Counted, Some(Link::Inside(conn))) => conn.release_savepoint().await?,
+            (_, Some(link)) => link.settled(Ok::<(), Error>(())).await?,
             _ => {}
         }
         self.finish();
@@ -174,7 +175,10 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         // The savepoint is gone: what fails from here on leaves nothing to undo, and dropping must not undo it again.
         self.scope = Scope::Staging;
         match &mut self.link {
-            Some(link) => Ok(DB::clean_undone(link).await?),
+            Some(link) => {
+                let cleaned = DB::clean_undone(link).await;
+                Ok(link.settled(cleaned).await?)
+            }
             None => Ok(()),
         }
     }

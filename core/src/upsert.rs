@@ -5,7 +5,7 @@ use crate::{
     backend::Backend,
     find::Write,
     get_or_create::{self, Created, Known, create_on},
-    handle::Session,
+    handle::{Link, Session},
     model::Target,
     retry::Retry,
     sql::Sql,
@@ -42,19 +42,29 @@ async fn attempt<DB: Backend>(
     update: &Sql,
     write: Write<'_, DB>,
 ) -> Result<(DB::Row, bool), Error> {
-    let texts = target.row_texts::<DB>();
     let mut link = session.link().await?;
+    let done = attempt_on(&mut link, target, update, write).await;
+    link.settled(done).await
+}
+
+async fn attempt_on<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    target: Target,
+    update: &Sql,
+    write: Write<'_, DB>,
+) -> Result<(DB::Row, bool), Error> {
+    let texts = target.row_texts::<DB>();
     // The second round is for a row that another caller made after the first update.
     for _ in 0..2 {
-        let updated = DB::update_row(&mut link, texts, update, &mut *write).await;
+        let updated = DB::update_row(link, texts, update, &mut *write).await;
         if let Some(row) = updated.map_err(|error| target.explain::<DB>(error))? {
             return Ok((row, false));
         }
-        if let Created::Made(row) = create_on(&mut link, target, &mut *write).await? {
+        if let Created::Made(row) = create_on(link, target, &mut *write).await? {
             return Ok((row, true));
         }
     }
-    let updated = DB::update_as_index(&mut link, target.table, target.key, write).await;
+    let updated = DB::update_as_index(link, target.table, target.key, write).await;
     let updated = updated.map_err(|error| target.explain::<DB>(error))?;
     updated.map(|row| (row, false)).ok_or_else(|| target.vanished())
 }

@@ -77,18 +77,27 @@ pub(crate) async fn verify<DB: Backend>(
     types: Vec<DB::TypeInfo>,
 ) -> Result<Verified, Error> {
     let mut link = session.link().await?;
+    let verified = verify_on(&mut link, table, types).await;
+    link.settled(verified).await
+}
+
+async fn verify_on<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    table: &'static Table,
+    types: Vec<DB::TypeInfo>,
+) -> Result<Verified, Error> {
     let mut report = Report::default();
-    if let Some(refusal) = DB::refuse_table(&mut link, table).await? {
+    if let Some(refusal) = DB::refuse_table(link, table).await? {
         report.problem(refusal, None);
         return Err(Error::Schema { model: table.model, problems: report.problems });
     }
-    match DB::inspect(&mut link, table).await? {
+    match DB::inspect(link, table).await? {
         None => report.problem(format!("there is no table {}", DB::SHOWN.table(table)), None),
         Some(found) => {
-            columns(&mut report, &mut link, table, &types, &found).await?;
+            columns(&mut report, link, table, &types, &found).await?;
             unknown_columns::<DB>(&mut report, table, &found);
             for key in table.keys {
-                unique_index(&mut report, &mut link, table, key, &found).await?;
+                unique_index(&mut report, link, table, key, &found).await?;
             }
         }
     }

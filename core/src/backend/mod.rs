@@ -2,7 +2,10 @@
 
 use std::{
     borrow::Cow,
-    sync::{OnceLock, atomic::AtomicBool},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
@@ -122,6 +125,27 @@ pub trait Engine: plain::Plain {
 
     /// Runs one statement.
     fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
+
+    /// Whether SET TRANSACTION failed because a transaction is open.
+    fn is_begun_already(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Notes what a row says of its session, `behind` columns before its end.
+    fn note_session(_row: &Self::Row, _behind: usize) {}
+
+    /// Whether a session may begin a transaction where nobody asks for one.
+    fn begins_unasked() -> bool {
+        false
+    }
+
+    /// Commits what this session has begun by itself, and says whether it is such a session.
+    fn end_unasked<'l>(_link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<bool, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(false)))
+    }
 
     /// How many rows a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
@@ -606,6 +630,9 @@ pub struct Stage<DB: Backend> {
     /// Whether the merge marks the staged rows that it makes.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL stages otherwise then"))]
     pub(crate) marks: bool,
+    /// How many rows are staged.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only SQLite merges otherwise then"))]
+    pub(crate) rows: AtomicU64,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
     pub(crate) found: OnceLock<Found>,
@@ -631,7 +658,7 @@ impl<DB: Backend> Stage<DB> {
     pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>, marks: bool) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self { table, key, types: types.collect(), columns, marks, found: OnceLock::new() }
+        Self { table, key, types: types.collect(), columns, marks, rows: AtomicU64::new(0), found: OnceLock::new() }
     }
 
     /// Where a column of the table stands among the staged ones.

@@ -11,7 +11,10 @@ pub(crate) use feed::{Chunk, Feed};
 pub use report::{BulkCreated, BulkUpserted, Progress};
 pub(crate) use source::{Failure, Limited, Rows, Source, Streamed};
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use tracing::Level;
 
@@ -164,6 +167,7 @@ impl Plan {
             StageError::Sql(error) => self.target.explain::<DB>(error),
         })?;
         DB::fill_stage(unit.link()?, stage, feed).await?;
+        stage.rows.store(feed.sent(), Ordering::Relaxed);
         let start = Instant::now();
         let merged = self.merge(unit, stage).await?;
         // Where it is the caller's transaction, an EXPLAIN that fails would harm it.

@@ -16,7 +16,6 @@ use crate::{
     error::Ending,
     handle::Link,
     hooks::{CreatedRows, Hook, Hooks},
-    sql::Statement,
     testing,
 };
 
@@ -93,7 +92,7 @@ impl<DB: Backend> Conn<DB> {
         };
         let Begin { before, begin } = DB::begin(options);
         if let Some(before) = before {
-            Link::<DB>::Bare(&mut conn.inner).execute(Statement::plain(&before)).await?;
+            Link::<DB>::Bare(&mut conn.inner).prepare_begin(&before).await?;
         }
         testing::record(begin.as_str());
         DB::TransactionManager::begin(&mut conn.inner, Some(begin.text())).await?;

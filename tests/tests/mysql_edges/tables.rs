@@ -95,6 +95,28 @@ async fn b8_an_index_that_is_dropped_later_is_missed() {
     }
 }
 
+/// Nor is what was seen of an index a moment ago taken on trust: one of its name that is not unique, or on another column, is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn b8_an_index_that_is_replaced_by_one_of_its_name_is_missed() {
+    let db = with_tables(1, &[PEOPLE]).await;
+    for other in ["INDEX email (email)", "UNIQUE INDEX email (email, age)", "UNIQUE INDEX email (id)"] {
+        for name in CALLS.into_iter().skip(2) {
+            run(&db.pool, "DELETE FROM people").await;
+            call(name, &db.pool).await.unwrap();
+            run(&db.outside, &format!("ALTER TABLE people DROP INDEX email, ADD {other}")).await;
+            run(&db.outside, "DELETE FROM people WHERE email = 'new'").await;
+            let left = number(&db.pool, "SELECT COUNT(*) FROM people").await;
+            let error = call(name, &db.pool).await.unwrap_err();
+            assert!(matches!(error, Error::MissingUniqueIndex { .. }), "{name}, {other}: {error}");
+            assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM people").await, left, "{name}, {other}");
+            run(&db.outside, "ALTER TABLE people DROP INDEX email, ADD UNIQUE INDEX named_otherwise (email)").await;
+            call(name, &db.pool).await.unwrap_or_else(|error| panic!("{name}, {other}: {error}"));
+            run(&db.outside, "ALTER TABLE people RENAME INDEX named_otherwise TO email").await;
+            call(name, &db.pool).await.unwrap_or_else(|error| panic!("{name}, {other}: {error}"));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_work_in_every_mode_of_sql() {
     let modes = [

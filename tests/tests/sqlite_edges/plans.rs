@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use upsertable::{Upsertable as _, testing::statements};
 
-use crate::{PEOPLE, Person, READS, WRITES, by_email, call, in_memory, person, run};
+use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_memory, number, person, run};
 
 /// The steps of all statements that read a table from end to end.
 async fn scans(pool: &SqlitePool, seen: &[String], table: &str) -> Vec<String> {
@@ -69,4 +69,41 @@ async fn b6_no_statement_of_any_call_reads_the_whole_table() {
             assert_eq!(scans(&pool, statements, "people").await, Vec::<String>::new(), "{name}, {state:?}");
         }
     }
+}
+
+/// Of many rows the merge is another one than of few.
+#[tokio::test]
+async fn b6_a_merge_of_many_rows_never_reads_the_whole_table() {
+    const MANY: i64 = 500_000;
+    let pool = in_memory(&[PEOPLE]).await;
+    let rows = (0..MANY).map(|number| person(&format!("{number}"), number));
+    let (done, many) = statements(Person::bulk_create_new(&pool, rows)).await;
+    assert_eq!(done.unwrap().created, MANY as u64);
+    run(&pool, "DELETE FROM people").await;
+    for state in ["", "ANALYZE", "grown since"] {
+        if state == "grown since" {
+            Person::bulk_create_new(&pool, (0..5_000).map(|number| person(&format!("x{number}"), 1))).await.unwrap();
+        } else {
+            run(&pool, state).await;
+        }
+        assert_eq!(scans(&pool, &many, "people").await, Vec::<String>::new(), "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_rows_the_first_of_each_key_wins_as_the_index_compares() {
+    const MANY: i64 = 500_000;
+    let pool =
+        in_memory(&[&PEOPLE.replace(" UNIQUE", ""), "CREATE UNIQUE INDEX i ON people (email COLLATE NOCASE)"]).await;
+    run(&pool, "INSERT INTO people (email, age) VALUES ('KNOWN', 7)").await;
+    let first = (0..MANY).map(|number| person(&format!("a{number}"), 1));
+    let again = [person("A0", 2), person("known", 2), person("New", 3), person("nEW", 4)];
+    let done =
+        Person::bulk_create_new(&pool, again.clone().into_iter().skip(1).chain(first).chain(again)).await.unwrap();
+    assert_eq!((done.received, done.created), (MANY as u64 + 7, MANY as u64 + 1));
+    assert_eq!(number(&pool, "SELECT COUNT(*) FROM people").await, MANY + 2);
+    for (email, age) in [("a0", 1), ("KNOWN", 7), ("New", 3)] {
+        assert_eq!(Person::find(&pool, by_email(email)).await.unwrap().unwrap().age, age, "{email}");
+    }
+    assert_clean(&pool, "many rows").await;
 }

@@ -22,7 +22,9 @@ const SYNTAX: u16 = 1064;
 const NO_SUCH_TABLE: u16 = 1146;
 const NO_SUCH_DATABASE: u16 = 1049;
 const NO_SUCH_SAVEPOINT: u16 = 1305;
-const SUBQUERY_OF_SEVERAL_ROWS: u16 = 1242;
+const TRANSACTION_IS_OPEN: u16 = 1568;
+const NO_SUCH_INDEX: u16 = 1176;
+const DATA_OUT_OF_RANGE: u16 = 1690;
 /// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
 const GOODBYES: [u16; 3] = [1053, 1927, 4031];
 
@@ -63,8 +65,16 @@ pub(super) fn is_lock_wait_timeout(error: &sqlx::Error) -> bool {
     number(error) == Some(LOCK_WAIT_TIMEOUT)
 }
 
-pub(super) fn is_of_several_rows(error: &sqlx::Error) -> bool {
-    number(error) == Some(SUBQUERY_OF_SEVERAL_ROWS)
+pub(super) fn is_begun_already(error: &sqlx::Error) -> bool {
+    number(error) == Some(TRANSACTION_IS_OPEN)
+}
+
+pub(super) fn is_no_index(error: &sqlx::Error) -> bool {
+    number(error) == Some(NO_SUCH_INDEX)
+}
+
+pub(super) fn is_out_of_range(error: &sqlx::Error) -> bool {
+    number(error) == Some(DATA_OUT_OF_RANGE)
 }
 
 /// Whether a unique violation names this index, as all of the servers' languages do at the end: `for key 'index'`, `for key 'table.index'`.

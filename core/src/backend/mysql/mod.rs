@@ -83,6 +83,15 @@ pub fn without_returning() {
 /// A server that does not know `SKIP LOCKED` was met: MySQL before 8, MariaDB before 10.6. Waiting for locked rows works on every server.
 static NO_SKIP_LOCKED: AtomicBool = AtomicBool::new(false);
 
+/// A session without autocommit was met, which begins transactions by itself: from here on each call asks for it at its end.
+static BEGINS_UNASKED: AtomicBool = AtomicBool::new(false);
+
+fn note_autocommit(autocommit: bool) {
+    if !autocommit {
+        BEGINS_UNASKED.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Backend for MySql {}
 
 impl Engine for MySql {
@@ -132,6 +141,31 @@ impl Engine for MySql {
 
     fn run(conn: &mut MySqlConnection, statement: Statement<Self>) -> Steps<'_, Self> {
         conn.fetch_many(statement)
+    }
+
+    fn is_begun_already(error: &sqlx::Error) -> bool {
+        errors::is_begun_already(error)
+    }
+
+    fn note_session(row: &MySqlRow, behind: usize) {
+        if let Some(autocommit) = row.len().checked_sub(behind) {
+            note_autocommit(row.try_get(autocommit).unwrap_or(true));
+        }
+    }
+
+    fn begins_unasked() -> bool {
+        BEGINS_UNASKED.load(Ordering::Relaxed)
+    }
+
+    fn end_unasked<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            let session = link.fetch(Statement::plain(&"SELECT @@autocommit".into())).await?;
+            let autocommit = session.first().map_or(Ok(true), |row| row.try_get(0))?;
+            if !autocommit {
+                link.execute(Statement::plain(&"COMMIT".into())).await?;
+            }
+            Ok(!autocommit)
+        })
     }
 
     fn rows_affected(result: &MySqlQueryResult) -> u64 {
@@ -415,6 +449,9 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
         let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
         let Some(row) = index.first() else { return Ok(None) };
         let packet: i64 = row.try_get(1)?;
+        if let Link::Pooled(..) = link {
+            note_autocommit(row.try_get(4)?);
+        }
         stage.found.get_or_init(|| Found {
             index: row.try_get(0).unwrap_or_default(),
             usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
@@ -451,9 +488,12 @@ async fn create_returning(
     write: Write<'_, MySql>,
 ) -> Result<Creation<MySql>, sqlx::Error> {
     match link.fetch_written(statement(&texts.create, write, Part::Row)?).await {
-        Ok(made) => Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made)),
+        Ok(made) => {
+            let made = made.into_iter().next().inspect(|row| link.note_session(row, 1));
+            Ok(made.map_or(Creation::KeyExists, Creation::Made))
+        }
         Err(error) if super::is_unique_violation(&error) => Ok(Creation::SomethingExists(error)),
-        Err(error) if errors::is_of_several_rows(&error) => {
+        Err(error) if errors::is_out_of_range(&error) => {
             check_index(link, texts).await?;
             Err(error)
         }

@@ -15,24 +15,23 @@ pub(super) const CREATE_PLAIN: usize = 0;
 pub(super) const ASK_INDEX: usize = 1;
 pub(super) const ASK_TABLE: usize = 2;
 
-/// MariaDB looks for the index inside its INSERT: the second row of the last subquery is an error that undoes the statement. MySQL has no
-/// RETURNING, and refuses the text before it does anything.
+/// A number that is too large for any type: an error that undoes the statement, where it is come to.
+pub(super) const FAIL: &str = "18446744073709551615 + 1";
+
+/// MariaDB looks for the index inside its INSERT. MySQL has no RETURNING, and refuses the text before it does anything.
 pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
     let into = DIALECT.table(table);
     let all = DIALECT.columns(table, 0..table.columns.len(), "");
     let supplied = DIALECT.columns(table, table.supplied(), "");
     let values = DIALECT.placeholders(1, table.supplied().count(), 1);
     let indexed = format!("EXISTS ({})", unique_index(table, key, "1"));
-    let find = format!("SELECT {all} FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
+    let find = format!("SELECT {all}, @@autocommit FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
     let create = format!("INSERT INTO {into} ({supplied}) VALUES {values}");
     RowTexts {
         // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
         reread: format!("{find} LOCK IN SHARE MODE").into(),
         find: find.into(),
-        create: format!(
-            "{create} RETURNING {all}, IF({indexed}, 1, (SELECT 1 UNION SELECT 2)) AS `upsertable_indexed`"
-        )
-        .into(),
+        create: format!("{create} RETURNING {all}, IF({indexed}, @@autocommit, {FAIL}) AS `upsertable_indexed`").into(),
         update: update_row(table, key, &indexed),
         others: vec![create.into(), format!("SELECT {indexed}").into(), ask_table(table)],
     }
@@ -108,7 +107,7 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
     let name = |column: usize| DIALECT.name(table.columns[column].name);
     let key_columns = || key.columns.iter().enumerate();
     let mut sql = format!(
-        "SELECT {columns}, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
+        "SELECT {columns}, @@autocommit, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
         name(key.columns[0])
     );
     sql.extend(key_columns().map(|(position, &column)| format!(", {} AS c{position}", name(column))));

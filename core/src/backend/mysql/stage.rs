@@ -63,14 +63,18 @@ impl View {
 /// An index that is ignored (MariaDB) or invisible (MySQL) keeps its key unique all the same, and a query that is told to use it fails.
 const IGNORED: &str = "MAX(/*!80000 s.is_visible = 'NO' OR */ /*M!100600 s.ignored = 'YES' OR */ FALSE)";
 
-/// What lets a few rows go without a staging table: MariaDB, as it was never tried on MySQL; a statement that commits itself; and values that
-/// are refused where they do not fit, as staging refuses keys.
-const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%' AND @@autocommit AND @@sql_mode LIKE '%STRICT%'";
+/// A statement commits itself, and refuses values that do not fit, as staging refuses keys.
+pub(super) const REFUSES: &str = "@@autocommit AND @@sql_mode LIKE '%STRICT%'";
 
-/// The name of the key's unique index, how large a statement may be, whether the index is ignored, and [`MAKES_FEW`]. Of several indexes the
-/// best: MariaDB finds no rows by one on long texts, which is one of their hashes.
+/// What lets a few rows go without a staging table. It was never tried on MySQL.
+const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%'";
+
+/// The name of the key's unique index, how large a statement may be, whether the index is ignored, whether a few rows go without a staging
+/// table, and whether a statement commits itself. Of several indexes the best: MariaDB finds no rows by one on long texts, which is one of their hashes.
 pub(super) fn ask_index(stage: &Stage) -> Sql {
-    let what = format!("s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW}");
+    let what = format!(
+        "s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW} AND {REFUSES}, @@autocommit"
+    );
     let best = "ORDER BY ignored_index, MAX(s.index_type = 'HASH'), s.index_name LIMIT 1";
     format!("{} {best}", unique_index(stage.table, stage.key, &what)).into()
 }
@@ -164,16 +168,15 @@ pub(super) fn add_made(stage: &Stage, rows: usize) -> Sql {
 
 /// The first staged row of each key that is not in the table, with these columns of it.
 fn absent(stage: &Stage, columns: &str) -> String {
-    absent_of(stage, columns, staged(stage))
+    absent_of(stage, columns, staged(stage), &target(stage))
 }
 
 /// The same of other rows than the staged ones.
-pub(super) fn absent_of(stage: &Stage, columns: &str, rows: &str) -> String {
+pub(super) fn absent_of(stage: &Stage, columns: &str, rows: &str, target: &str) -> String {
     format!(
         "(SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {} ORDER BY s.n) AS nth \
-         FROM {rows} AS s LEFT JOIN {} ON {} WHERE {} IS NULL) AS a WHERE a.nth = 1",
+         FROM {rows} AS s LEFT JOIN {target} ON {} WHERE {} IS NULL) AS a WHERE a.nth = 1",
         staged_key(stage, "s."),
-        target(stage),
         same_key(stage, "s."),
         target_key(stage),
     )
@@ -320,8 +323,12 @@ pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
 /// The table, read through the key's index only: of a table whose statistics are old the optimizer may think that it has no rows, and then
 /// read all of it for each block of staged rows.
 pub(super) fn target(stage: &Stage) -> String {
-    let found = stage.found.get().filter(|found| found.usable);
-    let hint = found.map(|found| format!(" FORCE INDEX ({})", DIALECT.name(&found.index)));
+    target_by(stage, stage.found.get().filter(|found| found.usable).map(|found| found.index.as_str()))
+}
+
+/// The same through this index.
+pub(super) fn target_by(stage: &Stage, index: Option<&str>) -> String {
+    let hint = index.map(|index| format!(" FORCE INDEX ({})", DIALECT.name(index)));
     format!("{} AS t{}", DIALECT.table(stage.table), hint.unwrap_or_default())
 }
 

@@ -268,7 +268,12 @@ impl Engine for Sqlite {
     }
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&stage::merge_new(stage))).await })
+        Box::pin(async move {
+            if stage::has_many_rows(stage) {
+                link.execute(Statement::plain(&stage::FREE_PAGES.into())).await?;
+            }
+            link.execute(Statement::plain(&stage::merge_new(stage))).await
+        })
     }
 
     fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
