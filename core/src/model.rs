@@ -68,9 +68,14 @@ impl<DB: Backend> Erased<DB> {
 }
 
 fn created<DB: Backend, M: On<DB>>(conn: &mut Conn<DB>, row: &DB::Row) -> Result<(), sqlx::Error> {
-    let mut read = Some(read::<DB, M>(row)?);
-    conn.created(TypeId::of::<M>(), &mut read);
-    Ok(())
+    // Compiled for every model: of a `match` the compiler makes less code than of `?`.
+    match read::<DB, M>(row) {
+        Ok(row) => {
+            conn.created(TypeId::of::<M>(), &mut Some(row));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the supplied columns of a new row.
@@ -259,13 +264,13 @@ impl<DB: Holds<T>, T: for<'r> Decode<'r, DB> + Type<DB>> HoldsKey<T> for DB {
 }
 
 /// What the crate knows of a model's table.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Table {
     pub(crate) model: &'static str,
     pub(crate) schema: Option<&'static str>,
     pub(crate) name: &'static str,
-    pub(crate) columns: &'static [Column],
-    pub(crate) keys: &'static [Key],
+    pub(crate) columns: Vec<Column>,
+    pub(crate) keys: Vec<Key>,
     /// The statements for one row, for each database and key, made on first use.
     row_texts: [OnceLock<Vec<RowTexts>>; 3],
 }
@@ -288,25 +293,76 @@ pub struct Column {
 /// One `#[unique(..)]` of a model.
 #[derive(Debug)]
 pub struct Key {
-    /// The key type's name.
-    pub name: &'static str,
     /// Indexes into the table's columns, ascending.
-    pub columns: &'static [usize],
+    pub columns: Vec<usize>,
     /// NULL matches NULL.
     pub nulls_not_distinct: bool,
 }
 
-impl Table {
-    /// The table of the model called `model`.
+/// A table as the derive writes it down, in one text: a constant of structs takes the compiler ten times as long. It is read on first use.
+#[derive(Debug)]
+pub struct Described {
+    text: &'static str,
+    nullable: &'static [bool],
+    table: OnceLock<Table>,
+}
+
+impl Described {
+    /// A table with this description: items of words, the first of which says what the item is, with a NUL between two items. `nullable` says
+    /// it of the columns whose types the derive cannot tell, in their order.
     #[must_use]
-    pub const fn new(
-        model: &'static str,
-        schema: Option<&'static str>,
-        name: &'static str,
-        columns: &'static [Column],
-        keys: &'static [Key],
-    ) -> Self {
-        Self { model, schema, name, columns, keys, row_texts: [const { OnceLock::new() }; 3] }
+    pub const fn new(text: &'static str, nullable: &'static [bool]) -> Self {
+        Self { text, nullable, table: OnceLock::new() }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn get(&'static self) -> &'static Table {
+        self.table.get_or_init(|| self.read())
+    }
+
+    fn read(&self) -> Table {
+        let mut table = Table::default();
+        let mut nullable = self.nullable.iter().copied();
+        for item in self.text.split('\0') {
+            let (what, rest) = item.split_once(' ').unwrap_or((item, ""));
+            match what {
+                "model" => table.model = rest,
+                "schema" => table.schema = Some(rest),
+                "table" => table.name = rest,
+                "column" => table.columns.push(Column::read(rest, &mut nullable)),
+                // A name may contain spaces, so it is an item of its own.
+                "named" => table.columns.last_mut().into_iter().for_each(|column| column.name = rest),
+                "key" => table.keys.push(Key::read(rest)),
+                _ => {}
+            }
+        }
+        table
+    }
+}
+
+impl Column {
+    fn read(item: &'static str, nullable: &mut impl Iterator<Item = bool>) -> Self {
+        let mut words = item.split(' ');
+        let field = words.next().unwrap_or_default();
+        let mut column = Self { field, name: field, generated: false, create_only: false, nullable: false };
+        for word in words {
+            match word {
+                "generated" => column.generated = true,
+                "create_only" => column.create_only = true,
+                "nullable" => column.nullable = true,
+                "asked" => column.nullable = nullable.next().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        column
+    }
+}
+
+impl Key {
+    fn read(item: &str) -> Self {
+        let columns = item.split(' ').filter_map(|word| word.parse().ok()).collect();
+        Self { columns, nulls_not_distinct: item.split(' ').any(|word| word == "nulls_not_distinct") }
     }
 }
 
@@ -403,7 +459,7 @@ pub struct Values<'a, DB: Backend> {
     table: &'static Table,
     only: Only,
     /// After an error no more is written.
-    outcome: Result<(), sqlx::Error>,
+    pub(crate) outcome: Result<(), sqlx::Error>,
 }
 
 /// Which of the columns that are put are taken.
@@ -416,7 +472,7 @@ pub(crate) enum Only {
 }
 
 impl<'a, DB: Backend> Values<'a, DB> {
-    fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
+    pub(crate) fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
         Self { encoder, table, only, outcome: Ok(()) }
     }
 
@@ -430,6 +486,11 @@ impl<'a, DB: Backend> Values<'a, DB> {
         {
             self.fail(column, source);
         }
+    }
+
+    /// Writes the values of columns that follow one another, from the one with this index on.
+    pub fn put_all<T: Together<DB>>(&mut self, first: usize, values: T) {
+        values.put(self, first);
     }
 
     fn takes(&self, column: usize) -> bool {
@@ -465,8 +526,12 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
         Self { row, only: Some(key), error: None }
     }
 
-    /// The value of the table's column with this index; nothing where it cannot be read, which is kept in mind.
-    pub fn get<T>(&mut self, column: usize) -> Option<T>
+    /// The values of the table's columns with these indexes; nothing where one cannot be read, which is kept in mind.
+    pub fn get_all<T: KeyParts<DB>>(&mut self, columns: &[usize]) -> Option<T> {
+        T::get(self, columns)
+    }
+
+    fn get<T>(&mut self, column: usize) -> Option<T>
     where
         DB: HoldsKey<T>,
     {
@@ -497,14 +562,65 @@ pub(crate) struct FieldError {
 pub struct Types<DB: Backend>(pub(crate) Vec<DB::TypeInfo>);
 
 impl<DB: Backend> Types<DB> {
-    /// Adds the type of the next column.
-    pub fn put<T>(&mut self)
+    /// Adds the types of the next columns.
+    pub fn put_all<T>(&mut self)
     where
-        DB: Holds<T>,
+        T: Kinds<DB>,
     {
-        self.0.push(DB::kind());
+        T::put(&mut self.0);
     }
 }
+
+/// References to the values of some columns. Of one call with a tuple the compiler asks less than of a call for each.
+pub trait Together<DB: Backend> {
+    /// Writes the values of columns from the one with the index `first` on.
+    fn put(self, values: &mut Values<'_, DB>, first: usize);
+}
+
+/// Types of some columns.
+pub trait Kinds<DB: Backend> {
+    /// Adds the database's types.
+    fn put(types: &mut Vec<DB::TypeInfo>);
+}
+
+/// Types of the columns of a key.
+pub trait KeyParts<DB: Backend>: Sized {
+    /// Reads the values of the table's columns with these indexes.
+    fn get(row: &mut KeyRow<'_, DB>, columns: &[usize]) -> Option<Self>;
+}
+
+macro_rules! tuples {
+    ([$($done:tt)*]) => {};
+    ([$($done:tt)*] $next:tt $($rest:tt)*) => {
+        tuple!($($done)* $next);
+        tuples!([$($done)* $next] $($rest)*);
+    };
+}
+
+macro_rules! tuple {
+    ($(($part:ident $n:tt))*) => {
+        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> Together<DB> for ($(&$part,)*) {
+            fn put(self, values: &mut Values<'_, DB>, first: usize) {
+                $(values.put(first + $n, self.$n);)*
+            }
+        }
+
+        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> Kinds<DB> for ($($part,)*) {
+            fn put(types: &mut Vec<DB::TypeInfo>) {
+                types.extend([$(<DB as Holds<$part>>::kind()),*]);
+            }
+        }
+
+        impl<DB: Backend $(+ HoldsKey<$part>)*, $($part),*> KeyParts<DB> for ($($part,)*) {
+            fn get(row: &mut KeyRow<'_, DB>, columns: &[usize]) -> Option<Self> {
+                Some(($(row.get::<$part>(*columns.get($n)?)?,)*))
+            }
+        }
+    };
+}
+
+// The derive takes no more than so many at once.
+tuples!([] (A 0) (B 1) (C 2) (D 3) (E 4) (F 5) (G 6) (H 7) (I 8) (J 9) (K 10) (L 11));
 
 /// Tells whether a type is an `Option`, behind a type alias too: the inherent constant of `Probe<Option<T>>` is preferred to the trait's.
 pub struct Probe<T>(PhantomData<T>);

@@ -4,7 +4,8 @@ pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
     model::{
-        Column, CreateKey, Holds, HoldsKey, Key, KeyRow, Plain, Probe, Reading, Reads, Table, Types, Values, Work,
+        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Together,
+        Types, Values, Work,
     },
     verify::AllVerified,
 };

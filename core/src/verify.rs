@@ -96,7 +96,7 @@ async fn verify_on<DB: Backend>(
         Some(found) => {
             columns(&mut report, link, table, &types, &found).await?;
             unknown_columns::<DB>(&mut report, table, &found);
-            for key in table.keys {
+            for key in &table.keys {
                 unique_index(&mut report, link, table, key, &found).await?;
             }
         }

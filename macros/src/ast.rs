@@ -177,7 +177,12 @@ impl Field {
             (None, None) => name,
         };
         // In the types that the derive writes, `Self` would be those types.
-        let ty = syn::parse2(without_self(field.ty.to_token_stream(), model)).unwrap_or(field.ty);
+        let tokens = field.ty.to_token_stream();
+        let ty = if names_self(tokens.clone()) {
+            syn::parse2(without_self(tokens, model)).unwrap_or(field.ty)
+        } else {
+            field.ty
+        };
         Some(Self { ident, vis: field.vis, ty, column, attrs, carried: Carried::read(&field.attrs, model) })
     }
 
@@ -253,6 +258,14 @@ fn ident(name: &str, span: Span) -> Ident {
     let mut ident: Ident = syn::parse_str(name).unwrap_or_else(|_| Ident::new("UnnamedKey", span));
     ident.set_span(span);
     ident
+}
+
+fn names_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => names_self(group.stream()),
+        _ => false,
+    })
 }
 
 fn without_self(tokens: TokenStream, model: &Ident) -> TokenStream {

@@ -189,7 +189,7 @@ fn is_null(field: &Field) -> bool {
 }
 
 /// Whether the type is written as an `Option`; one behind an alias is found by the constants that the derive writes.
-fn is_option(ty: &Type) -> bool {
+pub(crate) fn is_option(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_option(&group.elem),
         Type::Paren(paren) => is_option(&paren.elem),

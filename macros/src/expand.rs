@@ -1,7 +1,5 @@
 //! A model without mistakes as Rust: constants, and one call a field. It cannot fail.
 
-use std::collections::HashSet;
-
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Path, Type, ext::IdentExt as _, spanned::Spanned as _};
@@ -13,6 +11,9 @@ use crate::{
     errors::Errors,
     fallback, types,
 };
+
+/// How many columns one call takes: the crate knows tuples of no more.
+const AT_ONCE: usize = 12;
 
 pub(crate) fn derive(input: TokenStream) -> TokenStream {
     let input = match syn::parse2(input) {
@@ -29,23 +30,27 @@ pub(crate) fn derive(input: TokenStream) -> TokenStream {
 }
 
 fn expand(model: &Model, krate: &Path) -> TokenStream {
-    let up = &quote!(__up);
     let new = types::new(model);
     let keys = model.keys.iter().map(|key| types::key(model, key));
     let allows = allows(model);
-    let table = table(model, up);
-    let upsertable = upsertable(model, up);
-    let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key, up));
-    let on = on(model, up);
-    let not_null = not_null(model, up);
+    let table = table(model);
+    let upsertable = upsertable(model);
+    let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key));
+    let on = on(model);
+    let not_null = not_null(model);
+    let plain = model.columns().any(may_be_null).then(|| {
+        quote!(
+            use __up::Plain as _;
+        )
+    });
     quote! {
         #new
         #(#keys)*
         #[doc(hidden)]
         #(#allows)*
         const _: () = {
-            use #krate::__private as #up;
-            use #up::Plain as _;
+            use #krate::__private as __up;
+            #plain
             #table
             #upsertable
             #(#key_impls)*
@@ -60,43 +65,51 @@ fn allows(model: &Model) -> impl Iterator<Item = &syn::Attribute> {
     model.fields.iter().map(|field| &field.carried).chain([&model.carried]).flat_map(|carried| &carried.allows)
 }
 
-fn table(model: &Model, up: &TokenStream) -> TokenStream {
-    let (name, table) = (model.ident.unraw().to_string(), &model.table);
-    let schema = model
-        .schema
-        .as_ref()
-        .map_or_else(|| quote!(::core::option::Option::None), |schema| quote!(::core::option::Option::Some(#schema)));
-    let columns = model.columns().map(|field| column(field, up));
-    let keys = model.keys.iter().map(|key| {
-        let name = key.ident.unraw().to_string();
-        let columns = model.columns_of(key).map(|(index, _)| index);
-        let nulls_not_distinct = key.nulls_not_distinct;
-        quote!(#up::Key { name: #name, columns: &[#(#columns),*], nulls_not_distinct: #nulls_not_distinct })
-    });
-    quote! {
-        const __COLUMNS: &[#up::Column] = &[#(#columns),*];
-        const __KEYS: &[#up::Key] = &[#(#keys),*];
-        static __TABLE: #up::Table = #up::Table::new(#name, #schema, #table, __COLUMNS, __KEYS);
+/// The table as one text, of which the compiler makes less than of constants. A name cannot contain the NUL that ends each item.
+fn table(model: &Model) -> TokenStream {
+    let mut text = format!("model {}\0", model.ident.unraw());
+    if let Some(schema) = &model.schema {
+        text.extend(["schema ", schema, "\0"]);
     }
-}
-
-fn column(field: &Field, up: &TokenStream) -> TokenStream {
-    let (name, column, ty) = (field.name(), &field.column, &field.ty);
-    let generated = field.attrs.generated.is_some();
-    let create_only = field.attrs.create_only.is_some();
-    let nullable = match field.attrs.json {
-        Some(json) => (json == Json::SqlNull).to_token_stream(),
-        None if is_plain(ty) => quote!(false),
-        None => quote!(#up::Probe::<#ty>::NULLABLE),
-    };
-    quote! {
-        #up::Column {
-            field: #name, name: #column, generated: #generated, create_only: #create_only, nullable: #nullable
+    text.extend(["table ", &model.table]);
+    let mut asked = Vec::new();
+    for field in model.columns() {
+        let name = field.name();
+        text.extend(["\0column ", &name]);
+        for (word, is_set) in [("generated", &field.attrs.generated), ("create_only", &field.attrs.create_only)] {
+            if is_set.is_some() {
+                text.extend([" ", word]);
+            }
+        }
+        match field.attrs.json {
+            Some(Json::SqlNull) => text.push_str(" nullable"),
+            None if check::is_option(&field.ty) => text.push_str(" nullable"),
+            None if may_be_null(field) => {
+                text.push_str(" asked");
+                let ty = &field.ty;
+                asked.push(quote!(__up::Probe::<#ty>::NULLABLE));
+            }
+            Some(Json::Null) | None => {}
+        }
+        if field.column != name {
+            text.extend(["\0named ", &field.column]);
         }
     }
+    for key in &model.keys {
+        text.push_str("\0key");
+        for (index, _) in model.columns_of(key) {
+            text.extend([" ", &index.to_string()]);
+        }
+        if key.nulls_not_distinct {
+            text.push_str(" nulls_not_distinct");
+        }
+    }
+    quote! {
+        static __TABLE: __up::Described = __up::Described::new(#text, &[#(#asked),*]);
+    }
 }
 
-fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
+fn upsertable(model: &Model) -> TokenStream {
     let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
     let first = model.keys.first().map(|key| {
         let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(|field| types::here(&field.ident)));
@@ -106,25 +119,25 @@ fn upsertable(model: &Model, up: &TokenStream) -> TokenStream {
     let (key, value) = first.unwrap_or_default();
     quote! {
         #[automatically_derived]
-        impl #up::Upsertable for #ident {
+        impl __up::Upsertable for #ident {
             type New = #new;
             type Key = #key;
             #[inline]
-            fn table() -> &'static #up::Table { &__TABLE }
+            fn table() -> &'static __up::Table { __TABLE.get() }
             #[inline]
             fn key(&self) -> #key { #value }
         }
     }
 }
 
-fn key_impls(model: &Model, index: usize, key: &UniqueKey, up: &TokenStream) -> TokenStream {
+fn key_impls(model: &Model, index: usize, key: &UniqueKey) -> TokenStream {
     let (model_ident, ident) = (types::here(&model.ident), types::here(&key.ident));
     let create = model.creates(key).then(|| {
         let new = types::here(&model.new_ident());
         let fields = model.fields_of(key).map(|field| types::here(&field.ident));
         quote! {
             #[automatically_derived]
-            impl #up::CreateKey<#model_ident> for #ident {
+            impl __up::CreateKey<#model_ident> for #ident {
                 #[inline]
                 fn store(self, __new: &mut #new) { #(__new.#fields = self.#fields;)* }
             }
@@ -134,7 +147,7 @@ fn key_impls(model: &Model, index: usize, key: &UniqueKey, up: &TokenStream) -> 
     let index = (index > 0).then(|| quote!(const INDEX: ::core::primitive::usize = #index;));
     quote! {
         #[automatically_derived]
-        impl #up::UniqueKey<#model_ident> for #ident {
+        impl __up::UniqueKey<#model_ident> for #ident {
             #index
         }
         #create
@@ -142,36 +155,34 @@ fn key_impls(model: &Model, index: usize, key: &UniqueKey, up: &TokenStream) -> 
 }
 
 /// One function for all that is done with values, as the compiler proves the bounds for each function anew.
-fn on(model: &Model, up: &TokenStream) -> TokenStream {
+fn on(model: &Model) -> TokenStream {
     let ident = types::here(&model.ident);
-    let bounds = bounds(model, up);
-    let supplied = model.supplied().map(|(index, field)| put(index, field, &quote!(__new)));
+    let bounds = bounds(model);
+    let supplied = put(model.supplied(), &quote!(__new));
     let keys = model.keys.iter().map(|key| {
         let ident = types::here(&key.ident);
-        let columns = model.columns_of(key).map(|(index, field)| put(index, field, &quote!(__key)));
+        let columns = put(model.columns_of(key), &quote!(__key));
         quote! {
-            if let ::core::option::Option::Some(__key) = __key.downcast_ref::<#ident>() { #(#columns)* }
+            if let ::core::option::Option::Some(__key) = __key.downcast_ref::<#ident>() { #columns }
         }
     });
-    let types = model.columns().map(|field| {
-        let ty = written(field);
-        quote!(__types.put::<#ty>();)
-    });
+    let types: Vec<TokenStream> = model.columns().map(written).collect();
+    let types = types.chunks(AT_ONCE).map(|types| quote!(__types.put_all::<(#(#types,)*)>();));
     let read_key = read_key(model);
     quote! {
         #[automatically_derived]
-        impl<__DB: #up::Backend> #up::On<__DB> for #ident
+        impl<__DB: __up::Backend> __up::On<__DB> for #ident
         where
             #(#bounds,)*
-            __DB: #up::Reads<#ident>,
+            __DB: __up::Reads<#ident>,
         {
-            fn work(__work: #up::Work<'_, '_, __DB, Self>) {
+            fn work(__work: __up::Work<'_, '_, __DB, Self>) {
                 match __work {
-                    #up::Work::Put(__new, __values) => { #(#supplied)* }
-                    #up::Work::PutKey(__key, __values) => { #(#keys)* }
-                    #up::Work::Types(__types) => { #(#types)* }
-                    #up::Work::Read(__row) => __row.read(),
-                    #up::Work::ReadKey(__row, __key) => { #read_key }
+                    __up::Work::Put(__new, __values) => { #supplied }
+                    __up::Work::PutKey(__key, __values) => { #(#keys)* }
+                    __up::Work::Types(__types) => { #(#types)* }
+                    __up::Work::Read(__row) => __row.read(),
+                    __up::Work::ReadKey(__row, __key) => { #read_key }
                 }
             }
         }
@@ -184,9 +195,14 @@ fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ident = types::here(&key.ident);
     let (values, columns): (Vec<_>, Vec<_>) = model.columns_of(key).map(|(index, _)| (variable(index), index)).unzip();
+    let parts = values.chunks(AT_ONCE).map(|values| quote!(::core::option::Option::Some((#(#values,)*))));
+    let reads = columns.chunks(AT_ONCE).map(|columns| quote!(__row.get_all(&[#(#columns),*])));
+    let tuple =
+        |parts: Vec<TokenStream>| if let [one] = parts.as_slice() { one.clone() } else { quote!((#(#parts),*)) };
+    let (parts, reads) = (tuple(parts.collect()), tuple(reads.collect()));
     let fields = model.columns_of(key).map(|(_, field)| types::here(&field.ident));
     Some(quote! {
-        if let (#(::core::option::Option::Some(#values),)*) = (#(__row.get(#columns),)*) {
+        if let #parts = #reads {
             *__key = ::core::option::Option::Some(#ident { #(#fields: #values),* });
         }
     })
@@ -197,30 +213,38 @@ fn variable(index: usize) -> Ident {
 }
 
 /// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
-fn bounds(model: &Model, up: &TokenStream) -> Vec<TokenStream> {
-    let of_first_key: HashSet<String> = model
-        .keys
-        .first()
-        .into_iter()
-        .flat_map(|key| model.fields_of(key))
-        .filter(|field| field.attrs.json.is_none())
-        .map(|field| field.ty.to_token_stream().to_string())
-        .collect();
-    let mut seen = HashSet::new();
+fn bounds(model: &Model) -> Vec<TokenStream> {
+    let columns: Vec<(&Field, String)> =
+        model.columns().map(|field| (field, field.ty.to_token_stream().to_string())).collect();
+    let of_first_key = |field: &Field| {
+        let mut keys = model.keys.first().into_iter();
+        field.attrs.json.is_none() && keys.any(|key| model.fields_of(key).any(|of_key| of_key.ident == field.ident))
+    };
+    let key_types: Vec<&str> =
+        columns.iter().filter(|(field, _)| of_first_key(field)).map(|(_, name)| name.as_str()).collect();
+    let mut seen: Vec<(bool, &str)> = Vec::new();
+    let mut has_null = false;
     let mut bounds = Vec::new();
-    for field in model.columns() {
+    for (field, name) in &columns {
+        let json = field.attrs.json.is_some();
+        let is_new = !seen.contains(&(json, name));
+        seen.push((json, name));
         let (ty, span) = (&field.ty, field.ty.span());
-        let up = in_place(up.clone(), span);
-        let held = |ty: TokenStream| quote_spanned!(span=> __DB: #up::Holds<#ty>);
-        let of_key = of_first_key.contains(&ty.to_token_stream().to_string());
-        let borrowed = || quote_spanned!(span=> for<'r> __DB: #up::Holds<::sqlx::types::Json<&'r #ty>>);
-        let held = match field.attrs.json {
-            None if of_key => vec![quote_spanned!(span=> __DB: #up::HoldsKey<#ty>)],
-            None => vec![held(ty.to_token_stream())],
-            Some(Json::Null) => vec![borrowed()],
-            Some(Json::SqlNull) => vec![borrowed(), held(in_place(no_json(), span))],
-        };
-        bounds.extend(held.into_iter().filter(|bound| seen.insert(bound.to_string())));
+        match field.attrs.json {
+            None if !is_new => {}
+            None if key_types.contains(&name.as_str()) => bounds.push(quote_spanned!(span=> __DB: __up::HoldsKey<#ty>)),
+            None => bounds.push(quote_spanned!(span=> __DB: __up::Holds<#ty>)),
+            Some(json) => {
+                if is_new {
+                    bounds.push(quote_spanned!(span=> for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r #ty>>));
+                }
+                if json == Json::SqlNull && !has_null {
+                    has_null = true;
+                    let ty = in_place(no_json(), span);
+                    bounds.push(quote_spanned!(span=> __DB: __up::Holds<#ty>));
+                }
+            }
+        }
     }
     bounds
 }
@@ -240,20 +264,59 @@ fn no_json() -> TokenStream {
     quote!(::core::option::Option<::sqlx::types::Json<()>>)
 }
 
-fn put(index: usize, field: &Field, row: &TokenStream) -> TokenStream {
-    let ident = types::here(&field.ident);
-    let json = quote!(::sqlx::types::Json(&#row.#ident));
-    match field.attrs.json {
-        None => quote!(__values.put(#index, &#row.#ident);),
-        Some(Json::Null) => quote!(__values.put(#index, &#json);),
-        Some(Json::SqlNull) => {
-            let null = no_json();
-            quote! {
-                match &#row.#ident {
-                    ::core::option::Option::Some(_) => __values.put(#index, &#json),
-                    ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None),
-                }
+/// Those that follow one another are put by one call.
+fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &TokenStream) -> TokenStream {
+    let mut calls = TokenStream::new();
+    let mut run = Run::default();
+    for (index, field) in columns {
+        let ident = types::here(&field.ident);
+        let json = || quote!(::sqlx::types::Json(&#row.#ident));
+        match field.attrs.json {
+            None => run.push(index, quote!(&#row.#ident), &mut calls),
+            Some(Json::Null) => {
+                let json = json();
+                run.push(index, quote!(&#json), &mut calls);
             }
+            Some(Json::SqlNull) => {
+                run.end(&mut calls);
+                let (json, null) = (json(), no_json());
+                calls.extend(quote! {
+                    match &#row.#ident {
+                        ::core::option::Option::Some(_) => __values.put(#index, &#json),
+                        ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None),
+                    }
+                });
+            }
+        }
+    }
+    run.end(&mut calls);
+    calls
+}
+
+/// The values of columns that follow one another.
+#[derive(Default)]
+struct Run {
+    first: usize,
+    values: Vec<TokenStream>,
+}
+
+impl Run {
+    fn push(&mut self, index: usize, value: TokenStream, calls: &mut TokenStream) {
+        if self.values.len() == AT_ONCE || index != self.first + self.values.len() {
+            self.end(calls);
+        }
+        if self.values.is_empty() {
+            self.first = index;
+        }
+        self.values.push(value);
+    }
+
+    fn end(&mut self, calls: &mut TokenStream) {
+        let (first, values) = (self.first, std::mem::take(&mut self.values));
+        match values.as_slice() {
+            [] => {}
+            [value] => calls.extend(quote!(__values.put(#first, #value);)),
+            values => calls.extend(quote!(__values.put_all(#first, (#(#values),*));)),
         }
     }
 }
@@ -266,17 +329,20 @@ fn is_plain(ty: &Type) -> bool {
     path.path.get_ident().is_some_and(|ident| PLAIN.iter().any(|plain| ident == plain))
 }
 
+/// Whether only the compiler can tell that the type is an `Option`, behind an alias.
+fn may_be_null(field: &Field) -> bool {
+    field.attrs.json.is_none() && !is_plain(&field.ty) && !check::is_option(&field.ty)
+}
+
 /// Catches a key column whose `Option` is behind an alias.
-fn not_null(model: &Model, up: &TokenStream) -> TokenStream {
-    let may_be_null = |field: &&Field| field.attrs.json.is_none() && !is_plain(&field.ty);
+fn not_null(model: &Model) -> TokenStream {
     model
         .columns()
         .filter(|field| may_be_null(field) && model.must_not_be_null(field))
         .map(|field| {
             let (ty, span) = (&field.ty, field.ty.span());
-            let up = in_place(up.clone(), span);
             let message = check::null_in_key(field);
-            quote_spanned!(span=> const _: () = ::core::assert!(!#up::Probe::<#ty>::NULLABLE, #message);)
+            quote_spanned!(span=> const _: () = ::core::assert!(!__up::Probe::<#ty>::NULLABLE, #message);)
         })
         .collect()
 }

@@ -51,6 +51,9 @@ pub(crate) fn generics_of_key(model: &Model, key: &UniqueKey) -> Generics {
 
 /// The model's parameters that the fields name: one that is not named is an error of its own.
 fn generics(model: &Model, fields: &[&Field]) -> Generics {
+    if model.generics.params.is_empty() {
+        return Generics::default();
+    }
     let mut named = HashSet::new();
     for field in fields {
         names(field.ty.to_token_stream(), &mut named);

@@ -4,7 +4,10 @@ use std::marker::PhantomData;
 
 use futures_core::Stream;
 
-use super::{BulkCreated, BulkUpserted, Progress, Streamed, call::BulkCall};
+use super::{
+    BulkCreated, BulkUpserted, Progress, Streamed,
+    call::{BulkCall, Options},
+};
 use crate::{
     Error, Outcome,
     backend::Backend,
@@ -16,8 +19,7 @@ use crate::{
 #[must_use = "nothing is done before one of the calls is made and awaited"]
 pub struct Bulk<'a, M, S> {
     rows: S,
-    commit_every: Option<u64>,
-    on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
+    options: Options<'a>,
     model: PhantomData<fn() -> M>,
 }
 
@@ -29,7 +31,7 @@ impl<M, S> std::fmt::Debug for Bulk<'_, M, S> {
 
 impl<'a, M, S> Bulk<'a, M, S> {
     pub(crate) fn new(rows: S) -> Self {
-        Self { rows, commit_every: None, on_progress: Box::new(ignore), model: PhantomData }
+        Self { rows, options: Options::default(), model: PhantomData }
     }
 
     /// Calls `listener` each time rows have been sent to the database, with the number of rows sent so far.
@@ -47,7 +49,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
     /// # }
     /// ```
     pub fn on_progress(mut self, listener: impl FnMut(Progress) + Send + 'a) -> Self {
-        self.on_progress = Box::new(listener);
+        self.options.on_progress = Some(Box::new(listener));
         self
     }
 
@@ -88,7 +90,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
     /// # }
     /// ```
     pub fn commit_every(mut self, rows: u64) -> Self {
-        self.commit_every = Some(rows.max(1));
+        self.options.commit_every = Some(rows.max(1));
         self
     }
 }
@@ -156,10 +158,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
             session: db.session(),
             model: Erased::new::<M>(),
             rows: Box::new(Streamed::<M, S, E>::new(self.rows)),
-            commit_every: self.commit_every,
-            on_progress: self.on_progress,
+            options: self.options,
         }
     }
 }
-
-fn ignore(_: Progress) {}

@@ -12,8 +12,13 @@ pub(super) struct BulkCall<'a, DB: Backend, E> {
     pub(super) session: Session<'a, DB>,
     pub(super) model: Erased<DB>,
     pub(super) rows: Box<dyn Rows<DB, E> + 'a>,
+    pub(super) options: Options<'a>,
+}
+
+#[derive(Default)]
+pub(super) struct Options<'a> {
     pub(super) commit_every: Option<u64>,
-    pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
+    pub(super) on_progress: Option<Box<dyn FnMut(Progress) + Send + 'a>>,
 }
 
 impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
@@ -51,16 +56,20 @@ impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
     async fn run(&mut self, goal: Goal, operation: &'static str) -> Result<Merged<DB>, E> {
         let target = Target::new(self.model.table, 0, operation);
         let watch = target.watch();
+        let mut ignore = |_: Progress| {};
         let job = Job {
             plan: Plan { target, goal },
             types: (self.model.types)(),
             source: &mut *self.rows,
-            on_progress: &mut *self.on_progress,
+            on_progress: match &mut self.options.on_progress {
+                Some(listener) => &mut **listener,
+                None => &mut ignore,
+            },
             watch: &watch,
         };
         let session = &mut self.session;
         let work = async {
-            match self.commit_every {
+            match self.options.commit_every {
                 Some(every) => job.run_in_parts(session, every).await,
                 None => job.run(session).await,
             }

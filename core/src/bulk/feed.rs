@@ -3,10 +3,15 @@
 use std::collections::VecDeque;
 
 use super::{Failure, Progress, Source};
-use crate::{backend::Backend, watch::Watch};
+use crate::{
+    backend::Backend,
+    model::{Only, Table, Values},
+    watch::Watch,
+};
 
 /// Hands a backend its rows, a chunk at a time.
 pub struct Feed<'f, DB: Backend> {
+    table: &'static Table,
     source: &'f mut dyn Source<DB>,
     on_progress: &'f mut (dyn FnMut(Progress) + Send),
     /// Rows that were read ahead, or taken back.
@@ -29,13 +34,14 @@ pub(crate) struct Chunk<DB: Backend> {
 impl<'f, DB: Backend> Feed<'f, DB> {
     /// Reads the first row, before there is a connection. Where there is none there is nothing to feed.
     pub(crate) async fn start(
+        table: &'static Table,
         source: &'f mut dyn Source<DB>,
         on_progress: &'f mut (dyn FnMut(Progress) + Send),
         encoder: fn() -> DB::Encoder,
         watch: &'f Watch,
     ) -> Result<Option<Self>, Failure> {
         let ahead = VecDeque::new();
-        let mut feed = Self { source, on_progress, ahead, encoder, ended: false, sent: 0, bytes: 0, watch };
+        let mut feed = Self { table, source, on_progress, ahead, encoder, ended: false, sent: 0, bytes: 0, watch };
         Ok(if feed.has_more().await? { Some(feed) } else { None })
     }
 
@@ -116,8 +122,13 @@ impl<'f, DB: Backend> Feed<'f, DB> {
 
     /// Writes the source's next row. At the end it says `false`.
     async fn add_row(&mut self, values: &mut DB::Encoder) -> Result<bool, Failure> {
-        let written = std::future::poll_fn(|context| self.source.poll_row(context, values)).await;
+        let mut values = Values::new(self.table, Only::Everything, values);
+        let written = std::future::poll_fn(|context| self.source.poll_row(context, &mut values)).await;
         self.ended = written.is_none();
-        written.transpose().map(|row| row.is_some())
+        match written {
+            None => Ok(false),
+            Some(true) => values.outcome.map(|()| true).map_err(Failure::from),
+            Some(false) => Err(Failure::Item),
+        }
     }
 }

@@ -92,7 +92,8 @@ impl<DB: Backend> Job<'_, DB> {
         let stage = Stage::new(self.plan.target.table, self.plan.target.key, self.types, marks);
         // The first row before the connection: a source that waits must not hold one.
         let Some(mut feed) =
-            Feed::start(self.source, self.on_progress, DB::stage_encoder(&stage.types), self.watch).await?
+            Feed::start(stage.table, self.source, self.on_progress, DB::stage_encoder(&stage.types), self.watch)
+                .await?
         else {
             return Ok(Merged::default());
         };

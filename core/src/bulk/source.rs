@@ -11,13 +11,13 @@ use futures_core::Stream;
 use crate::{
     Error,
     backend::Backend,
-    model::{self, On, Only, Row},
+    model::{On, Row, Values, Work},
 };
 
 /// Rows to come, written as they are asked for.
 pub(crate) trait Source<DB: Backend>: Send {
-    /// Writes the next row.
-    fn poll_row(&mut self, context: &mut Context<'_>, encoder: &mut DB::Encoder) -> Poll<Option<Result<(), Failure>>>;
+    /// Writes the next row, or says `false` where there came an error in its place.
+    fn poll_row(&mut self, context: &mut Context<'_>, values: &mut Values<'_, DB>) -> Poll<Option<bool>>;
 }
 
 /// Why a bulk call failed.
@@ -67,17 +67,20 @@ where
     E: Send,
 {
     // Compiled for every model: of a `match` the compiler makes less code than of closures.
-    fn poll_row(&mut self, context: &mut Context<'_>, encoder: &mut DB::Encoder) -> Poll<Option<Result<(), Failure>>> {
+    fn poll_row(&mut self, context: &mut Context<'_>, values: &mut Values<'_, DB>) -> Poll<Option<bool>> {
         match self.rows.as_mut().poll_next(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(item)) => Poll::Ready(Some(match item.into_row() {
-                Ok(new) => model::put::<DB, M>(&new, Only::Everything, encoder).map_err(Failure::from),
+            Poll::Ready(Some(item)) => match item.into_row() {
+                Ok(new) => {
+                    M::work(Work::Put(&new, values));
+                    Poll::Ready(Some(true))
+                }
                 Err(error) => {
                     self.error = Some(error);
-                    Err(Failure::Item)
+                    Poll::Ready(Some(false))
                 }
-            })),
+            },
         }
     }
 }
@@ -114,11 +117,11 @@ impl<'s, DB: Backend> Limited<'s, DB> {
 }
 
 impl<DB: Backend> Source<DB> for Limited<'_, DB> {
-    fn poll_row(&mut self, context: &mut Context<'_>, encoder: &mut DB::Encoder) -> Poll<Option<Result<(), Failure>>> {
+    fn poll_row(&mut self, context: &mut Context<'_>, values: &mut Values<'_, DB>) -> Poll<Option<bool>> {
         if self.left == 0 || self.ended {
             return Poll::Ready(None);
         }
-        self.source.poll_row(context, encoder).map(|row| {
+        self.source.poll_row(context, values).map(|row| {
             self.left -= 1;
             self.ended = row.is_none();
             row

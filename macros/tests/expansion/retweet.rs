@@ -23,69 +23,9 @@ pub struct RetweetIdKey {
 #[doc(hidden)]
 const _: () = {
     use ::upsertable::__private as __up;
-    use __up::Plain as _;
-    const __COLUMNS: &[__up::Column] = &[
-        __up::Column {
-            field: "id",
-            name: "id",
-            generated: true,
-            create_only: false,
-            nullable: false,
-        },
-        __up::Column {
-            field: "tweet",
-            name: "tweet",
-            generated: false,
-            create_only: false,
-            nullable: false,
-        },
-        __up::Column {
-            field: "retweeter",
-            name: "retweeter",
-            generated: false,
-            create_only: false,
-            nullable: false,
-        },
-        __up::Column {
-            field: "original_author",
-            name: "original_author",
-            generated: false,
-            create_only: true,
-            nullable: __up::Probe::<Option<i64>>::NULLABLE,
-        },
-        __up::Column {
-            field: "tags",
-            name: "tags",
-            generated: false,
-            create_only: false,
-            nullable: false,
-        },
-        __up::Column {
-            field: "place",
-            name: "place",
-            generated: false,
-            create_only: false,
-            nullable: true,
-        },
-    ];
-    const __KEYS: &[__up::Key] = &[
-        __up::Key {
-            name: "RetweetKey",
-            columns: &[1usize, 2usize],
-            nulls_not_distinct: false,
-        },
-        __up::Key {
-            name: "RetweetIdKey",
-            columns: &[0usize],
-            nulls_not_distinct: false,
-        },
-    ];
-    static __TABLE: __up::Table = __up::Table::new(
-        "Retweet",
-        ::core::option::Option::None,
-        "retweets",
-        __COLUMNS,
-        __KEYS,
+    static __TABLE: __up::Described = __up::Described::new(
+        "model Retweet\0table retweets\0column id generated\0column tweet\0column retweeter\0column original_author create_only nullable\0column tags\0column place nullable\0key 1 2\0key 0",
+        &[],
     );
     #[automatically_derived]
     impl __up::Upsertable for Retweet {
@@ -93,7 +33,7 @@ const _: () = {
         type Key = RetweetKey;
         #[inline]
         fn table() -> &'static __up::Table {
-            &__TABLE
+            __TABLE.get()
         }
         #[inline]
         fn key(&self) -> RetweetKey {
@@ -130,10 +70,16 @@ const _: () = {
         fn work(__work: __up::Work<'_, '_, __DB, Self>) {
             match __work {
                 __up::Work::Put(__new, __values) => {
-                    __values.put(1usize, &__new.tweet);
-                    __values.put(2usize, &__new.retweeter);
-                    __values.put(3usize, &__new.original_author);
-                    __values.put(4usize, &::sqlx::types::Json(&__new.tags));
+                    __values
+                        .put_all(
+                            1usize,
+                            (
+                                &__new.tweet,
+                                &__new.retweeter,
+                                &__new.original_author,
+                                &::sqlx::types::Json(&__new.tags),
+                            ),
+                        );
                     match &__new.place {
                         ::core::option::Option::Some(_) => {
                             __values.put(5usize, &::sqlx::types::Json(&__new.place))
@@ -150,8 +96,7 @@ const _: () = {
                     if let ::core::option::Option::Some(__key) = __key
                         .downcast_ref::<RetweetKey>()
                     {
-                        __values.put(1usize, &__key.tweet);
-                        __values.put(2usize, &__key.retweeter);
+                        __values.put_all(1usize, (&__key.tweet, &__key.retweeter));
                     }
                     if let ::core::option::Option::Some(__key) = __key
                         .downcast_ref::<RetweetIdKey>()
@@ -160,19 +105,23 @@ const _: () = {
                     }
                 }
                 __up::Work::Types(__types) => {
-                    __types.put::<i64>();
-                    __types.put::<i64>();
-                    __types.put::<i64>();
-                    __types.put::<Option<i64>>();
-                    __types.put::<::sqlx::types::Json<&Vec<String>>>();
-                    __types.put::<::core::option::Option<::sqlx::types::Json<()>>>();
+                    __types
+                        .put_all::<
+                            (
+                                i64,
+                                i64,
+                                i64,
+                                Option<i64>,
+                                ::sqlx::types::Json<&Vec<String>>,
+                                ::core::option::Option<::sqlx::types::Json<()>>,
+                            ),
+                        >();
                 }
                 __up::Work::Read(__row) => __row.read(),
                 __up::Work::ReadKey(__row, __key) => {
-                    if let (
-                        ::core::option::Option::Some(__v1),
-                        ::core::option::Option::Some(__v2),
-                    ) = (__row.get(1usize), __row.get(2usize)) {
+                    if let ::core::option::Option::Some((__v1, __v2)) = __row
+                        .get_all(&[1usize, 2usize])
+                    {
                         *__key = ::core::option::Option::Some(RetweetKey {
                             tweet: __v1,
                             retweeter: __v2,

@@ -220,7 +220,7 @@ fn absent_text(stage: &Stage, rows: usize, are_distinct: bool, target: &str) -> 
     let into = DIALECT.table(stage.table);
     let mut values = "(SELECT -1 AS n".to_owned();
     // Writing to a `String` cannot fail.
-    for &column in stage.key.columns {
+    for &column in &stage.key.columns {
         let _ = write!(values, ", {} AS c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column));
     }
     let _ = write!(values, " FROM {into} WHERE FALSE UNION ALL VALUES ");

@@ -42,7 +42,7 @@ pub(super) async fn refuse_table(link: &mut Link<'_, Postgres>, table: &Table) -
 /// The index is on the table behind a view, where the server finds it: so it is asked whether it does.
 async fn refuse_view(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     let name = DIALECT.table(table);
-    for key in table.keys {
+    for key in &table.keys {
         let columns = DIALECT.columns(table, key.columns.iter().copied(), "");
         if key.nulls_not_distinct {
             return Ok(Some(format!(
