@@ -49,6 +49,12 @@ impl Cuts {
     pub fn done(&mut self) {
         *self = Self::sweeps(self.sweeps - 1);
     }
+
+    /// The same, but no sweep follows where it has been cut `enough`. All of a future can be done in a few polls, where the answers come
+    /// before they are asked for.
+    pub fn done_if(&mut self, enough: bool) {
+        *self = Self::sweeps(if enough { 0 } else { self.sweeps - 1 });
+    }
 }
 
 /// Polls a future so many times and drops it. `None` says that it was not done by then.
