@@ -4,8 +4,8 @@ pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
     model::{
-        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Together,
-        Types, Values, Work,
+        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Then,
+        Together, Types, Values, Work, show,
     },
     verify::AllVerified,
 };

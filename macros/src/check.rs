@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quote::ToTokens;
-use syn::{GenericArgument, GenericParam, PathArguments, PathSegment, Type, ext::IdentExt as _};
+use syn::{GenericArgument, GenericParam, PathArguments, Type, ext::IdentExt as _};
 
 use crate::{
     ast::{Field, Model, Shape, UniqueKey},
@@ -190,18 +190,22 @@ fn is_null(field: &Field) -> bool {
 
 /// Whether the type is written as an `Option`; one behind an alias is found by the constants that the derive writes.
 pub(crate) fn is_option(ty: &Type) -> bool {
-    match ty {
-        Type::Group(group) => is_option(&group.elem),
-        Type::Paren(paren) => is_option(&paren.elem),
-        Type::Path(path) => path.path.segments.last().is_some_and(is_option_of),
-        _ => false,
-    }
+    option_of(ty).is_some()
 }
 
-/// The argument tells it from a type of the user's that is merely called so.
-fn is_option_of(last: &PathSegment) -> bool {
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return false };
-    last.ident == "Option" && matches!(arguments.args.first(), Some(GenericArgument::Type(_)))
+/// What the type is written as an `Option` of. The argument tells it from a type of the user's that is merely called so.
+pub(crate) fn option_of(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Group(group) => option_of(&group.elem),
+        Type::Paren(paren) => option_of(&paren.elem),
+        Type::Path(path) => {
+            let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+            let Some(GenericArgument::Type(of)) = arguments.args.first() else { return None };
+            Some(of)
+        }
+        _ => None,
+    }
 }
 
 /// Two keys of the same columns are one index.

@@ -2,18 +2,16 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, Type, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     ast::{Field, Model, UniqueKey},
     attr::Json,
     check,
     errors::Errors,
-    fallback, types,
+    fallback,
+    types::{self, Struct},
 };
-
-/// How many columns one call takes: the crate knows tuples of no more.
-const AT_ONCE: usize = 12;
 
 pub(crate) fn derive(input: TokenStream) -> TokenStream {
     let input = match syn::parse2(input) {
@@ -30,8 +28,10 @@ pub(crate) fn derive(input: TokenStream) -> TokenStream {
 }
 
 fn expand(model: &Model, krate: &Path) -> TokenStream {
-    let new = types::new(model);
-    let keys = model.keys.iter().map(|key| types::key(model, key));
+    let beside: Vec<Struct<'_>> =
+        types::new(model).into_iter().chain(model.keys.iter().map(|key| types::key(model, key))).collect();
+    let types = beside.iter().map(Struct::without_debug);
+    let debug = beside.iter().map(Struct::debug);
     let allows = allows(model);
     let table = table(model);
     let upsertable = upsertable(model);
@@ -44,13 +44,13 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
         )
     });
     quote! {
-        #new
-        #(#keys)*
+        #(#types)*
         #[doc(hidden)]
         #(#allows)*
         const _: () = {
             use #krate::__private as __up;
             #plain
+            #(#debug)*
             #table
             #upsertable
             #(#key_impls)*
@@ -167,7 +167,7 @@ fn on(model: &Model) -> TokenStream {
         }
     });
     let types: Vec<TokenStream> = model.columns().map(written).collect();
-    let types = types.chunks(AT_ONCE).map(|types| quote!(__types.put_all::<(#(#types,)*)>();));
+    let types = types.chunks(types::AT_ONCE).map(|types| quote!(__types.put_all::<(#(#types,)*)>();));
     let read_key = read_key(model);
     quote! {
         #[automatically_derived]
@@ -195,8 +195,8 @@ fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ident = types::here(&key.ident);
     let (values, columns): (Vec<_>, Vec<_>) = model.columns_of(key).map(|(index, _)| (variable(index), index)).unzip();
-    let parts = values.chunks(AT_ONCE).map(|values| quote!(::core::option::Option::Some((#(#values,)*))));
-    let reads = columns.chunks(AT_ONCE).map(|columns| quote!(__row.get_all(&[#(#columns),*])));
+    let parts = values.chunks(types::AT_ONCE).map(|values| quote!(::core::option::Option::Some((#(#values,)*))));
+    let reads = columns.chunks(types::AT_ONCE).map(|columns| quote!(__row.get_all(&[#(#columns),*])));
     let tuple =
         |parts: Vec<TokenStream>| if let [one] = parts.as_slice() { one.clone() } else { quote!((#(#parts),*)) };
     let (parts, reads) = (tuple(parts.collect()), tuple(reads.collect()));
@@ -302,7 +302,7 @@ struct Run {
 
 impl Run {
     fn push(&mut self, index: usize, value: TokenStream, calls: &mut TokenStream) {
-        if self.values.len() == AT_ONCE || index != self.first + self.values.len() {
+        if self.values.len() == types::AT_ONCE || index != self.first + self.values.len() {
             self.end(calls);
         }
         if self.values.is_empty() {
@@ -321,17 +321,10 @@ impl Run {
     }
 }
 
-/// Whether the type goes by the name of one that is no `Option`. To find out costs the compiler more than any other word about a column.
-fn is_plain(ty: &Type) -> bool {
-    const PLAIN: [&str; 15] =
-        ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
-    let Type::Path(path) = ty else { return false };
-    path.path.get_ident().is_some_and(|ident| PLAIN.iter().any(|plain| ident == plain))
-}
-
-/// Whether only the compiler can tell that the type is an `Option`, behind an alias.
+/// Whether only the compiler can tell that the type is an `Option`, behind an alias. To find that out costs it more than any other word about
+/// a column.
 fn may_be_null(field: &Field) -> bool {
-    field.attrs.json.is_none() && !is_plain(&field.ty) && !check::is_option(&field.ty)
+    field.attrs.json.is_none() && !types::is_plain(&field.ty) && !check::is_option(&field.ty)
 }
 
 /// Catches a key column whose `Option` is behind an alias.

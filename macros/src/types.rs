@@ -3,35 +3,39 @@
 use std::collections::HashSet;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::{GenericParam, Generics, Path};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{GenericParam, Generics, Path, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     ast::{Field, Model, UniqueKey},
     carried::Carried,
+    check,
     errors::list,
 };
 
+/// How many values one call takes: the crate knows tuples of no more.
+pub(crate) const AT_ONCE: usize = 12;
+
 /// The type of new rows, where it is not the model itself.
-pub(crate) fn new(model: &Model) -> TokenStream {
+pub(crate) fn new(model: &Model) -> Option<Struct<'_>> {
     if !model.has_new() {
-        return TokenStream::new();
+        return None;
     }
     let doc = format!(" The columns of a new {} that the caller supplies.", link(model));
     let derives = model.new.as_ref().map_or(&[][..], |new| &new.derives);
     let with_serde = derives.iter().any(|path| ends_in(path, "Serialize") || ends_in(path, "Deserialize"));
     let fields = model.supplied().map(|(_, field)| field).collect();
-    Struct { model, ident: &model.new_ident(), doc, derives, with_serde, fields }.to_token_stream()
+    Some(Struct { model, ident: model.new_ident(), doc, derives, with_serde, fields })
 }
 
 /// The type of a key.
-pub(crate) fn key(model: &Model, key: &UniqueKey) -> TokenStream {
+pub(crate) fn key<'a>(model: &'a Model, key: &'a UniqueKey) -> Struct<'a> {
     let fields: Vec<&Field> = model.fields_of(key).collect();
     let names: Vec<String> = fields.iter().map(|field| field.name()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let article = if model.keys.first().is_some_and(|first| std::ptr::eq(first, key)) { " The" } else { " A" };
     let doc = format!("{article} key of a {}: no two rows share {}.", link(model), list(&names, "and"));
-    Struct { model, ident: &key.ident, doc, derives: &[], with_serde: false, fields }.to_token_stream()
+    Struct { model, ident: key.ident.clone(), doc, derives: &[], with_serde: false, fields }
 }
 
 /// The parameters of the type of new rows. Only a model that is refused has any.
@@ -77,41 +81,85 @@ fn names(tokens: TokenStream, found: &mut HashSet<Ident>) {
     }
 }
 
-struct Struct<'a> {
+/// A type that stands beside the model.
+pub(crate) struct Struct<'a> {
     model: &'a Model,
-    ident: &'a Ident,
+    ident: Ident,
     doc: String,
     derives: &'a [Path],
     with_serde: bool,
     fields: Vec<&'a Field>,
 }
 
-impl ToTokens for Struct<'_> {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
+impl Struct<'_> {
+    /// All of it.
+    pub(crate) fn whole(&self) -> TokenStream {
+        self.tokens(self.is_ours("Debug"))
+    }
+
+    /// What [`debug`](Self::debug) has to be added to.
+    pub(crate) fn without_debug(&self) -> TokenStream {
+        self.tokens(false)
+    }
+
+    /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. Inlined as that is: nothing is
+    /// compiled of it where no row is shown.
+    pub(crate) fn debug(&self) -> Option<TokenStream> {
+        if !self.is_ours("Debug") {
+            return None;
+        }
+        let ident = here(&self.ident);
+        let mut names = self.ident.unraw().to_string();
+        for field in &self.fields {
+            names.extend([" ", &field.name()]);
+        }
+        let values = self.fields.iter().map(|field| {
+            let (ident, ty) = (here(&field.ident), &field.ty);
+            if is_plain(check::option_of(ty).unwrap_or(ty)) {
+                return quote!(&self.#ident);
+            }
+            // What the compiler says of a type that cannot be shown is then of that type, and not of the call.
+            quote_spanned!(here_at(ty.span())=> &(&self.#ident as &dyn ::core::fmt::Debug))
+        });
+        let values: Vec<TokenStream> = values.collect();
+        let values = values.chunks(AT_ONCE).map(|values| quote!((#(#values,)*)));
+        let values = values.rev().reduce(|rest, values| quote!(__up::Then(#values, #rest)));
+        Some(quote! {
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #ident {
+                #[inline]
+                fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    __up::show(__f, #names, #values)
+                }
+            }
+        })
+    }
+
+    /// A derive of that name in the list takes the place of ours.
+    fn is_ours(&self, name: &str) -> bool {
+        !self.derives.iter().any(|path| ends_in(path, name))
+    }
+
+    fn tokens(&self, with_debug: bool) -> TokenStream {
         let Carried { allows, deprecated, serde, .. } = &self.model.carried;
-        let (vis, ident, doc, derives) = (&self.model.vis, here(self.ident), &self.doc, self.derives);
+        let (vis, ident, doc, derives) = (&self.model.vis, here(&self.ident), &self.doc, self.derives);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
-        // A derive of that name in the list takes the place of ours.
-        let ours = [("Debug", quote!(::core::fmt::Debug)), ("Clone", quote!(::core::clone::Clone))]
-            .into_iter()
-            .filter(|(name, _)| !derives.iter().any(|path| ends_in(path, name)))
-            .map(|(_, path)| path);
+        let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
+        let clone = self.is_ours("Clone").then(|| quote!(::core::clone::Clone,));
         let generics = generics(self.model, &self.fields);
         let fields = self.fields.iter().map(|field| self.field(field));
-        tokens.extend(quote! {
+        quote! {
             #[doc = #doc]
             #(#allows)*
             #(#deprecated)*
-            #[derive(#(#ours,)* #(#derives),*)]
+            #[derive(#debug #clone #(#derives),*)]
             #(#serde)*
             #vis struct #ident #generics {
                 #(#fields)*
             }
-        });
+        }
     }
-}
 
-impl Struct<'_> {
     fn field(&self, field: &Field) -> TokenStream {
         let Carried { docs, allows, deprecated, serde } = &field.carried;
         let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
@@ -129,8 +177,20 @@ impl Struct<'_> {
 /// The identifier where it is, but as the derive's own: lints of the user's crate are about what the user wrote.
 pub(crate) fn here(ident: &Ident) -> Ident {
     let mut ident = ident.clone();
-    ident.set_span(Span::call_site().located_at(ident.span()));
+    ident.set_span(here_at(ident.span()));
     ident
+}
+
+fn here_at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+/// Whether the type goes by the name of one of Rust's own that is no `Option`.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    const PLAIN: [&str; 15] =
+        ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
+    let Type::Path(path) = ty else { return false };
+    path.path.get_ident().is_some_and(|ident| PLAIN.iter().any(|plain| ident == plain))
 }
 
 fn ends_in(path: &Path, name: &str) -> bool {

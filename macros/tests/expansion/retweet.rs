@@ -1,5 +1,5 @@
 /// The columns of a new [`Retweet`] that the caller supplies.
-#[derive(::core::fmt::Debug, ::core::clone::Clone)]
+#[derive(::core::clone::Clone)]
 pub struct NewRetweet {
     /// The tweet that was passed on, by [`Retweet::id`].
     pub tweet: i64,
@@ -9,20 +9,51 @@ pub struct NewRetweet {
     pub place: Option<Place>,
 }
 /// The key of a [`Retweet`]: no two rows share `tweet` and `retweeter`.
-#[derive(::core::fmt::Debug, ::core::clone::Clone)]
+#[derive(::core::clone::Clone)]
 pub struct RetweetKey {
     /// The tweet that was passed on, by [`Retweet::id`].
     pub tweet: i64,
     pub retweeter: i64,
 }
 /// A key of a [`Retweet`]: no two rows share `id`.
-#[derive(::core::fmt::Debug, ::core::clone::Clone)]
+#[derive(::core::clone::Clone)]
 pub struct RetweetIdKey {
     pub id: i64,
 }
 #[doc(hidden)]
 const _: () = {
     use ::upsertable::__private as __up;
+    #[automatically_derived]
+    impl ::core::fmt::Debug for NewRetweet {
+        #[inline]
+        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            __up::show(
+                __f,
+                "NewRetweet tweet retweeter original_author tags place",
+                (
+                    &self.tweet,
+                    &self.retweeter,
+                    &self.original_author,
+                    &(&self.tags as &dyn ::core::fmt::Debug),
+                    &(&self.place as &dyn ::core::fmt::Debug),
+                ),
+            )
+        }
+    }
+    #[automatically_derived]
+    impl ::core::fmt::Debug for RetweetKey {
+        #[inline]
+        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            __up::show(__f, "RetweetKey tweet retweeter", (&self.tweet, &self.retweeter))
+        }
+    }
+    #[automatically_derived]
+    impl ::core::fmt::Debug for RetweetIdKey {
+        #[inline]
+        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            __up::show(__f, "RetweetIdKey id", (&self.id,))
+        }
+    }
     static __TABLE: __up::Described = __up::Described::new(
         "model Retweet\0table retweets\0column id generated\0column tweet\0column retweeter\0column original_author create_only nullable\0column tags\0column place nullable\0key 1 2\0key 0",
         &[],
