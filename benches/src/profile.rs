@@ -83,7 +83,7 @@ fn print(start: Instant, end: Instant, steps: &[Step]) {
     let mut lines: Vec<Line> = Vec::new();
     let mut last = start;
     for step in steps {
-        let outside = (step.ended - step.took).saturating_duration_since(last);
+        let outside = step.ended.saturating_duration_since(last).saturating_sub(step.took);
         last = step.ended;
         match lines.iter_mut().find(|line| line.sql == step.sql) {
             Some(line) => {

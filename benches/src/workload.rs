@@ -95,6 +95,7 @@ macro_rules! workload {
             #[upsertable(table = $table)]
             #[unique($($key),+)]
             #[allow(dead_code, reason = "what is read back is not looked at")]
+            #[allow(clippy::struct_field_names, reason = "the names of the data set's columns")]
             pub struct $model {
                 #[upsertable(generated)]
                 pub id: i64,

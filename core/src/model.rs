@@ -685,3 +685,32 @@ impl<T> Probe<Option<T>> {
     /// Whether the type is an `Option`.
     pub const NULLABLE: bool = true;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_as_the_derive_describes_it() {
+        static TABLE: Described = Described::new(
+            "model Song\0schema old music\0table songs\0column id generated\0column slug\0named the slug\0column artist create_only \
+             nullable\0column kind asked\0column place asked\0key 1 2\0key 0 nulls_not_distinct",
+            &[false, true],
+        );
+        let table = TABLE.get();
+        assert_eq!((table.model, table.schema, table.name), ("Song", Some("old music"), "songs"));
+        let columns: Vec<_> = table.columns.iter().map(|column| (column.field, column.name)).collect();
+        assert_eq!(
+            columns,
+            [("id", "id"), ("slug", "the slug"), ("artist", "artist"), ("kind", "kind"), ("place", "place")]
+        );
+        let flags = |flag: fn(&Column) -> bool| -> Vec<&str> {
+            table.columns.iter().filter(|column| flag(column)).map(|column| column.field).collect()
+        };
+        assert_eq!(flags(|column| column.generated), ["id"]);
+        assert_eq!(flags(|column| column.create_only), ["artist"]);
+        assert_eq!(flags(|column| column.nullable), ["artist", "place"]);
+        let keys: Vec<_> = table.keys.iter().map(|key| (key.columns.as_slice(), key.nulls_not_distinct)).collect();
+        assert_eq!(keys, [(&[1, 2][..], false), (&[0], true)]);
+    }
+}
