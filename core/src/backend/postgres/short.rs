@@ -14,7 +14,7 @@ use sqlx::{
 
 use super::{
     Stage, compares_as_sent, database_error, fill, index,
-    merge::{COLLISIONS, counted},
+    merge::COLLISIONS,
     nested,
     stage::{self, Arrays, Late},
 };
@@ -25,9 +25,6 @@ use crate::{
     retry::Retry,
     sql::{Sql, Statement},
 };
-
-/// Up to so many rows a row is given for each that is made: to count them in the statement costs more.
-const FEW_ROWS: usize = 20;
 
 /// Up to so many rows the statement is kept prepared: to parse and to plan it takes a millisecond, beside 0.2 for 1 row and 17 for 1,000.
 const PREPARED_ROWS: usize = 1_000;
@@ -67,7 +64,8 @@ pub(super) async fn merge_short(
         Link::Bare(_) | Link::Inside(_) => None,
     };
     let is_own = pool.is_some();
-    let mut way = if is_own { Way::Plain } else { Way::OnConflict };
+    // The clause costs one row less than to ask for the unique index does without it.
+    let mut way = if is_own && chunk.rows > 1 { Way::Plain } else { Way::OnConflict };
     let mut retry = Retry::new::<Postgres>();
     let mut collisions = 0;
     loop {
@@ -111,15 +109,11 @@ async fn create(
         Size::Many => Statement::once(&sql, arguments),
         _ => Statement::cached(&sql, arguments),
     };
-    match (way, text.size) {
-        (Way::OnConflict, Size::One | Size::Few) => Ok(link.fetch(statement).await?.len() as u64),
-        (Way::OnConflict, _) => counted(&link.fetch(statement).await?),
-        (Way::Plain, _) => {
-            let created = link.execute(statement).await?;
-            Known::of(pool, stage, |known| known.none_is_late = true);
-            Ok(created)
-        }
+    let created = link.execute(statement).await?;
+    if way == Way::Plain {
+        Known::of(pool, stage, |known| known.none_is_late = true);
     }
+    Ok(created)
 }
 
 /// Another writer got in between, an index is checked late, or the server cannot run the statement without the clause (a sharded one).
@@ -145,7 +139,6 @@ struct Text {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Size {
     One,
-    Few,
     Prepared,
     Many,
 }
@@ -154,8 +147,6 @@ impl Size {
     fn of(rows: usize) -> Self {
         if rows <= 1 {
             Self::One
-        } else if rows <= FEW_ROWS {
-            Self::Few
         } else if rows <= PREPARED_ROWS {
             Self::Prepared
         } else {
@@ -169,9 +160,7 @@ impl Text {
         let arrays = if self.size == Size::Many { Arrays::Counted } else { Arrays::Hidden };
         match (self.way, self.size) {
             (Way::OnConflict, Size::One) => stage::merge_one(stage),
-            (Way::OnConflict, Size::Few) => stage::merge_giving(stage, arrays),
             (Way::OnConflict, _) => stage::merge_arrays(stage, arrays),
-            (Way::Plain, Size::One) => stage::merge_one_plainly(stage, self.late),
             (Way::Plain, _) => stage::merge_arrays_plainly(stage, arrays, self.late),
         }
     }

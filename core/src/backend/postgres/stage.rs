@@ -153,28 +153,37 @@ pub(super) fn merge_colliding(stage: &Stage) -> Sql {
 
 /// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
 pub(super) fn merge_arrays(stage: &Stage, arrays: Arrays) -> String {
-    counted(&merge_giving(stage, arrays))
-}
-
-/// The same, which gives a row for each that it makes.
-pub(super) fn merge_giving(stage: &Stage, arrays: Arrays) -> String {
-    format!("{} {} RETURNING 1", insert_first(stage, &unnested(stage, arrays)), on_conflict(stage))
+    format!("{} {}", insert_first(stage, &unnested(stage, arrays)), on_conflict(stage))
 }
 
 /// The same from arrays of one element, among which there is nothing to sort.
 pub(super) fn merge_one(stage: &Stage) -> String {
-    format!("{} {} RETURNING 1", insert_one(stage, ""), on_conflict(stage))
+    let element = |(position, kind)| format!("(${}::{}[])[1] AS c{position}", position + 1, type_name(kind));
+    let elements: Vec<String> = stage.types.iter().enumerate().map(element).collect();
+    // By OFFSET it stays a row to the planner, which would otherwise make its values what the columns are before it is known whether the key
+    // is there, and some cannot be.
+    format!(
+        "INSERT INTO {} ({}) SELECT {} {} {}",
+        DIALECT.table(stage.table),
+        target_columns(stage),
+        staged_columns(stage, "s."),
+        from_absent(stage, &format!("(SELECT {} OFFSET 0) AS s", elements.join(", "))),
+        on_conflict(stage),
+    )
 }
 
 /// Two statements in one: the first inserts nothing and is refused without the unique index, so that the other can do without the conflict
 /// clause.
 pub(super) fn merge_arrays_plainly(stage: &Stage, arrays: Arrays, late: Late) -> String {
-    probed(stage, &insert_first_where(stage, &unnested(stage, arrays), &asked(stage, late)))
-}
-
-/// The same from arrays of one element.
-pub(super) fn merge_one_plainly(stage: &Stage, late: Late) -> String {
-    probed(stage, &insert_one(stage, &asked(stage, late)))
+    let asked = match late {
+        Late::Asked => format!(" AND {}", index::none_is_checked_late(stage.table)),
+        Late::Known => String::new(),
+    };
+    format!(
+        "WITH upsertable_probe AS ({}) {}",
+        rows::probe(stage.table, stage.key),
+        insert_first_where(stage, &unnested(stage, arrays), &asked),
+    )
 }
 
 /// Whether a statement asks for indexes that are checked late, which the probe does not notice, as no row comes to it. For that the server
@@ -184,31 +193,6 @@ pub(super) fn merge_one_plainly(stage: &Stage, late: Late) -> String {
 pub(super) enum Late {
     Asked,
     Known,
-}
-
-fn asked(stage: &Stage, late: Late) -> String {
-    match late {
-        Late::Asked => format!(" AND {}", index::none_is_checked_late(stage.table)),
-        Late::Known => String::new(),
-    }
-}
-
-fn probed(stage: &Stage, insert: &str) -> String {
-    format!("WITH upsertable_probe AS ({}) {insert}", rows::probe(stage.table, stage.key))
-}
-
-/// By OFFSET it stays a row to the planner, which would otherwise make its values what the columns are before it is known whether the key is
-/// there, and some cannot be.
-fn insert_one(stage: &Stage, also: &str) -> String {
-    let element = |(position, kind)| format!("(${}::{}[])[1] AS c{position}", position + 1, type_name(kind));
-    let elements: Vec<String> = stage.types.iter().enumerate().map(element).collect();
-    format!(
-        "INSERT INTO {} ({}) SELECT {} {}{also}",
-        DIALECT.table(stage.table),
-        target_columns(stage),
-        staged_columns(stage, "s."),
-        from_absent(stage, &format!("(SELECT {} OFFSET 0) AS s", elements.join(", "))),
-    )
 }
 
 fn counted(insert: &str) -> String {
