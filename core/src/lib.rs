@@ -21,6 +21,7 @@ mod hooks;
 mod model;
 mod outcome;
 mod retry;
+mod show;
 mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;

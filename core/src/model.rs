@@ -12,6 +12,7 @@ use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
 use crate::{
     Error, Upsertable,
     backend::{self, Backend, RowTexts},
+    show::{Fields, Shown},
     transaction::Conn,
     watch::Watch,
 };
@@ -576,47 +577,6 @@ impl<DB: Backend> Types<DB> {
 pub trait Together<DB: Backend> {
     /// Writes the values of columns from the one with the index `first` on.
     fn put(self, values: &mut Values<'_, DB>, first: usize);
-}
-
-/// References to the values of some fields, to be shown.
-pub trait Shown {
-    /// Shows them by the next names.
-    fn show(self, fields: &mut Fields<'_, '_>);
-}
-
-/// The fields of a struct that is shown.
-pub struct Fields<'f, 'w> {
-    shown: fmt::DebugStruct<'f, 'w>,
-    names: std::str::Split<'static, char>,
-}
-
-impl Fields<'_, '_> {
-    fn put(&mut self, value: &dyn fmt::Debug) {
-        self.shown.field(self.names.next().unwrap_or_default(), value);
-    }
-}
-
-/// Writes a struct as `#[derive(Debug)]` does. The first of the names is its own, the others are its fields'.
-///
-/// # Errors
-///
-/// Those of the writer.
-pub fn show(f: &mut fmt::Formatter<'_>, names: &'static str, values: impl Shown) -> fmt::Result {
-    let mut names = names.split(' ');
-    let shown = f.debug_struct(names.next().unwrap_or_default());
-    let mut fields = Fields { shown, names };
-    values.show(&mut fields);
-    fields.shown.finish()
-}
-
-/// Values, and others after them.
-pub struct Then<A, B>(pub A, pub B);
-
-impl<A: Shown, B: Shown> Shown for Then<A, B> {
-    fn show(self, fields: &mut Fields<'_, '_>) {
-        self.0.show(fields);
-        self.1.show(fields);
-    }
 }
 
 /// Types of some columns.

@@ -4,9 +4,10 @@ pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
     model::{
-        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Then,
-        Together, Types, Values, Work, show,
+        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Together,
+        Types, Values, Work,
     },
+    show::{Then, show},
     verify::AllVerified,
 };
 

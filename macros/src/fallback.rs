@@ -18,8 +18,7 @@ pub(crate) fn expand(model: &Model, errors: &Errors) -> TokenStream {
     let mut names = HashSet::from([model.ident.unraw().to_string()]);
     // Two types of one name are a mistake that was reported, and would be reported again.
     let mut is_new = |ident: &Ident| names.insert(ident.unraw().to_string());
-    let new = types::new(model).filter(|_| is_new(&model.new_ident()));
-    let new = new.map(|new| new.whole());
+    let new = types::new(model).filter(|_| is_new(&model.new_ident())).map(|new| new.whole());
     let keys: Vec<&UniqueKey> = model.keys.iter().filter(|key| is_new(&key.ident)).collect();
     let key_types = keys.iter().map(|key| types::key(model, key).whole());
     let impls = model.krate.as_ref().map(|krate| impls(model, &keys, krate));

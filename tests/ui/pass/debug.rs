@@ -1,6 +1,7 @@
 //! What `{:?}` shows of a new row and of a key is what `#[derive(Debug)]` would.
 #![deny(warnings, trivial_casts)]
 
+use derived::NewSong as DerivedSong;
 use upsertable::Upsertable;
 
 mod derived {
@@ -54,39 +55,30 @@ struct Song {
     k: Option<bool>,
 }
 
+macro_rules! song {
+    ($name:ident, $slug:expr) => {
+        $name {
+            slug: $slug,
+            r#type: Some(-1),
+            cover: Some(vec![1, 2]),
+            a: 1,
+            b: 2,
+            c: 3,
+            d: 4,
+            e: 5,
+            f: 6,
+            g: 7,
+            h: 8,
+            i: 9,
+            j: 0.5,
+            k: None,
+        }
+    };
+}
+
 fn main() {
-    let new = NewSong {
-        slug: "a \"b\"".into(),
-        r#type: Some(-1),
-        cover: Some(vec![1, 2]),
-        a: 1,
-        b: 2,
-        c: 3,
-        d: 4,
-        e: 5,
-        f: 6,
-        g: 7,
-        h: 8,
-        i: 9,
-        j: 0.5,
-        k: None,
-    };
-    let derived = derived::NewSong {
-        slug: "a \"b\"",
-        r#type: Some(-1),
-        cover: Some(vec![1, 2]),
-        a: 1,
-        b: 2,
-        c: 3,
-        d: 4,
-        e: 5,
-        f: 6,
-        g: 7,
-        h: 8,
-        i: 9,
-        j: 0.5,
-        k: None,
-    };
+    let new = song!(NewSong, "a \"b\"".into());
+    let derived = song!(DerivedSong, "a \"b\"");
     assert_eq!(format!("{new:?}"), format!("{derived:?}"));
     assert_eq!(format!("{new:#x?}"), format!("{derived:#x?}"));
     let (key, derived) =

@@ -64,7 +64,7 @@ pub(super) async fn merge_short(
         Link::Bare(_) | Link::Inside(_) => None,
     };
     let is_own = pool.is_some();
-    // The clause costs one row less than to ask for the unique index does without it.
+    // With one row, to ask for the unique index beside the INSERT costs as much as the clause where the row is new, and more where it is there.
     let mut way = if is_own && chunk.rows > 1 { Way::Plain } else { Way::OnConflict };
     let mut retry = Retry::new::<Postgres>();
     let mut collisions = 0;
