@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -485,15 +485,17 @@ pub trait Engine: plain::Plain {
         0
     }
 
-    /// Asks how a statement would be run.
-    const EXPLAIN: &'static str = "EXPLAIN";
-
     /// The statement whose plan decides how long a merge takes.
     fn merge_text(stage: &Stage<Self>) -> Sql
     where
         Self: Backend;
 
-    /// A row of the answer to [`EXPLAIN`](Self::EXPLAIN).
+    /// Asks how it would be run.
+    fn explain_merge(stage: &Stage<Self>) -> Sql
+    where
+        Self: Backend;
+
+    /// A row of the answer to [`explain_merge`](Self::explain_merge).
     fn plan_line(row: &Self::Row) -> Result<String, sqlx::Error>;
 
     /// Drops the staging table.
@@ -631,8 +633,7 @@ pub struct Stage<DB: Backend> {
     #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL stages otherwise then"))]
     pub(crate) marks: bool,
     /// How many rows are staged.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only SQLite merges otherwise then"))]
-    pub(crate) rows: AtomicU64,
+    rows: AtomicU64,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
     pub(crate) found: OnceLock<Found>,
@@ -659,6 +660,19 @@ impl<DB: Backend> Stage<DB> {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
         Self { table, key, types: types.collect(), columns, marks, rows: AtomicU64::new(0), found: OnceLock::new() }
+    }
+
+    pub(crate) fn note_rows(&self, rows: u64) {
+        self.rows.store(rows, Ordering::Relaxed);
+    }
+
+    /// How many rows are staged.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        allow(dead_code, reason = "MySQL merges any number in one way")
+    )]
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
     }
 
     /// Where a column of the table stands among the staged ones.

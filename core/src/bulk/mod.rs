@@ -11,10 +11,7 @@ pub(crate) use feed::{Chunk, Feed};
 pub use report::{BulkCreated, BulkUpserted, Progress};
 pub(crate) use source::{Failure, Limited, Rows, Source, Streamed};
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 
@@ -168,7 +165,7 @@ impl Plan {
             StageError::Sql(error) => self.target.explain::<DB>(error),
         })?;
         DB::fill_stage(unit.link()?, stage, feed).await?;
-        stage.rows.store(feed.sent(), Ordering::Relaxed);
+        stage.note_rows(feed.sent());
         let start = Instant::now();
         let merged = self.merge(unit, stage).await?;
         // Where it is the caller's transaction, an EXPLAIN that fails would harm it.
@@ -254,11 +251,10 @@ impl Plan {
 
 /// Tells how the database would run the merge now.
 async fn explain<DB: Backend>(link: &mut Link<'_, DB>, stage: &Stage<DB>, elapsed: Duration) {
-    let sql = DB::merge_text(stage);
-    match link.fetch(Statement::plain(&format!("{} {}", DB::EXPLAIN, sql.as_str()).into())).await {
+    match link.fetch(Statement::plain(&DB::explain_merge(stage))).await {
         Ok(rows) => {
             let plan: Vec<String> = rows.iter().filter_map(|row| DB::plan_line(row).ok()).collect();
-            let (elapsed, plan) = (elapsed.as_secs_f64(), plan.join("\n"));
+            let (sql, elapsed, plan) = (DB::merge_text(stage), elapsed.as_secs_f64(), plan.join("\n"));
             tracing::debug!(target: "upsertable", sql = sql.as_str(), elapsed, plan, "the plan of a slow merge");
         }
         Err(error) => {

@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
 mod faults;
+mod joins;
 mod lost;
 mod proxy;
 mod races;

@@ -342,10 +342,12 @@ impl Engine for MySql {
     }
 
     // As one text.
-    const EXPLAIN: &'static str = "EXPLAIN FORMAT=JSON";
-
     fn merge_text(stage: &Stage) -> Sql {
         stage::merge_new(stage)
+    }
+
+    fn explain_merge(stage: &Stage) -> Sql {
+        format!("EXPLAIN FORMAT=JSON {}", Self::merge_text(stage).as_str()).into()
     }
 
     fn plan_line(row: &MySqlRow) -> Result<String, sqlx::Error> {

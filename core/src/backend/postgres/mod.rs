@@ -11,6 +11,7 @@ mod attempt;
 mod encoder;
 mod fill;
 mod index;
+mod joins;
 mod merge;
 mod nested;
 mod rows;
@@ -34,6 +35,7 @@ use crate::{
 };
 use attempt::Attempt;
 use encoder::Encoder;
+use joins::Joins;
 pub(super) use told::told;
 
 type Stage = super::Stage<Postgres>;
@@ -294,15 +296,30 @@ impl Engine for Postgres {
     }
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(merge::merge_new(link, stage))
+        Box::pin(async move {
+            let joins = Joins::choose(link, stage).await?;
+            let created = merge::merge_new(link, stage).await?;
+            joins.restore(link).await?;
+            Ok(created)
+        })
     }
 
     fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(merge::merge_marked(link, stage))
+        Box::pin(async move {
+            let joins = Joins::choose(link, stage).await?;
+            let created = merge::merge_marked(link, stage).await?;
+            joins.restore(link).await?;
+            Ok(created)
+        })
     }
 
     fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(merge::update_existing(link, stage))
+        Box::pin(async move {
+            let joins = Joins::choose(link, stage).await?;
+            let updated = merge::update_existing(link, stage).await?;
+            joins.restore(link).await?;
+            Ok(updated)
+        })
     }
 
     fn read_staged<'l>(
@@ -314,7 +331,10 @@ impl Engine for Postgres {
         let read = Statement::once(&stage::read_staged(stage, which), PgArguments::default());
         Box::pin(async move {
             know_types(link, stage.table, stage.key).await?;
-            link.fetch(read).await
+            let joins = Joins::choose(link, stage).await?;
+            let rows = link.fetch(read).await?;
+            joins.restore(link).await?;
+            Ok(rows)
         })
     }
 
@@ -357,6 +377,12 @@ impl Engine for Postgres {
 
     fn merge_text(stage: &Stage) -> Sql {
         stage::insert_new(stage).into()
+    }
+
+    // Outside a transaction statements that are sent together are one.
+    fn explain_merge(stage: &Stage) -> Sql {
+        let choice = joins::choice(stage).map_or(String::new(), |choice| format!("{}; ", choice.as_str()));
+        format!("{choice}EXPLAIN {}", stage::insert_new(stage)).into()
     }
 
     fn plan_line(row: &PgRow) -> Result<String, sqlx::Error> {

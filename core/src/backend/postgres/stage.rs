@@ -20,7 +20,7 @@ type Stage = backend::Stage<sqlx::Postgres>;
 ///
 /// `n` numbers the staged rows in the order they came. A row with `w` is a mark: it says of the staged row with its number what the merge
 /// does with it, and has no values. An UPDATE of the staged rows instead would write them all once more.
-const STAGE: &str = "pg_temp.upsertable_staged";
+pub(super) const STAGE: &str = "pg_temp.upsertable_staged";
 
 /// It makes the table's row; it gives its values to a row that was there; it gives its values to a row that the merge has just made.
 const MARK_CREATED: u8 = 1;

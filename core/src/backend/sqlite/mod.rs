@@ -317,10 +317,12 @@ impl Engine for Sqlite {
         Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
     }
 
-    const EXPLAIN: &'static str = "EXPLAIN QUERY PLAN";
-
     fn merge_text(stage: &Stage) -> Sql {
         stage::merge_new(stage)
+    }
+
+    fn explain_merge(stage: &Stage) -> Sql {
+        format!("EXPLAIN QUERY PLAN {}", Self::merge_text(stage).as_str()).into()
     }
 
     fn plan_line(row: &SqliteRow) -> Result<String, sqlx::Error> {

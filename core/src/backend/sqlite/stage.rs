@@ -1,6 +1,6 @@
 //! The staging table and the merges from it.
 
-use std::{fmt::Write as _, sync::atomic::Ordering};
+use std::fmt::Write as _;
 
 use super::{DIALECT, index::KeyColumn};
 use crate::{
@@ -55,7 +55,7 @@ pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
 const MANY_ROWS: u64 = 500_000;
 
 pub(super) fn has_many_rows(stage: &Stage) -> bool {
-    stage.rows.load(Ordering::Relaxed) >= MANY_ROWS
+    stage.rows() >= MANY_ROWS
 }
 
 /// The library that comes with sqlx keeps the pages of all databases in one place (`SQLITE_ENABLE_MEMORY_MANAGEMENT`). Once those of the

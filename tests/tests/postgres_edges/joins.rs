@@ -1,0 +1,144 @@
+//! How many staged rows are joined with a table of which the server's statistics say nothing, or the wrong thing.
+
+use sqlx::{AssertSqlSafe, Row as _};
+use upsertable::{Error, Transaction, Upsertable as _, testing::statements};
+use upsertable_tests::{
+    Fixture, OnPostgres,
+    models::{NewRetweet, Retweet, retweet},
+};
+
+use crate::fixture;
+
+/// Rows there, and of them so many that come again, all of different tweets.
+const THERE: i64 = 300_000;
+const AGAIN: i64 = 100_000;
+
+fn rows() -> impl Iterator<Item = NewRetweet> {
+    (0..AGAIN).map(|number| retweet(number * 2, number))
+}
+
+async fn filled(before: &[&str]) -> Fixture<OnPostgres> {
+    let db = fixture(1, &["ALTER TABLE retweets SET (autovacuum_enabled = off)"]).await;
+    for sql in before {
+        db.run(sql).await;
+    }
+    fill(&db, "retweets").await;
+    db
+}
+
+async fn fill(db: &Fixture<OnPostgres>, table: &str) {
+    db.run(&format!(
+        "INSERT INTO {table} (tweet, retweeter, original_author) \
+         SELECT n * 2, n, 1 FROM generate_series(0, {}) AS n ORDER BY random()",
+        THERE - 1
+    ))
+    .await;
+}
+
+/// How often this transaction has looked into an index of the table or of a part of it.
+async fn looks(tx: &mut Transaction<sqlx::Postgres>, tables: &str) -> i64 {
+    let looks = "SELECT COALESCE(sum(idx_scan), 0)::int8 FROM pg_stat_xact_user_tables \
+                 WHERE schemaname = current_schema() AND relname LIKE ";
+    let row = sqlx::query(AssertSqlSafe(format!("{looks} '{tables}'"))).fetch_one(&mut **tx).await.unwrap();
+    row.get(0)
+}
+
+async fn setting(tx: &mut Transaction<sqlx::Postgres>) -> String {
+    sqlx::query_scalar("SHOW enable_nestloop").fetch_one(&mut **tx).await.unwrap()
+}
+
+/// Runs each way to merge in a transaction of its own, and gives how often it looked into an index.
+async fn merges(db: &Fixture<OnPostgres>, tables: &str) -> Vec<i64> {
+    let mut seen = Vec::new();
+    for way in 0..3 {
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        match way {
+            0 => assert_eq!(Retweet::bulk_create_new(&mut tx, rows()).await.unwrap().created, 0),
+            1 => {
+                let found = Retweet::bulk_get_or_create(&mut tx, rows()).await.unwrap();
+                assert!(found.len() == rows().count() && found.iter().all(|outcome| !outcome.created));
+            }
+            _ => {
+                let done = Retweet::bulk_upsert(&mut tx, rows()).await.unwrap();
+                assert_eq!((done.created, done.updated), (0, AGAIN as u64));
+            }
+        }
+        seen.push(looks(&mut tx, tables).await);
+        assert_eq!(setting(&mut tx).await, "on", "what follows in the transaction is planned as ever");
+        tx.rollback().await.unwrap();
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b6_no_look_into_the_index_for_each_of_many_rows() {
+    for (state, before) in [("never analysed", &[][..]), ("analysed while empty", &["ANALYZE retweets"])] {
+        let db = filled(before).await;
+        for looks in merges(&db, "retweets").await {
+            assert!(looks < 1_000, "{state}: {looks}");
+        }
+        // A tenth of them is best looked for.
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        let few = rows().take(AGAIN as usize / 10);
+        let (done, seen) = statements(Retweet::bulk_create_new(&mut tx, few)).await;
+        assert_eq!(done.unwrap().created, 0);
+        assert!(!seen.iter().any(|sql| sql.contains("enable_nestloop")), "{seen:?}");
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b6_the_parts_of_a_table_are_counted_together() {
+    let db = filled(&[
+        "DROP TABLE retweets",
+        "CREATE TABLE retweets (id BIGSERIAL, tweet BIGINT NOT NULL, retweeter BIGINT NOT NULL, original_author BIGINT NOT NULL, \
+         UNIQUE (tweet, retweeter)) PARTITION BY RANGE (tweet)",
+        "CREATE TABLE retweets_low PARTITION OF retweets FOR VALUES FROM (MINVALUE) TO (200000) WITH (autovacuum_enabled = off)",
+        "CREATE TABLE retweets_high PARTITION OF retweets FOR VALUES FROM (200000) TO (MAXVALUE) WITH (autovacuum_enabled = off)",
+    ])
+    .await;
+    for looks in merges(&db, "retweets%").await {
+        assert!(looks < 1_000, "{looks}");
+    }
+}
+
+/// A trigger's statements would be planned without nested loops too, and the session would keep those plans.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_runs_under_the_settings_of_the_session() {
+    let db = filled(&[
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF current_setting('enable_nestloop') <> 'on' THEN RAISE EXCEPTION 'planned otherwise'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER note BEFORE INSERT OR UPDATE ON retweets FOR EACH ROW EXECUTE FUNCTION note()",
+    ])
+    .await;
+    let new = || rows().chain([retweet(-1, -1)]);
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    assert_eq!(Retweet::bulk_create_new(&mut tx, new()).await.unwrap().created, 1);
+    tx.rollback().await.unwrap();
+    assert_eq!(Retweet::bulk_create_new(&db.pool, new()).await.unwrap().created, 1);
+    assert_eq!(Retweet::bulk_upsert(&db.pool, rows()).await.unwrap().updated, AGAIN as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_leaves_the_session_as_it_was() {
+    let db = filled(&["ALTER TABLE retweets ADD CONSTRAINT small CHECK (original_author < 1000000000)"]).await;
+    let shown = || async { sqlx::query_scalar::<_, String>("SHOW enable_nestloop").fetch_one(&db.pool).await.unwrap() };
+    assert_eq!(Retweet::bulk_create_new(&db.pool, rows()).await.unwrap().created, 0);
+    assert_eq!(shown().await, "on");
+
+    let fails = || rows().chain([NewRetweet { original_author: 1_000_000_000, ..retweet(-1, -1) }]);
+    let error = Retweet::bulk_create_new(&db.pool, fails()).await.unwrap_err();
+    assert!(matches!(error, Error::Sql(_)), "{error:?}");
+    assert_eq!(shown().await, "on");
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    Retweet::bulk_create_new(&mut tx, fails()).await.unwrap_err();
+    assert_eq!(setting(&mut tx).await, "on");
+    tx.rollback().await.unwrap();
+
+    sqlx::query("SET enable_nestloop = off").execute(&db.pool).await.unwrap();
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    assert_eq!(Retweet::bulk_create_new(&mut tx, rows()).await.unwrap().created, 0);
+    assert_eq!(setting(&mut tx).await, "off");
+    tx.commit().await.unwrap();
+    assert_eq!(shown().await, "off");
+}
