@@ -634,6 +634,9 @@ pub struct Stage<DB: Backend> {
     pub(crate) marks: bool,
     /// How many rows are staged.
     rows: AtomicU64,
+    /// Whether the merge looks for them in the key's order.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the others look as they find best"))]
+    pub(crate) by_key: AtomicBool,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
     pub(crate) found: OnceLock<Found>,
@@ -659,7 +662,16 @@ impl<DB: Backend> Stage<DB> {
     pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>, marks: bool) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self { table, key, types: types.collect(), columns, marks, rows: AtomicU64::new(0), found: OnceLock::new() }
+        Self {
+            table,
+            key,
+            types: types.collect(),
+            columns,
+            marks,
+            rows: AtomicU64::new(0),
+            by_key: AtomicBool::new(false),
+            found: OnceLock::new(),
+        }
     }
 
     pub(crate) fn note_rows(&self, rows: u64) {

@@ -87,6 +87,52 @@ async fn b6_no_look_into_the_index_for_each_of_many_rows() {
     }
 }
 
+/// A table much larger than what comes is looked into in the key's order, and what is kept is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_for_a_far_larger_table_are_looked_for_in_the_order_of_the_key() {
+    const FEW: i64 = 20_000;
+    let db = filled(&[]).await;
+    // Every other key is new, and each comes twice, with another author the second time.
+    let mut keys: Vec<i64> = (0..FEW / 2).map(|number| number * 7_919 % (FEW / 2)).collect();
+    keys.extend_from_within(..);
+    let rows = || {
+        keys.iter().enumerate().map(|(position, &number)| NewRetweet {
+            original_author: if position < keys.len() / 2 { 2 } else { 3 },
+            ..retweet(number, number / 2)
+        })
+    };
+    let new = (FEW / 4) as u64;
+    let authors = |author: i64| format!("SELECT count(*) FROM retweets WHERE original_author = {author}");
+    for way in 0..3 {
+        let (first, second, seen) = match way {
+            0 => {
+                let (done, seen) = statements(Retweet::bulk_create_new(&db.pool, rows())).await;
+                assert_eq!(done.unwrap().created, new);
+                (new, 0, seen)
+            }
+            1 => {
+                let (found, seen) = statements(Retweet::bulk_get_or_create(&db.pool, rows())).await;
+                let found = found.unwrap();
+                let created = found.iter().enumerate().filter(|(_, outcome)| outcome.created);
+                let created: Vec<usize> = created.map(|(position, _)| position).collect();
+                assert!(created.len() as u64 == new && created.iter().all(|&position| position < keys.len() / 2));
+                assert!(found.iter().zip(&keys).all(|(outcome, &tweet)| outcome.row.tweet == tweet));
+                (new, 0, seen)
+            }
+            _ => {
+                let (done, seen) = statements(Retweet::bulk_upsert(&db.pool, rows())).await;
+                let done = done.unwrap();
+                assert_eq!((done.created, done.updated), (new, new));
+                (0, 2 * new, seen)
+            }
+        };
+        assert!(seen.iter().any(|sql| sql.contains("ORDER BY s.c0, s.c1, s.n OFFSET 0")), "{seen:?}");
+        let kept = [db.number(&authors(2)).await as u64, db.number(&authors(3)).await as u64];
+        assert_eq!(kept, [first, second]);
+        db.run("DELETE FROM retweets WHERE tweet % 2 = 1").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_the_parts_of_a_table_are_counted_together() {
     let db = filled(&[

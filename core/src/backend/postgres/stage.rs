@@ -3,6 +3,8 @@
 //! Every statement keeps to forms that a sharded PostgreSQL (Citus) runs too: an anti-join is a LEFT JOIN, and rows that went in past a
 //! conflict clause are counted by what RETURNING gives.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{TypeInfo as _, postgres::PgTypeInfo};
 
 use super::{
@@ -144,11 +146,11 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
 
 /// The INSERT alone.
 pub(super) fn insert_new(stage: &Stage) -> String {
-    insert_first(stage, &staged())
+    insert_first(stage, &looked_for(stage))
 }
 
 pub(super) fn merge_colliding(stage: &Stage) -> Sql {
-    saved(&counted(&format!("{} {} RETURNING 1", insert_first(stage, &staged()), on_conflict(stage))))
+    saved(&counted(&format!("{} {} RETURNING 1", insert_first(stage, &looked_for(stage)), on_conflict(stage))))
 }
 
 /// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
@@ -210,7 +212,7 @@ pub(super) fn undo() -> Sql {
 
 /// Marks the first staged row of each key that is not in the table.
 pub(super) fn mark_new(stage: &Stage) -> Sql {
-    let first = first_absent(stage, &staged(), &format!("s.n, {MARK_CREATED}"), " AND s.w IS NULL");
+    let first = first_absent(stage, &looked_for(stage), &format!("s.n, {MARK_CREATED}"), " AND s.w IS NULL");
     format!("SAVEPOINT {SAVEPOINT}; INSERT INTO {STAGE} (n, w) {first}").into()
 }
 
@@ -228,7 +230,7 @@ pub(super) fn insert_marked(stage: &Stage) -> Sql {
 
 /// Inserts the first staged row of each key that is not in the table, and marks those that went in.
 pub(super) fn insert_and_mark(stage: &Stage) -> Sql {
-    let insert = insert_first_where(stage, &staged(), " AND s.w IS NULL");
+    let insert = insert_first_where(stage, &looked_for(stage), " AND s.w IS NULL");
     let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
     let staged_key = staged_key(stage);
     saved(&format!(
@@ -321,6 +323,16 @@ pub(super) fn close() -> Sql {
 
 fn staged() -> String {
     format!("{STAGE} AS s")
+}
+
+/// The staged rows in the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
+fn looked_for(stage: &Stage) -> String {
+    if stage.by_key.load(Ordering::Relaxed) {
+        let key = staged_key(stage);
+        format!("(SELECT * FROM {STAGE} AS s ORDER BY {key}, s.n OFFSET 0) AS s")
+    } else {
+        staged()
+    }
 }
 
 /// The staged rows with such a mark.
