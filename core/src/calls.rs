@@ -16,8 +16,10 @@ use crate::{
     get_or_create::{self, Known},
     handle::{Call, Handle, Session},
     hooks::{Hook, PendingHook, Registry},
-    model::{self, CreateKey, Erased, On, Only, Row, Table, Target, UniqueKey},
+    model::{self, CreateKey, Erased, On, Row, UniqueKey},
+    table::{Table, Target},
     upsert,
+    values::Only,
     verify::{self, Verified},
     watch::Watch,
 };

@@ -4,9 +4,9 @@ use crate::{
     Error,
     backend::{Backend, Engine},
     handle::{Link, Session},
-    model::Target,
     retry::Retry,
     sql::{Sql, Statement},
+    table::Target,
 };
 
 /// Which columns of a row are to be written.

@@ -5,8 +5,8 @@ use crate::{
     backend::{Backend, Creation},
     find::{Write, find_by, find_on},
     handle::{Link, Session},
-    model::Target,
     retry::Retry,
+    table::Target,
 };
 
 /// What is known of the row before its statements run.

@@ -23,6 +23,7 @@ mod outcome;
 mod retry;
 mod show;
 mod sql;
+mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(not(feature = "testing"))]
@@ -31,6 +32,7 @@ mod told;
 mod transaction;
 mod unit;
 mod upsert;
+mod values;
 mod verify;
 mod watch;
 

@@ -3,11 +3,10 @@
 pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
-    model::{
-        CreateKey, Described, Holds, HoldsKey, KeyParts, KeyRow, Kinds, Plain, Probe, Reading, Reads, Table, Together,
-        Types, Values, Work,
-    },
+    model::{CreateKey, Holds, HoldsKey, Reading, Reads, Work},
     show::{Then, show},
+    table::{Described, Table},
+    values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Types, Values},
     verify::AllVerified,
 };
 

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use sqlx::{AssertSqlSafe, Database, Execute, SqlSafeStr as _, SqlStr, error::BoxDynError};
 
-use crate::model::{Column, Key, Table};
+use crate::table::{Column, Key, Table};
 
 /// The text of a statement. It is made of fixed words, quoted identifiers and placeholders, and cheap to clone.
 #[derive(Debug, Clone)]

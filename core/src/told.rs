@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{Error, backend, model::FieldError};
+use crate::{Error, backend, values::FieldError};
 
 /// An error of the driver's, without values.
 pub(crate) struct Told<'e>(pub(crate) &'e sqlx::Error);

@@ -6,9 +6,9 @@ use crate::{
     find::Write,
     get_or_create::{self, Created, Known, create_on},
     handle::{Link, Session},
-    model::Target,
     retry::Retry,
     sql::Sql,
+    table::Target,
 };
 
 /// The row, and whether this call made it.

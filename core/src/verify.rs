@@ -6,8 +6,8 @@ use crate::{
     Error,
     backend::{Backend, ColumnFound, Fit, IndexFound, TableFound},
     handle::{Link, Session},
-    model::{Column, Key, Table},
     sql::{Sql, Statement},
+    table::{Column, Key, Table},
 };
 
 /// One thing in which a table is not as its model needs it.

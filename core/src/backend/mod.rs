@@ -1,12 +1,6 @@
 //! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
 
-use std::{
-    borrow::Cow,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::borrow::Cow;
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
@@ -21,15 +15,16 @@ use crate::{
     error::Ending,
     find::Write,
     handle::Link,
-    model::{Column, Key, Table},
     retry::TRIES,
     sql::{Bound, Dialect, Sql, Statement},
+    table::{Column, Key, Table},
     testing,
     transaction::{Isolation, TransactionOptions},
     unit::Unit,
 };
 
 pub(crate) mod filter;
+mod found;
 #[cfg(feature = "mysql")]
 mod mysql;
 pub(crate) mod pages;
@@ -38,9 +33,14 @@ mod plain;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod stage;
 
+pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
 #[cfg(all(feature = "mysql", feature = "testing"))]
 pub use mysql::without_returning;
+#[cfg(feature = "mysql")]
+pub(crate) use stage::Found;
+pub(crate) use stage::{Mark, Stage, StageError, Which};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
 ///
@@ -550,47 +550,6 @@ pub enum Aftermath {
     Ended(Ending),
 }
 
-/// A table as the database has it.
-#[derive(Debug)]
-pub struct TableFound {
-    pub(crate) columns: Vec<ColumnFound>,
-    /// Its unique indexes, the primary key among them.
-    pub(crate) indexes: Vec<IndexFound>,
-}
-
-/// A column as the database has it.
-#[derive(Debug)]
-pub struct ColumnFound {
-    pub(crate) name: String,
-    /// Its type, as the database writes it.
-    pub(crate) kind: String,
-    pub(crate) nullable: bool,
-    /// An INSERT may leave it out and it is not NULL then: it has a default, is an identity, or is computed.
-    pub(crate) filled: bool,
-    /// It is the table's row id, which is never NULL whatever the schema says.
-    pub(crate) is_row_id: bool,
-}
-
-/// A unique index as the database has it.
-#[derive(Debug)]
-pub(crate) struct IndexFound {
-    pub(crate) name: String,
-    pub(crate) columns: Vec<String>,
-    pub(crate) nulls_not_distinct: bool,
-    /// Why it does not keep the key unique, if it does not.
-    pub(crate) unusable: Option<String>,
-}
-
-/// How a column takes the values of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fit {
-    Holds,
-    /// It stores them, and may lose a part.
-    Loses(String),
-    /// It cannot store them, or cannot give them back.
-    Refuses(String),
-}
-
 /// The statements for one row, by one key.
 #[derive(Debug)]
 pub struct RowTexts {
@@ -615,118 +574,6 @@ pub enum Creation<DB: Database> {
     KeyExists,
     /// A row is there that has the same value in some unique index; the database did not say in which.
     SomethingExists(sqlx::Error),
-}
-
-/// A staging table in the making: for which table, by which key, with which columns.
-pub struct Stage<DB: Backend> {
-    pub(crate) table: &'static Table,
-    pub(crate) key: &'static Key,
-    /// Indexes of the staged columns in the table.
-    pub(crate) columns: Vec<usize>,
-    /// The types of the staged columns.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        allow(dead_code, reason = "MySQL asks its own table")
-    )]
-    pub(crate) types: Vec<DB::TypeInfo>,
-    /// Whether the merge marks the staged rows that it makes.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL stages otherwise then"))]
-    pub(crate) marks: bool,
-    /// How many rows are staged.
-    rows: AtomicU64,
-    /// Whether the merge looks for them in the key's order.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the others look as they find best"))]
-    pub(crate) by_key: AtomicBool,
-    /// What opening it found out, where filling or merging needs to know.
-    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
-    pub(crate) found: OnceLock<Found>,
-}
-
-/// What opening a staging table found out.
-#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
-pub(crate) struct Found {
-    /// The name of the key's unique index.
-    pub(crate) index: String,
-    /// Whether a query may be told to use it.
-    pub(crate) usable: bool,
-    /// The most bytes that one statement can carry.
-    pub(crate) packet: usize,
-    /// Whether the server makes a few rows at once as it would make them from a staging table.
-    pub(crate) makes_few: bool,
-    /// Whether no two of the staged rows have one key, as far as the client can tell.
-    pub(crate) distinct: AtomicBool,
-}
-
-impl<DB: Backend> Stage<DB> {
-    /// The supplied columns of the target's table; `types` are those of all its columns.
-    pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>, marks: bool) -> Self {
-        let columns: Vec<usize> = table.supplied().collect();
-        let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
-        Self {
-            table,
-            key,
-            types: types.collect(),
-            columns,
-            marks,
-            rows: AtomicU64::new(0),
-            by_key: AtomicBool::new(false),
-            found: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn note_rows(&self, rows: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
-    }
-
-    /// How many rows are staged.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        allow(dead_code, reason = "MySQL merges any number in one way")
-    )]
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-
-    /// Where a column of the table stands among the staged ones.
-    pub(crate) fn position(&self, column: usize) -> usize {
-        self.columns.iter().position(|staged| *staged == column).unwrap_or_default()
-    }
-
-    /// Where the key's columns stand among the staged ones.
-    pub(crate) fn key_positions(&self) -> impl Iterator<Item = usize> {
-        self.key.columns.iter().map(|&column| self.position(column))
-    }
-}
-
-/// Which staged rows to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    All,
-    Created,
-}
-
-/// What stands behind the model's columns in a row that was read for a staged row or a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// The number of the staged row or key.
-    pub(crate) number: i64,
-    /// Whether there is such a row in the table.
-    pub(crate) found: bool,
-    /// Whether this staged row made it.
-    pub(crate) created: bool,
-}
-
-/// Why a staging table could not be made.
-#[derive(Debug)]
-pub enum StageError {
-    MissingUniqueIndex,
-    Sql(sqlx::Error),
-}
-
-impl From<sqlx::Error> for StageError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
 }
 
 /// Whether the error says that the same work may succeed when it is done again.

@@ -2,8 +2,8 @@
 
 use super::Backend;
 use crate::{
-    model::{Key, Table},
     sql::{Bound, Sql},
+    table::{Key, Table},
 };
 
 /// Which rows of a table a statement is about: those that a condition holds for, between two keys.

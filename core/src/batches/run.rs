@@ -26,10 +26,12 @@ use crate::{
     backend::{Backend, pages::Rows},
     error::Ending,
     handle::{Link, Session},
-    model::{self, KeyRow, On, Target, UniqueKey as _},
+    model::{self, On, UniqueKey as _},
     retry::Retry,
     sql::{Sql, Statement},
+    table::Target,
     transaction::{Transaction, TransactionOptions},
+    values::KeyRow,
 };
 
 /// What is done for each row, with the closure's type taken out.

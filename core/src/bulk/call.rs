@@ -5,7 +5,8 @@ use crate::{
     Error,
     backend::Backend,
     handle::{Call, Session},
-    model::{Erased, Target},
+    model::Erased,
+    table::Target,
 };
 
 pub(super) struct BulkCall<'a, DB: Backend, E> {

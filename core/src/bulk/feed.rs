@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::{Failure, Progress, Source};
 use crate::{
     backend::Backend,
-    model::{Only, Table, Values},
+    table::Table,
+    values::{Only, Values},
     watch::Watch,
 };
 

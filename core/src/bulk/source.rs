@@ -11,7 +11,8 @@ use futures_core::Stream;
 use crate::{
     Error,
     backend::Backend,
-    model::{On, Row, Values, Work},
+    model::{On, Row, Work},
+    values::Values,
 };
 
 /// Rows to come, written as they are asked for.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{CREATED, DIALECT, FOUND, NUMBER};
 use crate::{
     backend::RowTexts,
-    model::{Key, Table},
     sql::{Bound, Sql},
+    table::{Key, Table},
 };
 
 /// Where [`RowTexts::others`] holds what: an INSERT that every server understands, the question for the unique index, and a statement that

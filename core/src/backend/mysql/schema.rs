@@ -6,8 +6,8 @@ use super::{DIALECT, errors};
 use crate::{
     backend::{ColumnFound, IndexFound, TableFound},
     handle::Link,
-    model::{Column, Key, Table},
     sql::{self, Sql, Statement},
+    table::{Column, Key, Table},
 };
 
 /// What a column's type ends with that the server computes.

@@ -2,8 +2,8 @@
 
 use super::DIALECT;
 use crate::{
-    model::{Key, Table},
     sql::Sql,
+    table::{Key, Table},
 };
 
 /// What a statement fails with, as the text of a number that is none, where the index is not there.

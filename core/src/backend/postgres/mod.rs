@@ -29,8 +29,8 @@ use crate::{
     error::Ending,
     find::{Part, Write, statement},
     handle::Link,
-    model::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement},
+    table::{Column, Key, Table},
     unit::Unit,
 };
 use attempt::Attempt;

@@ -3,8 +3,8 @@
 use super::{DIALECT, index};
 use crate::{
     backend::RowTexts,
-    model::{Key, Table},
     sql::{Bound, Sql},
+    table::{Key, Table},
 };
 
 /// What a row's mark is called, so that no column of a model is taken for it.

@@ -9,8 +9,8 @@ use super::{DIALECT, attempt, index, stage};
 use crate::{
     backend::{ColumnFound, Engine as _, Fit, IndexFound, TableFound},
     handle::Link,
-    model::{Column, Key, Table},
     sql::{Sql, Statement},
+    table::{Column, Key, Table},
 };
 
 /// What a column's type ends with here where the server computes the column.

@@ -5,8 +5,8 @@ use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 use super::DIALECT;
 use crate::{
     handle::Link,
-    model::{Key, Table},
     sql::{Sql, Statement},
+    table::{Key, Table},
 };
 
 /// How a key column compares its values.

@@ -26,8 +26,8 @@ use crate::{
     bulk::{Chunk, Failure, Feed},
     find::{Part, Write, statement},
     handle::Link,
-    model::{Key, Table},
     sql::{Dialect, Sql, Statement, index_name},
+    table::{Key, Table},
     transaction::TransactionOptions,
     unit::Unit,
 };

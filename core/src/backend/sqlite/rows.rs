@@ -3,8 +3,8 @@
 use super::{DIALECT, index::KeyColumn};
 use crate::{
     backend::RowTexts,
-    model::{Key, Table},
     sql::Sql,
+    table::{Key, Table},
 };
 
 pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {

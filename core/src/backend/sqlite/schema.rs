@@ -5,8 +5,8 @@ use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 use crate::{
     backend::{ColumnFound, Fit, IndexFound, TableFound},
     handle::Link,
-    model::Table,
     sql::{Sql, Statement},
+    table::Table,
 };
 
 /// Columns, hidden ones but those that are computed left out.

@@ -1,0 +1,228 @@
+//! What the crate knows of a model's table, as the derive describes it.
+
+use std::sync::OnceLock;
+
+use crate::{
+    Error,
+    backend::{self, Backend, RowTexts},
+    watch::Watch,
+};
+
+/// What the crate knows of a model's table.
+#[derive(Debug, Default)]
+pub struct Table {
+    pub(crate) model: &'static str,
+    pub(crate) schema: Option<&'static str>,
+    pub(crate) name: &'static str,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) keys: Vec<Key>,
+    /// The statements for one row, for each database and key, made on first use.
+    row_texts: [OnceLock<Vec<RowTexts>>; 3],
+}
+
+/// One column of a model.
+#[derive(Debug)]
+pub struct Column {
+    /// The name of the struct's field.
+    pub field: &'static str,
+    /// The name of the column.
+    pub name: &'static str,
+    /// The database fills it in.
+    pub generated: bool,
+    /// An upsert leaves it alone.
+    pub create_only: bool,
+    /// Its Rust type is an `Option`.
+    pub nullable: bool,
+}
+
+/// One `#[unique(..)]` of a model.
+#[derive(Debug)]
+pub struct Key {
+    /// Indexes into the table's columns, ascending.
+    pub columns: Vec<usize>,
+    /// NULL matches NULL.
+    pub nulls_not_distinct: bool,
+}
+
+/// A table as the derive writes it down, in one text: a constant of structs takes the compiler ten times as long. It is read on first use.
+#[derive(Debug)]
+pub struct Described {
+    text: &'static str,
+    nullable: &'static [bool],
+    table: OnceLock<Table>,
+}
+
+impl Described {
+    /// A table with this description: items of words, the first of which says what the item is, with a NUL between two items. `nullable` says
+    /// it of the columns whose types the derive cannot tell, in their order.
+    #[must_use]
+    pub const fn new(text: &'static str, nullable: &'static [bool]) -> Self {
+        Self { text, nullable, table: OnceLock::new() }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn get(&'static self) -> &'static Table {
+        self.table.get_or_init(|| self.read())
+    }
+
+    fn read(&self) -> Table {
+        let mut table = Table::default();
+        let mut nullable = self.nullable.iter().copied();
+        for item in self.text.split('\0') {
+            let (what, rest) = item.split_once(' ').unwrap_or((item, ""));
+            match what {
+                "model" => table.model = rest,
+                "schema" => table.schema = Some(rest),
+                "table" => table.name = rest,
+                "column" => table.columns.push(Column::read(rest, &mut nullable)),
+                // A name may contain spaces, so it is an item of its own.
+                "named" => table.columns.last_mut().into_iter().for_each(|column| column.name = rest),
+                "key" => table.keys.push(Key::read(rest)),
+                _ => {}
+            }
+        }
+        table
+    }
+}
+
+impl Column {
+    fn read(item: &'static str, nullable: &mut impl Iterator<Item = bool>) -> Self {
+        let mut words = item.split(' ');
+        let field = words.next().unwrap_or_default();
+        let mut column = Self { field, name: field, generated: false, create_only: false, nullable: false };
+        for word in words {
+            match word {
+                "generated" => column.generated = true,
+                "create_only" => column.create_only = true,
+                "nullable" => column.nullable = true,
+                "asked" => column.nullable = nullable.next().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        column
+    }
+}
+
+impl Key {
+    fn read(item: &str) -> Self {
+        let columns = item.split(' ').filter_map(|word| word.parse().ok()).collect();
+        Self { columns, nulls_not_distinct: item.split(' ').any(|word| word == "nulls_not_distinct") }
+    }
+}
+
+/// What a call is about: one key of one model, for messages and statements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) table: &'static Table,
+    pub(crate) key: &'static Key,
+    index: usize,
+    pub(crate) operation: &'static str,
+}
+
+impl Target {
+    /// The key with this number. The derive numbers them, so it is there; any other number means the first.
+    pub(crate) fn new(table: &'static Table, index: usize, operation: &'static str) -> Self {
+        let index = if index < table.keys.len() { index } else { 0 };
+        Self { table, key: &table.keys[index], index, operation }
+    }
+
+    pub(crate) fn watch(self) -> Watch {
+        Watch::begin(self.operation, self.table.name)
+    }
+
+    pub(crate) fn row_texts<DB: Backend>(self) -> &'static RowTexts {
+        let make = || self.table.keys.iter().map(|key| DB::row_texts(self.table, key)).collect();
+        &self.table.row_texts[DB::CACHE].get_or_init(make)[self.index]
+    }
+
+    /// Refuses a key that the database cannot keep unique.
+    pub(crate) fn check<DB: Backend>(self) -> Result<(), Error> {
+        match DB::refuse_key(self.key) {
+            Some(reason) => Err(self.unsupported(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
+    pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
+        if let Some(reason) = DB::refusal(&error) {
+            self.unsupported(reason.to_owned())
+        } else if DB::is_missing_index(&error) {
+            self.missing_unique_index::<DB>(Some(error))
+        } else if backend::is_unique_violation(&error) {
+            self.other_unique(Some(error))
+        } else {
+            error.into()
+        }
+    }
+
+    pub(crate) fn missing_unique_index<DB: Backend>(self, source: Option<sqlx::Error>) -> Error {
+        Error::MissingUniqueIndex {
+            model: self.table.model,
+            operation: self.operation,
+            key: self.key_columns(),
+            create: DB::create_unique_index(self.table, self.key),
+            source: source.map(Box::new),
+        }
+    }
+
+    pub(crate) fn other_unique(self, source: Option<sqlx::Error>) -> Error {
+        Error::OtherUnique {
+            model: self.table.model,
+            operation: self.operation,
+            key: self.key_columns(),
+            source: source.map(Box::new),
+        }
+    }
+
+    pub(crate) fn many_rows(self) -> Error {
+        Error::ManyRows { model: self.table.model, operation: self.operation, key: self.key_columns() }
+    }
+
+    pub(crate) fn vanished(self) -> Error {
+        Error::Vanished { model: self.table.model, operation: self.operation }
+    }
+
+    pub(crate) fn partly(self, committed: u64, source: Error) -> Error {
+        let (model, operation) = (self.table.model, self.operation);
+        Error::Partly { model, operation, committed, source: Box::new(source) }
+    }
+
+    pub(crate) fn unsupported(self, what: String) -> Error {
+        Error::Unsupported { model: self.table.model, operation: self.operation, what }
+    }
+
+    fn key_columns(self) -> String {
+        self.key.columns.iter().map(|&column| self.table.columns[column].name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_as_the_derive_describes_it() {
+        static TABLE: Described = Described::new(
+            "model Song\0schema old music\0table songs\0column id generated\0column slug\0named the slug\0column artist create_only \
+             nullable\0column kind asked\0column place asked\0key 1 2\0key 0 nulls_not_distinct",
+            &[false, true],
+        );
+        let table = TABLE.get();
+        assert_eq!((table.model, table.schema, table.name), ("Song", Some("old music"), "songs"));
+        let columns: Vec<_> = table.columns.iter().map(|column| (column.field, column.name)).collect();
+        assert_eq!(
+            columns,
+            [("id", "id"), ("slug", "the slug"), ("artist", "artist"), ("kind", "kind"), ("place", "place")]
+        );
+        let flags = |flag: fn(&Column) -> bool| -> Vec<&str> {
+            table.columns.iter().filter(|column| flag(column)).map(|column| column.field).collect()
+        };
+        assert_eq!(flags(|column| column.generated), ["id"]);
+        assert_eq!(flags(|column| column.create_only), ["artist"]);
+        assert_eq!(flags(|column| column.nullable), ["artist", "place"]);
+        let keys: Vec<_> = table.keys.iter().map(|key| (key.columns.as_slice(), key.nulls_not_distinct)).collect();
+        assert_eq!(keys, [(&[1, 2][..], false), (&[0], true)]);
+    }
+}
