@@ -18,7 +18,7 @@ use crate::{
 const CALLS: [u64; 5] = [100_000, 300_000, 1_000_000, 3_000_000, 10_000_000];
 const FULL: u64 = 10_000_000;
 /// Into the full table: a tenth of it changes it little.
-const CALLS_INTO_FULL: [u64; 3] = [10_000, 100_000, 1_000_000];
+const CALLS_INTO_FULL: [u64; 4] = [10_000, 100_000, 300_000, 1_000_000];
 /// Rows of one contender's turn there, at least.
 const TURN: u64 = 100_000;
 

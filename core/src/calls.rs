@@ -253,9 +253,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// None for no rows; one or two for up to 10,000 on PostgreSQL and 1,000 on SQLite, fifteen at most for 1,000 on MariaDB. Otherwise one that
     /// looks for the unique index, one for the temporary table, one for each chunk of some thousand rows (on PostgreSQL a COPY), one merge,
     /// one that drops it; BEGIN and COMMIT of the merge on a pool where needed, or SAVEPOINT and RELEASE around all in a transaction. On
-    /// PostgreSQL from 20,000 rows on one more, which compares the size of the table with that of the rows; from 100,000 on it turns
-    /// `enable_nestloop` off for the merge where the table is not far larger and has no triggers, and in a transaction another one turns it on
-    /// again.
+    /// PostgreSQL from 20,000 rows on up to five more for the merge: one compares the size of the table with that of the rows, and where
+    /// neither triggers, rules nor policies are on the table, `enable_nestloop`, or `enable_hashjoin` and `enable_mergejoin`, can be off until
+    /// the merge is done.
     ///
     /// # Errors
     ///

@@ -40,6 +40,8 @@ pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
 pub use mysql::without_returning;
 #[cfg(feature = "mysql")]
 pub(crate) use stage::Found;
+#[cfg(feature = "postgres")]
+pub(crate) use stage::Joined;
 pub(crate) use stage::{Mark, Stage, StageError, Which};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.

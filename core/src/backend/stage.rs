@@ -1,5 +1,7 @@
 //! A staging table: what all databases know of it.
 
+#[cfg(feature = "postgres")]
+use std::sync::{Mutex, PoisonError};
 use std::sync::{
     OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -25,12 +27,26 @@ pub struct Stage<DB: Backend> {
     pub(crate) marks: bool,
     /// How many rows are staged.
     rows: AtomicU64,
-    /// Whether the merge looks for them in the key's order.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the others look as they find best"))]
-    pub(crate) by_key: AtomicBool,
+    #[cfg(feature = "postgres")]
+    joined: Mutex<Joined>,
     /// What opening it found out, where filling or merging needs to know.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
     pub(crate) found: OnceLock<Found>,
+}
+
+/// How the merge joins the staged rows with the table.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// As the database finds best.
+    #[default]
+    AsPlanned,
+    /// The same, after the staged rows have been sorted by the key.
+    ByKey,
+    /// By a look into the index for each, after they have been sorted by the key.
+    ByLooks,
+    /// By a hash, or by sorting both.
+    ByHash,
 }
 
 /// What opening a staging table found out.
@@ -60,7 +76,8 @@ impl<DB: Backend> Stage<DB> {
             columns,
             marks,
             rows: AtomicU64::new(0),
-            by_key: AtomicBool::new(false),
+            #[cfg(feature = "postgres")]
+            joined: Mutex::default(),
             found: OnceLock::new(),
         }
     }
@@ -76,6 +93,16 @@ impl<DB: Backend> Stage<DB> {
     )]
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn note_joined(&self, joined: Joined) {
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = joined;
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn joined(&self) -> Joined {
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a column of the table stands among the staged ones.

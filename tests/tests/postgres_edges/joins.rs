@@ -1,7 +1,7 @@
 //! How many staged rows are joined with a table of which the server's statistics say nothing, or the wrong thing.
 
 use sqlx::{AssertSqlSafe, Row as _};
-use upsertable::{Error, Transaction, Upsertable as _, testing::statements};
+use upsertable::{Error, Transaction, Upsertable, testing::statements};
 use upsertable_tests::{
     Fixture, OnPostgres,
     models::{NewRetweet, Retweet, retweet},
@@ -43,8 +43,11 @@ async fn looks(tx: &mut Transaction<sqlx::Postgres>, tables: &str) -> i64 {
     row.get(0)
 }
 
-async fn setting(tx: &mut Transaction<sqlx::Postgres>) -> String {
-    sqlx::query_scalar("SHOW enable_nestloop").fetch_one(&mut **tx).await.unwrap()
+/// The settings that are off.
+async fn off<'c>(conn: impl sqlx::PgExecutor<'c>) -> Vec<String> {
+    let off = "SELECT name FROM pg_settings WHERE name IN ('enable_nestloop', 'enable_hashjoin', 'enable_mergejoin') \
+               AND setting = 'off' ORDER BY name";
+    sqlx::query_scalar(off).fetch_all(conn).await.unwrap()
 }
 
 /// Runs each way to merge in a transaction of its own, and gives how often it looked into an index.
@@ -64,7 +67,7 @@ async fn merges(db: &Fixture<OnPostgres>, tables: &str) -> Vec<i64> {
             }
         }
         seen.push(looks(&mut tx, tables).await);
-        assert_eq!(setting(&mut tx).await, "on", "what follows in the transaction is planned as ever");
+        assert_eq!(off(&mut *tx).await, [""; 0], "what follows in the transaction is planned as ever");
         tx.rollback().await.unwrap();
     }
     seen
@@ -133,6 +136,56 @@ async fn rows_for_a_far_larger_table_are_looked_for_in_the_order_of_the_key() {
     }
 }
 
+/// The planner would read all of a table of which it has statistics, for a fifteenth of its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_rows_for_a_large_table_are_looked_up_in_its_index() {
+    const FEW: i64 = 20_000;
+    // From all over the table: of a range of keys a merge join reads that range only.
+    let few = || (0..FEW).map(|number| number * (THERE / FEW)).map(|number| retweet(number * 2, number));
+    let db = filled(&[]).await;
+    db.run("ANALYZE retweets").await;
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    let (done, seen) = statements(Retweet::bulk_create_new(&mut tx, few())).await;
+    assert_eq!(done.unwrap().created, 0);
+    assert!(looks(&mut tx, "retweets").await >= FEW, "{seen:?}");
+    assert_eq!(off(&mut *tx).await, [""; 0]);
+    tx.rollback().await.unwrap();
+    // Where rows are marked, the marks are joined as ever: they have no index.
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    let found = Retweet::bulk_get_or_create(&mut tx, few()).await.unwrap();
+    assert!(found.len() as i64 == FEW && found.iter().all(|outcome| !outcome.created));
+    assert!(looks(&mut tx, "retweets").await >= FEW);
+    assert_eq!(off(&mut *tx).await, [""; 0]);
+    tx.rollback().await.unwrap();
+}
+
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
+#[upsertable(table = "names")]
+#[unique(name)]
+struct Named {
+    name: String,
+}
+
+/// The index sorts otherwise than the column compares, so no look can use it: to force looks would read the table for each row.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_looked_up_where_no_index_serves() {
+    let db = fixture(
+        1,
+        &[
+            "CREATE TABLE names (name TEXT COLLATE \"C\" NOT NULL) WITH (autovacuum_enabled = off)",
+            "CREATE UNIQUE INDEX ON names (name COLLATE \"POSIX\")",
+            "INSERT INTO names SELECT 'name ' || n FROM generate_series(1, 300000) AS n",
+            "ANALYZE names",
+        ],
+    )
+    .await;
+    let rows = (299_000..319_000).map(|number| Named { name: format!("name {number}") });
+    let (done, seen) = statements(Named::bulk_create_new(&db.pool, rows)).await;
+    assert_eq!(done.unwrap().created, 18_999);
+    let at = |what: &str| seen.iter().position(|sql| sql.starts_with(what));
+    assert!(at("SET LOCAL").unwrap() < at("SAVEPOINT").unwrap(), "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_the_parts_of_a_table_are_counted_together() {
     let db = filled(&[
@@ -168,23 +221,22 @@ async fn a_trigger_runs_under_the_settings_of_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_leaves_the_session_as_it_was() {
     let db = filled(&["ALTER TABLE retweets ADD CONSTRAINT small CHECK (original_author < 1000000000)"]).await;
-    let shown = || async { sqlx::query_scalar::<_, String>("SHOW enable_nestloop").fetch_one(&db.pool).await.unwrap() };
     assert_eq!(Retweet::bulk_create_new(&db.pool, rows()).await.unwrap().created, 0);
-    assert_eq!(shown().await, "on");
+    assert_eq!(off(&db.pool).await, [""; 0]);
 
     let fails = || rows().chain([NewRetweet { original_author: 1_000_000_000, ..retweet(-1, -1) }]);
     let error = Retweet::bulk_create_new(&db.pool, fails()).await.unwrap_err();
     assert!(matches!(error, Error::Sql(_)), "{error:?}");
-    assert_eq!(shown().await, "on");
+    assert_eq!(off(&db.pool).await, [""; 0]);
     let mut tx = upsertable::begin(&db.pool).await.unwrap();
     Retweet::bulk_create_new(&mut tx, fails()).await.unwrap_err();
-    assert_eq!(setting(&mut tx).await, "on");
+    assert_eq!(off(&mut *tx).await, [""; 0]);
     tx.rollback().await.unwrap();
 
     sqlx::query("SET enable_nestloop = off").execute(&db.pool).await.unwrap();
     let mut tx = upsertable::begin(&db.pool).await.unwrap();
     assert_eq!(Retweet::bulk_create_new(&mut tx, rows()).await.unwrap().created, 0);
-    assert_eq!(setting(&mut tx).await, "off");
+    assert_eq!(off(&mut *tx).await, ["enable_nestloop"]);
     tx.commit().await.unwrap();
-    assert_eq!(shown().await, "off");
+    assert_eq!(off(&db.pool).await, ["enable_nestloop"]);
 }

@@ -1,81 +1,184 @@
-//! How the planner joins many staged rows with the table.
+//! How many staged rows are joined with the table: what the planner does not know is told to it for the time of a statement.
 //!
-//! Of a key of several columns it believes that a hash over it has few different values, each column being looked at by itself (the function
-//! `estimate_hash_bucket_stats` of PostgreSQL's `selfuncs.c`; where there are no statistics a tenth of the rows are taken to be in one bucket).
-//! So it takes a look into the index for each row for the shorter way however many they are.
-
-use std::sync::atomic::Ordering;
+//! * Of a key of several columns it believes that a hash over it has few different values, each column being looked at by itself (the
+//!   function `estimate_hash_bucket_stats` of PostgreSQL's `selfuncs.c`; without statistics it takes a tenth of the rows to be in one bucket).
+//!   So it may take a look into the index for each row for the shorter way however many they are.
+//! * That looks in the order of the key find their page in the caches it does not count. So it may read a whole table for few rows.
 
 use sqlx::{Postgres, Row as _};
 
-use super::{Stage, index, stage};
+use super::{DIALECT, Stage, index, stage};
 use crate::{
+    backend::Joined,
     handle::Link,
     sql::{Sql, Statement},
 };
 
-/// Fewer rows are left to the planner: whichever way it takes costs little.
-const HASHED_ROWS: u64 = 100_000;
-
-/// Fewer rows are looked for as they come: to ask costs a round trip.
+/// Fewer rows are left to the planner: to ask costs some round trips.
 const ASKED_ROWS: u64 = 20_000;
+
+/// Fewer rows are looked up quickly enough also in a table that is not far larger.
+const HASHED_ROWS: u64 = 100_000;
 
 /// Up to so many times the size of the staging table the whole target is read faster than looked into for each row. 1,000,000 rows that are all
 /// there, in seconds by looks and by a hash: 3.5 and 0.8 in a table of 1,000,000 rows, 4.5 and 1.5 of 5,000,000, 4.2 and 2.5 of 10,000,000.
 ///
-/// From there on the looks are made in the key's order, so that each finds in the caches what the one before has read. Milliseconds of a merge
-/// into a table of 10,000,000 rows of numbers: 650 as they come and 490 in order for 100,000 new rows, 250 and 190 for 30,000; 560 and 370 for
-/// 100,000 that are there, 150 and 120 for 30,000. Keys of text gain less, or nothing.
+/// From there on looks in the order of the key are faster. Rows into a table of 2,000,000 with statistics, in milliseconds by what the planner
+/// chooses, a hash, and by looks in order: 550 and 57 for 20,000 new rows, 500 and 190 for 50,000 that are there, 640 and 530 for 190,000 that
+/// are there. Beside looks in any order: 650 and 490 for 100,000 new rows in a table of 10,000,000, 560 and 370 for as many that are there.
 const TIMES_LARGER: u64 = 10;
 
-/// What was changed for a merge, to be put back.
+/// Looks in order cost a half of what the planner takes them for, or less: 1.4 to 1.8 times its own choice where they took 0.1 to 0.8 of the
+/// time. Where they cost more than that, there is no index that serves, or the table is so large that they would read from the disk.
+const TIMES_DEARER: f64 = 2.0;
+
+/// What a statement joins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The staged rows and the table, and nothing else.
+    Rows,
+    /// Their marks too, for which there is no index: without a hash each would be compared with each.
+    Marks,
+}
+
+/// The settings that were turned off for a statement.
 pub(super) struct Joins {
-    changed: bool,
+    off: Vec<String>,
 }
 
 impl Joins {
-    /// Turns nested loops off where they are sure to be slow, and elsewhere finds out in which order to look.
-    pub(super) async fn choose(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Self, sqlx::Error> {
-        let Some(choice) = choice(stage) else { return Ok(Self { changed: false }) };
-        let rows = link.fetch(Statement::plain(&choice)).await?;
-        let Some(row) = rows.first() else { return Ok(Self { changed: false }) };
-        stage.by_key.store(row.try_get(1)?, Ordering::Relaxed);
-        let changed: Option<String> = row.try_get(0)?;
-        // A transaction of the call's own takes the setting with it.
-        Ok(Self { changed: changed.is_some() && !matches!(link, Link::Pooled(..)) })
+    /// Chooses by the sizes of both tables.
+    pub(super) async fn choose(link: &mut Link<'_, Postgres>, stage: &Stage, of: Of) -> Result<Self, sqlx::Error> {
+        let least = if of == Of::Rows { ASKED_ROWS } else { HASHED_ROWS };
+        if stage.rows() < least {
+            return Ok(Self { off: Vec::new() });
+        }
+        let sizes = Sizes::ask(link, stage).await?;
+        if of == Of::Rows {
+            stage.note_joined(if sizes.far_larger { Joined::ByKey } else { Joined::AsPlanned });
+        }
+        if sizes.far_larger && of == Of::Rows && sizes.may_change {
+            let natural = cost(link, stage).await?;
+            let joins = Self::turn_off(link, Joined::ByLooks).await?;
+            if cost(link, stage).await? <= TIMES_DEARER * natural {
+                stage.note_joined(Joined::ByLooks);
+                return Ok(joins);
+            }
+            joins.restore(link).await?;
+        } else if sizes.similar && stage.rows() >= HASHED_ROWS && sizes.may_change {
+            stage.note_joined(Joined::ByHash);
+            return Self::turn_off(link, Joined::ByHash).await;
+        }
+        Ok(Self { off: Vec::new() })
     }
 
-    /// Not after a failure: what is rolled back takes the setting with it.
-    pub(super) async fn restore(self, link: &mut Link<'_, Postgres>) -> Result<(), sqlx::Error> {
-        if self.changed {
-            link.execute(Statement::plain(&"SET LOCAL enable_nestloop = on".into())).await?;
+    async fn turn_off(link: &mut Link<'_, Postgres>, joined: Joined) -> Result<Self, sqlx::Error> {
+        let rows = link.fetch(Statement::plain(&turn_off(joined))).await?;
+        Ok(Self { off: rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()? })
+    }
+
+    /// After a rollback to a savepoint that was set in between it is needed again. Of what is rolled back as a whole, the settings are too.
+    pub(super) async fn restore(&self, link: &mut Link<'_, Postgres>) -> Result<(), sqlx::Error> {
+        if !self.off.is_empty() {
+            let on: Vec<String> =
+                self.off.iter().map(|name| format!("SET LOCAL {} = on", DIALECT.name(name))).collect();
+            link.execute(Statement::plain(&on.join("; ").into())).await?;
         }
         Ok(())
     }
 }
 
-/// Tells what it changed, until the end of the transaction, and whether the table is far larger than what is staged. Triggers would run under
-/// that setting, and keep the plans of their statements, so where there are any it changes nothing; nor where the table's rows are stored
-/// elsewhere.
-pub(super) fn choice(stage: &Stage) -> Option<Sql> {
-    let target = format!(
-        "WITH RECURSIVE parts (part) AS (SELECT {}::pg_catalog.regclass::pg_catalog.oid \
-         UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN parts ON i.inhparent = parts.part), \
-         size (target, staged) AS (SELECT sum(pg_catalog.pg_relation_size(part)), pg_catalog.pg_relation_size('{}'::pg_catalog.regclass) FROM parts)",
-        index::table_name(stage.table),
-        stage::STAGE,
-    );
-    let hashed = if stage.rows() >= HASHED_ROWS {
-        format!(
-            "CASE WHEN pg_catalog.current_setting('enable_nestloop') = 'on' AND target BETWEEN 1 AND {TIMES_LARGER} * staged \
-             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g JOIN parts ON g.tgrelid = parts.part WHERE NOT g.tgisinternal) \
-             THEN 'enable_nestloop: ' || pg_catalog.set_config('enable_nestloop', 'off', true) END"
-        )
-    } else {
-        "NULL::pg_catalog.text".to_owned()
-    };
-    let asked = stage.rows() >= ASKED_ROWS;
-    asked.then(|| {
-        format!("{target} SELECT {hashed}, COALESCE(target > {TIMES_LARGER} * staged, false) FROM size").into()
-    })
+/// The settings that let the planner join otherwise.
+fn unwanted(joined: Joined) -> &'static [&'static str] {
+    match joined {
+        Joined::AsPlanned | Joined::ByKey => &[],
+        Joined::ByHash => &["enable_nestloop"],
+        Joined::ByLooks => &["enable_hashjoin", "enable_mergejoin"],
+    }
+}
+
+/// Turns those that are on off until the end of the transaction: a row for each, with what was done and its name.
+fn turn_off(joined: Joined) -> Sql {
+    let names: Vec<String> = unwanted(joined).iter().map(|name| format!("('{name}')")).collect();
+    format!(
+        "SELECT w.name || ': ' || pg_catalog.set_config(w.name, 'off', true), w.name FROM (VALUES {}) AS w (name) \
+         WHERE pg_catalog.current_setting(w.name) = 'on'",
+        names.join(", ")
+    )
+    .into()
+}
+
+/// How the merge would be run now.
+pub(super) fn explain(stage: &Stage) -> Sql {
+    let explain = format!("EXPLAIN {}", stage::insert_new(stage));
+    match stage.joined() {
+        Joined::AsPlanned | Joined::ByKey => explain.into(),
+        // Outside a transaction statements that are sent together are one.
+        joined => format!("{}; {explain}", turn_off(joined).as_str()).into(),
+    }
+}
+
+/// What the planner takes the merge to cost.
+async fn cost(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<f64, sqlx::Error> {
+    let plan = format!("EXPLAIN {}", stage::insert_new(stage));
+    let rows = link.fetch(Statement::plain(&plan.into())).await?;
+    for row in rows {
+        if let Some(cost) = read_cost(row.try_get(0)?) {
+            return Ok(cost);
+        }
+    }
+    Ok(0.0)
+}
+
+/// The number behind the dots of `Insert on songs  (cost=0.43..437874.85 rows=0 width=0)`.
+fn read_cost(line: &str) -> Option<f64> {
+    let (_, behind) = line.split_once("(cost=")?;
+    let (_, whole) = behind.split_once("..")?;
+    whole.split(' ').next()?.parse().ok()
+}
+
+struct Sizes {
+    /// The table is up to [`TIMES_LARGER`] times as large as what is staged.
+    similar: bool,
+    far_larger: bool,
+    /// Nothing else runs within the merge. Triggers would run under its settings, and keep the plans of their statements; and rules and
+    /// policies bring joins of their own.
+    may_change: bool,
+}
+
+impl Sizes {
+    /// Of a table whose rows are stored elsewhere neither is true.
+    async fn ask(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Self, sqlx::Error> {
+        let ask = format!(
+            "WITH RECURSIVE parts (part) AS (SELECT {}::pg_catalog.regclass::pg_catalog.oid \
+             UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN parts ON i.inhparent = parts.part), \
+             size (target, staged) AS (SELECT sum(pg_catalog.pg_relation_size(part)), \
+             {TIMES_LARGER} * pg_catalog.pg_relation_size('{}'::pg_catalog.regclass) FROM parts) \
+             SELECT target BETWEEN 1 AND staged, target > staged, NOT EXISTS (\
+             SELECT 1 FROM pg_catalog.pg_class AS c JOIN parts ON c.oid = parts.part WHERE c.relrowsecurity OR c.relhasrules \
+             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)) FROM size",
+            index::table_name(stage.table),
+            stage::STAGE,
+        );
+        let rows = link.fetch(Statement::plain(&ask.into())).await?;
+        let is = |column: usize| {
+            rows.first()
+                .map_or(Ok(None), |row| row.try_get(column))
+                .map(|known: Option<bool>| known.unwrap_or_default())
+        };
+        Ok(Self { similar: is(0)?, far_larger: is(1)?, may_change: is(2)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_of_a_plan_is_read() {
+        assert_eq!(read_cost("Insert on \"r\"  (cost=0.43..437874.85 rows=0 width=0)"), Some(437_874.85));
+        assert_eq!(read_cost("  ->  Hash  (cost=1.00..2 rows=0 width=0)"), Some(2.0));
+        assert_eq!(read_cost("JIT:"), None);
+        assert_eq!(read_cost("(cost=0.43..x rows=0 width=0)"), None);
+    }
 }

@@ -2,7 +2,11 @@
 
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
-use super::{Stage, database_error, stage};
+use super::{
+    Stage, database_error,
+    joins::{Joins, Of},
+    stage,
+};
 use crate::{
     backend,
     handle::Link,
@@ -14,20 +18,26 @@ use crate::{
 pub(super) const COLLISIONS: u32 = 3;
 
 pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    match link.execute(Statement::plain(&stage::merge_new(stage))).await {
+    let joins = Joins::choose(link, stage, Of::Rows).await?;
+    let created = match link.execute(Statement::plain(&stage::merge_new(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
             link.execute(Statement::plain(&stage::undo())).await?;
-            colliding(link, &stage::merge_colliding(stage)).await
+            colliding(link, &stage::merge_colliding(stage)).await?
         }
-        outcome => outcome,
-    }
+        outcome => outcome?,
+    };
+    joins.restore(link).await?;
+    Ok(created)
 }
 
 pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    let joins = Joins::choose(link, stage, Of::Rows).await?;
     link.execute(Statement::plain(&stage::mark_new(stage))).await?;
+    joins.restore(link).await?;
     match link.execute(Statement::plain(&stage::insert_marked(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
             link.execute(Statement::plain(&stage::undo())).await?;
+            joins.restore(link).await?;
             colliding(link, &stage::insert_and_mark(stage)).await
         }
         outcome => outcome,
@@ -48,6 +58,13 @@ async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sq
 
 /// The rows are counted when they are locked: a trigger may leave out an update that changes nothing.
 pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
+    let joins = Joins::choose(link, stage, Of::Marks).await?;
+    let updated = update_marked(link, stage).await?;
+    joins.restore(link).await?;
+    Ok(updated)
+}
+
+async fn update_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
     let wanted = count(link, &stage::mark_last(stage)).await?;
     let Some(update) = stage::update_marked(stage) else { return Ok(wanted) };
     // A row that was deleted since its key was found taken.

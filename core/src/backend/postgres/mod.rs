@@ -35,7 +35,7 @@ use crate::{
 };
 use attempt::Attempt;
 use encoder::Encoder;
-use joins::Joins;
+use joins::{Joins, Of};
 pub(super) use told::told;
 
 type Stage = super::Stage<Postgres>;
@@ -296,30 +296,15 @@ impl Engine for Postgres {
     }
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(async move {
-            let joins = Joins::choose(link, stage).await?;
-            let created = merge::merge_new(link, stage).await?;
-            joins.restore(link).await?;
-            Ok(created)
-        })
+        Box::pin(merge::merge_new(link, stage))
     }
 
     fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(async move {
-            let joins = Joins::choose(link, stage).await?;
-            let created = merge::merge_marked(link, stage).await?;
-            joins.restore(link).await?;
-            Ok(created)
-        })
+        Box::pin(merge::merge_marked(link, stage))
     }
 
     fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
-        Box::pin(async move {
-            let joins = Joins::choose(link, stage).await?;
-            let updated = merge::update_existing(link, stage).await?;
-            joins.restore(link).await?;
-            Ok(updated)
-        })
+        Box::pin(merge::update_existing(link, stage))
     }
 
     fn read_staged<'l>(
@@ -331,7 +316,7 @@ impl Engine for Postgres {
         let read = Statement::once(&stage::read_staged(stage, which), PgArguments::default());
         Box::pin(async move {
             know_types(link, stage.table, stage.key).await?;
-            let joins = Joins::choose(link, stage).await?;
+            let joins = Joins::choose(link, stage, Of::Marks).await?;
             let rows = link.fetch(read).await?;
             joins.restore(link).await?;
             Ok(rows)
@@ -379,10 +364,8 @@ impl Engine for Postgres {
         stage::insert_new(stage).into()
     }
 
-    // Outside a transaction statements that are sent together are one.
     fn explain_merge(stage: &Stage) -> Sql {
-        let choice = joins::choice(stage).map_or(String::new(), |choice| format!("{}; ", choice.as_str()));
-        format!("{choice}EXPLAIN {}", stage::insert_new(stage)).into()
+        joins::explain(stage)
     }
 
     fn plan_line(row: &PgRow) -> Result<String, sqlx::Error> {

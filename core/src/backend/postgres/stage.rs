@@ -3,8 +3,6 @@
 //! Every statement keeps to forms that a sharded PostgreSQL (Citus) runs too: an anti-join is a LEFT JOIN, and rows that went in past a
 //! conflict clause are counted by what RETURNING gives.
 
-use std::sync::atomic::Ordering;
-
 use sqlx::{TypeInfo as _, postgres::PgTypeInfo};
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
     rows::{self, CREATED, FOUND, NUMBER},
 };
 use crate::{
-    backend::{self, Which},
+    backend::{self, Joined, Which},
     sql::Sql,
 };
 
@@ -327,7 +325,7 @@ fn staged() -> String {
 
 /// The staged rows in the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
 fn looked_for(stage: &Stage) -> String {
-    if stage.by_key.load(Ordering::Relaxed) {
+    if matches!(stage.joined(), Joined::ByKey | Joined::ByLooks) {
         let key = staged_key(stage);
         format!("(SELECT * FROM {STAGE} AS s ORDER BY {key}, s.n OFFSET 0) AS s")
     } else {
