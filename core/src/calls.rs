@@ -255,7 +255,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// one that drops it; BEGIN and COMMIT of the merge on a pool where needed, or SAVEPOINT and RELEASE around all in a transaction. On
     /// PostgreSQL from 20,000 rows on up to five more for the merge: one compares the size of the table with that of the rows, and where
     /// neither triggers, rules nor policies are on the table, `enable_nestloop`, or `enable_hashjoin` and `enable_mergejoin`, can be off until
-    /// the merge is done.
+    /// the merge is done. On SQLite up to three more: one looks for triggers and AUTOINCREMENT, one whether most rows are there already and in
+    /// which order they came; and where rows went in as they came and one that is there broke a constraint, all are looked for and merged anew.
     ///
     /// # Errors
     ///

@@ -38,10 +38,6 @@ mod stage;
 pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
 #[cfg(all(feature = "mysql", feature = "testing"))]
 pub use mysql::without_returning;
-#[cfg(feature = "mysql")]
-pub(crate) use stage::Found;
-#[cfg(feature = "postgres")]
-pub(crate) use stage::Joined;
 pub(crate) use stage::{Mark, Stage, StageError, Which};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
@@ -59,6 +55,9 @@ pub trait Backend: Engine {}
 pub trait Engine: plain::Plain {
     /// Collects the values of rows as they are written.
     type Encoder: Default + Send;
+
+    /// What the steps of a bulk call note on its staging table for each other.
+    type Notes: Default + Send + Sync;
 
     /// Where this database's texts stand in a table's cache.
     const CACHE: usize;

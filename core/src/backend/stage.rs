@@ -1,11 +1,6 @@
 //! A staging table: what all databases know of it.
 
-#[cfg(feature = "postgres")]
-use std::sync::{Mutex, PoisonError};
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Backend;
 use crate::table::{Key, Table};
@@ -23,45 +18,12 @@ pub struct Stage<DB: Backend> {
     )]
     pub(crate) types: Vec<DB::TypeInfo>,
     /// Whether the merge marks the staged rows that it makes.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL stages otherwise then"))]
+    #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "MySQL stages alike"))]
     pub(crate) marks: bool,
     /// How many rows are staged.
     rows: AtomicU64,
-    #[cfg(feature = "postgres")]
-    joined: Mutex<Joined>,
-    /// What opening it found out, where filling or merging needs to know.
-    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
-    pub(crate) found: OnceLock<Found>,
-}
-
-/// How the merge joins the staged rows with the table.
-#[cfg(feature = "postgres")]
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joined {
-    /// As the database finds best.
-    #[default]
-    AsPlanned,
-    /// The same, after the staged rows have been sorted by the key.
-    ByKey,
-    /// By a look into the index for each, after they have been sorted by the key.
-    ByLooks,
-    /// By a hash, or by sorting both.
-    ByHash,
-}
-
-/// What opening a staging table found out.
-#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has to know"))]
-pub(crate) struct Found {
-    /// The name of the key's unique index.
-    pub(crate) index: String,
-    /// Whether a query may be told to use it.
-    pub(crate) usable: bool,
-    /// The most bytes that one statement can carry.
-    pub(crate) packet: usize,
-    /// Whether the server makes a few rows at once as it would make them from a staging table.
-    pub(crate) makes_few: bool,
-    /// Whether no two of the staged rows have one key, as far as the client can tell.
-    pub(crate) distinct: AtomicBool,
+    /// What one step of a call leaves for the next to know.
+    pub(crate) notes: DB::Notes,
 }
 
 impl<DB: Backend> Stage<DB> {
@@ -76,9 +38,7 @@ impl<DB: Backend> Stage<DB> {
             columns,
             marks,
             rows: AtomicU64::new(0),
-            #[cfg(feature = "postgres")]
-            joined: Mutex::default(),
-            found: OnceLock::new(),
+            notes: DB::Notes::default(),
         }
     }
 
@@ -93,16 +53,6 @@ impl<DB: Backend> Stage<DB> {
     )]
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
-    }
-
-    #[cfg(feature = "postgres")]
-    pub(crate) fn note_joined(&self, joined: Joined) {
-        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = joined;
-    }
-
-    #[cfg(feature = "postgres")]
-    pub(crate) fn joined(&self) -> Joined {
-        *self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a column of the table stands among the staged ones.

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+#[cfg(feature = "sqlite")]
+use futures_util::FutureExt as _;
+
 use super::{Failure, Progress, Source};
 use crate::{
     backend::Backend,
@@ -76,6 +79,21 @@ impl<'f, DB: Backend> Feed<'f, DB> {
         }
         self.bytes += DB::bytes(&chunk.values);
         Ok((chunk.rows > 0).then_some(chunk))
+    }
+
+    /// Writes rows of the chunk after the one in hand, up to `rows`, as far as the source has them at once. It never waits.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn read_ahead(&mut self, rows: usize) -> Result<(), Failure> {
+        let mut chunk = self.ahead.pop_front().unwrap_or_else(|| Chunk { rows: 0, values: (self.encoder)() });
+        let mut outcome = Ok(true);
+        while self.ahead.is_empty() && !self.ended && chunk.rows < rows && matches!(outcome, Ok(true)) {
+            outcome = self.add_row(&mut chunk.values).now_or_never().unwrap_or(Ok(false));
+            chunk.rows += usize::from(matches!(outcome, Ok(true)));
+        }
+        if chunk.rows > 0 {
+            self.ahead.push_front(chunk);
+        }
+        outcome.map(drop)
     }
 
     /// Takes a chunk back, to hand it out again as the next.

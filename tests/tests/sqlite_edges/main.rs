@@ -5,6 +5,7 @@
 
 mod faults;
 mod locks;
+mod merges;
 mod plans;
 mod tables;
 mod types;

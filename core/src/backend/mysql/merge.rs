@@ -29,7 +29,7 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
     feed.note_way("stage");
     let width = stage.columns.len();
     let full = (MAX_BINDS / (width + 1)).clamp(1, CHUNK_ROWS);
-    let packet = stage.found.get().map_or(CHUNK_BYTES, |found| found.packet).saturating_sub(STATEMENT_OVERHEAD);
+    let packet = stage.notes.get().map_or(CHUNK_BYTES, |found| found.packet).saturating_sub(STATEMENT_OVERHEAD);
     let wanted = packet.min(CHUNK_BYTES);
     let mut full_text = None;
     let mut staged = 0;
@@ -55,7 +55,7 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
         }
         feed.note_sent(rows);
     }
-    if let Some(found) = stage.found.get() {
+    if let Some(found) = stage.notes.get() {
         found.distinct.store(keys.are_distinct(), Ordering::Relaxed);
     }
     Ok(())
@@ -156,7 +156,7 @@ const TRIES: u32 = 20;
 impl Progress {
     fn check(&mut self, stage: &Stage, left: u64, error: sqlx::Error) -> Result<(), sqlx::Error> {
         if self.left.is_some_and(|before| left >= before) {
-            if !stage.found.get().is_some_and(|found| errors::names_index(&error, &found.index)) {
+            if !stage.notes.get().is_some_and(|found| errors::names_index(&error, &found.index)) {
                 return Err(error);
             }
             self.tries += 1;

@@ -12,7 +12,10 @@ mod stage;
 mod told;
 mod update;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
@@ -29,8 +32,8 @@ use self::{
     update::Kept,
 };
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Found, Mark, RowTexts, StageError, Steps,
-    TableFound, Which, filter::Quotes,
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
+    Which, filter::Quotes,
 };
 use crate::{
     bulk::{Failure, Feed},
@@ -96,6 +99,7 @@ impl Backend for MySql {}
 
 impl Engine for MySql {
     type Encoder = Encoder;
+    type Notes = OnceLock<Found>;
 
     const CACHE: usize = 2;
     const DIALECT: Dialect = DIALECT;
@@ -445,16 +449,30 @@ impl Engine for MySql {
     }
 }
 
+/// What looking for the key's unique index found out.
+pub struct Found {
+    /// The name of the key's unique index.
+    index: String,
+    /// Whether a query may be told to use it.
+    usable: bool,
+    /// The most bytes that one statement can carry.
+    packet: usize,
+    /// Whether the server makes a few rows at once as it would make them from a staging table.
+    makes_few: bool,
+    /// Whether no two of the staged rows have one key, as far as the client can tell.
+    distinct: AtomicBool,
+}
+
 /// Looks for the key's unique index, once in a call.
 async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<Option<&'s Found>, sqlx::Error> {
-    if stage.found.get().is_none() {
+    if stage.notes.get().is_none() {
         let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
         let Some(row) = index.first() else { return Ok(None) };
         let packet: i64 = row.try_get(1)?;
         if let Link::Pooled(..) = link {
             note_autocommit(row.try_get(4)?);
         }
-        stage.found.get_or_init(|| Found {
+        stage.notes.get_or_init(|| Found {
             index: row.try_get(0).unwrap_or_default(),
             usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
             packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
@@ -462,7 +480,7 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
             distinct: AtomicBool::new(false),
         });
     }
-    Ok(stage.found.get())
+    Ok(stage.notes.get())
 }
 
 /// Sets a savepoint and uses it, which fails where no transaction is open.

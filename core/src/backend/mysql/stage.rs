@@ -184,12 +184,12 @@ pub(super) fn absent_of(stage: &Stage, columns: &str, rows: &str, target: &str) 
 
 /// Takes back that all staged rows have keys of their own, and says whether they were thought to.
 pub(super) fn no_longer_distinct(stage: &Stage) -> bool {
-    stage.found.get().is_some_and(|found| found.distinct.swap(false, Ordering::Relaxed))
+    stage.notes.get().is_some_and(|found| found.distinct.swap(false, Ordering::Relaxed))
 }
 
 /// Sorted by the key, so that all merges lock in one order.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
-    if stage.found.get().is_some_and(|found| found.distinct.load(Ordering::Relaxed)) {
+    if stage.notes.get().is_some_and(|found| found.distinct.load(Ordering::Relaxed)) {
         return merge_distinct(stage);
     }
     format!(
@@ -323,7 +323,7 @@ pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
 /// The table, read through the key's index only: of a table whose statistics are old the optimizer may think that it has no rows, and then
 /// read all of it for each block of staged rows.
 pub(super) fn target(stage: &Stage) -> String {
-    target_by(stage, stage.found.get().filter(|found| found.usable).map(|found| found.index.as_str()))
+    target_by(stage, stage.notes.get().filter(|found| found.usable).map(|found| found.index.as_str()))
 }
 
 /// The same through this index.

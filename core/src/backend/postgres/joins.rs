@@ -5,11 +5,12 @@
 //!   So it may take a look into the index for each row for the shorter way however many they are.
 //! * That looks in the order of the key find their page in the caches it does not count. So it may read a whole table for few rows.
 
+use std::sync::{Mutex, PoisonError};
+
 use sqlx::{Postgres, Row as _};
 
 use super::{DIALECT, Stage, index, stage};
 use crate::{
-    backend::Joined,
     handle::Link,
     sql::{Sql, Statement},
 };
@@ -32,6 +33,34 @@ const TIMES_LARGER: u64 = 10;
 /// time. Where they cost more than that, there is no index that serves, the table is so large that they would read from the disk, or the keys
 /// are of a short range that another way reads alone.
 const TIMES_DEARER: f64 = 2.0;
+
+/// How the merge joins the staged rows with the table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// As the database finds best.
+    #[default]
+    AsPlanned,
+    /// The same, after the staged rows have been sorted by the key.
+    ByKey,
+    /// By a look into the index for each, after they have been sorted by the key.
+    ByLooks,
+    /// By a hash, or by sorting both.
+    ByHash,
+}
+
+/// What was chosen for a staging table.
+#[derive(Default)]
+pub struct Chosen(Mutex<Joined>);
+
+impl Chosen {
+    fn note(&self, joined: Joined) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = joined;
+    }
+
+    pub(super) fn joined(&self) -> Joined {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a statement joins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,19 +85,19 @@ impl Joins {
         }
         let sizes = Sizes::ask(link, stage).await?;
         if of == Of::Rows {
-            stage.note_joined(if sizes.far_larger { Joined::ByKey } else { Joined::AsPlanned });
+            stage.notes.note(if sizes.far_larger { Joined::ByKey } else { Joined::AsPlanned });
         }
         if sizes.far_larger && of == Of::Rows && sizes.may_change {
             let natural = cost(link, stage).await?;
             let joins = Self::turn_off(link, Joined::ByLooks).await?;
             let looks = cost(link, stage).await?;
             if natural.zip(looks).is_some_and(|(natural, looks)| looks <= TIMES_DEARER * natural) {
-                stage.note_joined(Joined::ByLooks);
+                stage.notes.note(Joined::ByLooks);
                 return Ok(joins);
             }
             joins.restore(link).await?;
         } else if sizes.similar && stage.rows() >= HASHED_ROWS && sizes.may_change {
-            stage.note_joined(Joined::ByHash);
+            stage.notes.note(Joined::ByHash);
             return Self::turn_off(link, Joined::ByHash).await;
         }
         Ok(Self { off: Vec::new() })
@@ -113,7 +142,7 @@ fn turn_off(joined: Joined) -> Sql {
 /// How the merge would be run now.
 pub(super) fn explain(stage: &Stage) -> Sql {
     let explain = format!("EXPLAIN {}", stage::insert_new(stage));
-    match stage.joined() {
+    match stage.notes.joined() {
         Joined::AsPlanned | Joined::ByKey => explain.into(),
         // Outside a transaction statements that are sent together are one.
         joined => format!("{}; {explain}", turn_off(joined).as_str()).into(),

@@ -50,6 +50,7 @@ impl Backend for Postgres {}
 
 impl Engine for Postgres {
     type Encoder = Encoder;
+    type Notes = joins::Chosen;
 
     const CACHE: usize = 1;
     const DIALECT: Dialect = DIALECT;

@@ -7,10 +7,11 @@ use sqlx::{TypeInfo as _, postgres::PgTypeInfo};
 
 use super::{
     DIALECT, index,
+    joins::Joined,
     rows::{self, CREATED, FOUND, NUMBER},
 };
 use crate::{
-    backend::{self, Joined, Which},
+    backend::{self, Which},
     sql::Sql,
 };
 
@@ -325,7 +326,7 @@ fn staged() -> String {
 
 /// The staged rows in the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
 fn looked_for(stage: &Stage) -> String {
-    if matches!(stage.joined(), Joined::ByKey | Joined::ByLooks) {
+    if matches!(stage.notes.joined(), Joined::ByKey | Joined::ByLooks) {
         let key = staged_key(stage);
         format!("(SELECT * FROM {STAGE} AS s ORDER BY {key}, s.n OFFSET 0) AS s")
     } else {

@@ -53,22 +53,6 @@ pub(super) async fn key_columns(
     Ok(Some(columns.collect()))
 }
 
-/// Whether a statement that fails on the table is undone as a whole, though no transaction is around it: nothing in the table or its triggers
-/// can say FAIL, which keeps the rows before the one that failed. Where a transaction is around it, SQLite writes each page that it changes
-/// to a file first, to be able to undo the statement alone.
-pub(super) async fn fails_as_a_whole(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<bool, sqlx::Error> {
-    // The name may also be that of a temporary table, which would be meant then, and a temporary trigger can be on any table.
-    let schema = DIALECT.name(table.schema.unwrap_or("main"));
-    let sql = Sql::from(format!(
-        "SELECT 1 FROM {schema}.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND instr(lower(sql), 'conflict') = 0 \
-         AND NOT EXISTS (SELECT 1 FROM {schema}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE) \
-         AND NOT EXISTS (SELECT 1 FROM temp.sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE)"
-    ));
-    let mut arguments = SqliteArguments::default();
-    arguments.add(table.name).map_err(sqlx::Error::Encode)?;
-    Ok(!link.fetch(Statement::cached(&sql, arguments)).await?.is_empty())
-}
-
 /// The unique indexes of the table, and the declared types of its columns.
 async fn read_schema(
     link: &mut Link<'_, Sqlite>,

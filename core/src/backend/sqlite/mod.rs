@@ -1,15 +1,20 @@
 //! SQLite: its text, its limits and what its errors mean.
 
 mod index;
+mod nature;
 mod rows;
+mod sample;
 mod schema;
 mod short;
 mod stage;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use futures_core::future::BoxFuture;
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{join, lazy},
+};
 use sqlx::{
     Arguments as _, Database, Decode, Encode, Executor as _, Row as _, Sqlite, SqliteConnection, Type, TypeInfo as _,
     error::{BoxDynError, DatabaseError},
@@ -17,7 +22,10 @@ use sqlx::{
 };
 use sqlx_core::transaction::TransactionManager as _;
 
-use self::stage::{STAGE, Stage};
+use self::{
+    nature::Nature,
+    stage::{STAGE, Stage},
+};
 use super::{
     Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
     Which, filter::Quotes,
@@ -35,9 +43,12 @@ use crate::{
 /// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
 const MAX_BINDS: usize = 32_766;
 
-/// Rows of one staging statement. Each statement is a hop to the connection's thread, which past a thousand rows hardly counts; and the last
-/// one, of fewer rows, has to be parsed for itself.
+/// Rows of one staging statement. Each statement is a hop to the connection's thread; and the last one, of fewer rows, has to be parsed for itself.
 const CHUNK_ROWS: usize = 1_000;
+
+/// The same once there are [`MANY_STAGED`], where that last one hardly counts: 200,000 rows of 3 integers are staged in 0.8 of the time so.
+const LONG_CHUNK_ROWS: usize = 4_000;
+const MANY_STAGED: u64 = 20_000;
 
 /// In double quotes, a name that is no column would be read as a string: <https://www.sqlite.org/quirks.html#dblquote>. In backticks it never is.
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
@@ -49,6 +60,7 @@ impl Backend for Sqlite {}
 
 impl Engine for Sqlite {
     type Encoder = SqliteArguments;
+    type Notes = OnceLock<Nature>;
 
     const CACHE: usize = 0;
     const DIALECT: Dialect = DIALECT;
@@ -248,29 +260,38 @@ impl Engine for Sqlite {
     ) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(async move {
             feed.note_way("stage");
-            let full = chunk_rows(stage);
-            let mut full_text = None;
-            while let Some(Chunk { rows, values }) = feed.chunk(full).await? {
-                let statement = if rows == full {
-                    Statement::cached(full_text.get_or_insert_with(|| stage::stage_rows(stage, rows)), values)
+            let mut texts = HashMap::new();
+            while let Some(Chunk { rows, values }) = feed.chunk(stage_chunk(stage, feed.sent())).await? {
+                let statement = if rows == stage_chunk(stage, feed.sent()) {
+                    Statement::cached(texts.entry(rows).or_insert_with(|| stage::stage_rows(stage, rows)), values)
                 } else {
                     Statement::once(&stage::stage_rows(stage, rows), values)
                 };
-                link.execute(statement).await?;
+                let next = stage_chunk(stage, feed.sent() + rows as u64);
+                // The connection's thread works on them while the next are written here.
+                let (sent, ahead) = join(link.execute(statement), lazy(|_| feed.read_ahead(next))).await;
+                sent?;
                 feed.note_sent(rows);
+                ahead?;
             }
             Ok(())
         })
     }
 
     fn merges_whole<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
-        Box::pin(index::fails_as_a_whole(link, stage.table))
+        Box::pin(async move { Ok(nature(link, stage).await?.fails_as_a_whole) })
     }
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move {
             if stage::has_many_rows(stage) {
                 link.execute(Statement::plain(&stage::FREE_PAGES.into())).await?;
+            }
+            if nature(link, stage).await?.skips_quietly && sample::is_fastest_as_it_came(link, stage).await? {
+                match link.execute(Statement::plain(&stage::merge_as_it_came(stage))).await {
+                    Err(error) if is_refused(&error) => {}
+                    merged => return merged,
+                }
             }
             link.execute(Statement::plain(&stage::merge_new(stage))).await
         })
@@ -353,8 +374,29 @@ impl Engine for Sqlite {
     }
 }
 
+/// How an INSERT into the target behaves, asked once in a call.
+async fn nature(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Nature, sqlx::Error> {
+    if let Some(nature) = stage.notes.get() {
+        return Ok(*nature);
+    }
+    let nature = Nature::ask(link, stage.table).await?;
+    Ok(*stage.notes.get_or_init(|| nature))
+}
+
+/// Whether a row broke a constraint: where a conflict clause alone is to skip the rows that are there, they are checked before they are skipped.
+fn is_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| primary_code(error) == Some(19))
+}
+
+/// The most rows of a call that is not staged.
 fn chunk_rows(stage: &Stage) -> usize {
     (MAX_BINDS / stage.columns.len().max(1)).clamp(1, CHUNK_ROWS)
+}
+
+/// The rows of a staging statement, where so many are staged already.
+fn stage_chunk(stage: &Stage, staged: u64) -> usize {
+    let most = if staged < MANY_STAGED { CHUNK_ROWS } else { LONG_CHUNK_ROWS };
+    (MAX_BINDS / stage.columns.len().max(1)).clamp(1, most)
 }
 
 /// Sends a statement to the connection's thread without waiting for what comes of it: the first poll hands it over.
@@ -365,8 +407,12 @@ fn queue(conn: &mut SqliteConnection, sql: String) {
 
 /// Whether another connection stood in the way: `SQLITE_BUSY` (5) and `SQLITE_LOCKED` (6), whatever the extended code adds.
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
-    error.try_downcast_ref::<SqliteError>().is_some()
-        && error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+    error.try_downcast_ref::<SqliteError>().is_some() && matches!(primary_code(error), Some(5 | 6))
+}
+
+/// The error's code without what extends it: <https://www.sqlite.org/rescode.html>.
+fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
 }
 
 /// What SQLite says, which names tables and columns only, without the values of rows that a trigger may put into its words.

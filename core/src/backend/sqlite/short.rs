@@ -7,6 +7,7 @@ use sqlx::{Sqlite, TypeInfo as _};
 use super::{
     DIALECT, chunk_rows,
     index::{self, KeyColumn},
+    is_refused, nature,
     stage::Stage,
 };
 use crate::{
@@ -39,19 +40,30 @@ pub(super) async fn merge_short(
     feed.note_way("values");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
-    let key = key_columns(unit.link()?, stage).await?;
-    let text = create_rows(stage, key.as_deref(), chunk.rows);
     // One row is created or not. Of several a part could be kept.
+    let nature = if chunk.rows > 1 { Some(nature(unit.link()?, stage).await?) } else { None };
     let is_pooled = matches!(unit.link()?, Link::Pooled(..));
-    if !is_pooled || (chunk.rows > 1 && !index::fails_as_a_whole(unit.link()?, stage.table).await?) {
+    if !is_pooled || nature.is_some_and(|nature| !nature.fails_as_a_whole) {
         unit.begin_staging();
     }
+    let mut skips_quietly = nature.is_some_and(|nature| nature.skips_quietly);
+    let mut text = if skips_quietly {
+        create_as_they_come(stage, chunk.rows)
+    } else {
+        create_missing(unit.link()?, stage, chunk.rows).await?
+    };
     let mut retry = Retry::new::<Sqlite>();
     loop {
         let error = match create(unit, &text, &chunk).await {
             Ok(created) => return Ok(Some(created)),
             Err(error) => error,
         };
+        if skips_quietly && error.as_sql().is_some_and(is_refused) {
+            unit.rollback_merge().await?;
+            skips_quietly = false;
+            text = create_missing(unit.link()?, stage, chunk.rows).await?;
+            continue;
+        }
         if !((is_pooled || unit.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
             return Err(error.into());
         }
@@ -76,6 +88,26 @@ async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Optio
         return Ok(None);
     }
     index::key_columns(link, stage.table, stage.key).await
+}
+
+/// The index refuses the rows that are there, and all but the first with one key. It names the key, so that SQLite refuses the statement where
+/// there is no unique index on it.
+fn create_as_they_come(stage: &Stage, rows: usize) -> Sql {
+    let table = stage.table;
+    format!(
+        "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(table),
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        DIALECT.placeholders(rows, stage.columns.len(), 1),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), "")
+    )
+    .into()
+}
+
+/// The same where a row that is skipped would fire a trigger, use up an id, or break a constraint that is checked first.
+async fn create_missing(link: &mut Link<'_, Sqlite>, stage: &Stage, rows: usize) -> Result<Sql, sqlx::Error> {
+    let key = key_columns(link, stage).await?;
+    Ok(create_rows(stage, key.as_deref(), rows))
 }
 
 /// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts. ON

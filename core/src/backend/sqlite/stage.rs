@@ -24,10 +24,14 @@ pub(super) const MARK_AGAIN: u8 = 3;
 pub(super) const CREATED_NOWHERE: &str = "max(\"w\") = 0";
 pub(super) const CREATED_HERE: &str = "max(\"w\") = 1";
 
-/// `n` numbers the rows in the order they came, `w` says what the merge does with them. The key's columns compare as the index does. The
+/// `n` numbers the rows in the order they came, `w`, where somebody asks, says what the merge does with them. The key's columns compare as the index does. The
 /// other columns have no type, so every value stays as it was bound.
 pub(super) fn create_stage(stage: &Stage, key: &[KeyColumn]) -> Sql {
-    let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY, "w" INTEGER NOT NULL DEFAULT {MARK_NONE}"#);
+    let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY"#);
+    if stage.marks {
+        // Writing to a `String` cannot fail.
+        let _ = write!(sql, r#", "w" INTEGER NOT NULL DEFAULT {MARK_NONE}"#);
+    }
     for (position, column) in stage.columns.iter().enumerate() {
         // Writing to a `String` cannot fail.
         let _ = write!(sql, r#", "c{position}""#);
@@ -87,6 +91,20 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
         )
     };
     format!("INSERT INTO {into} ({columns}) {new} ON CONFLICT ({key}) DO NOTHING").into()
+}
+
+/// The same for rows that are inserted one by one as they came: the index refuses those that are there, and all but the first with one key.
+/// Nothing that is inserted into is read, so SQLite makes no copy of the rows first.
+pub(super) fn merge_as_it_came(stage: &Stage) -> Sql {
+    let table = stage.table;
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {STAGE} WHERE true ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(table),
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        staged_columns(stage, ""),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), "")
+    )
+    .into()
 }
 
 /// Takes the write lock before anything is read: a deferred transaction that reads first cannot write after another has written.
@@ -161,7 +179,7 @@ pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
 }
 
 /// The staged column stands left, for the left side's collation decides, and it has that of the index.
-fn same_key(stage: &Stage) -> String {
+pub(super) fn same_key(stage: &Stage) -> String {
     let equal = |&column: &usize| {
         format!("s.\"c{}\" = t.{}", stage.position(column), DIALECT.name(stage.table.columns[column].name))
     };
