@@ -35,21 +35,22 @@ async fn numbers_that_are_one_key_once_they_are_stored_are_one() {
     const LARGE: i64 = 1 << 53;
     let db = with_tables(1, &[&SAMPLES.replace("a BIGINT", "a DOUBLE")]).await;
     for rows in SIZES {
-        for there in [false, true] {
+        for (there, sorted) in [(false, false), (false, true), (true, false), (true, true)] {
             run(&db.pool, "TRUNCATE samples").await;
             let first = NewSample { a: LARGE, b: 1, value: -1 };
             if there {
                 Sample::bulk_create_new(&db.pool, [first.clone()]).await.unwrap();
             }
             let second = NewSample { a: LARGE + 1, value: -2, ..first.clone() };
-            let all = samples(0..rows).chain([first, second]);
+            let rise = |row: NewSample| NewSample { a: if sorted { row.value } else { row.a }, ..row };
+            let all = samples(0..rows).map(rise).chain([first, second]);
             let done = Sample::bulk_create_new(&db.pool, all).await.unwrap();
             let created = rows as u64 + u64::from(!there);
             assert_eq!(done, BulkCreated { received: rows as u64 + 2, created }, "{rows} rows, there: {there}");
             assert_eq!(
                 number(&db.pool, "SELECT COUNT(*) FROM samples WHERE value = -1").await,
                 1,
-                "{rows} rows, there: {there}"
+                "{rows} rows, there: {there}, sorted: {sorted}"
             );
             assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM samples").await, rows + 1, "{rows} rows, there: {there}");
         }
@@ -74,6 +75,44 @@ async fn of_numbers_that_come_twice_the_first_wins_and_no_id_is_used_up() {
         let taken = if rows * 2 > 1_024 { rows } else { 0 };
         assert!(row.id <= next + taken, "{rows} rows: {} after {next}", row.id);
     }
+}
+
+/// Of numbers alone the client knows how they sort.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_in_the_order_of_their_key_are_not_sorted_again() {
+    const ROWS: i64 = 3_000;
+    let db = with_tables(1, &[SAMPLES, PEOPLE]).await;
+    let pair = |number: i64| NewSample { a: number / 2 - 500, b: (number % 2) as i32 - 1, value: number };
+    let rising = || (0..ROWS).map(pair);
+    let (last, first) = (pair(ROWS), pair(0));
+    for (rows, sorted, distinct) in [
+        (rising().collect::<Vec<_>>(), true, true),
+        (rising().chain([last.clone()]).collect(), true, true),
+        (rising().rev().collect(), false, true),
+        ([last.clone()].into_iter().chain(rising()).collect(), false, true),
+        (rising().chain([first]).collect(), false, false),
+        (rising().chain([last.clone(), last]).collect(), false, false),
+    ] {
+        for there in [0, 1_000, ROWS] {
+            run(&db.pool, "TRUNCATE samples").await;
+            Sample::bulk_create_new(&db.pool, rising().rev().take(there as usize)).await.unwrap();
+            let keys: std::collections::BTreeSet<(i64, i32)> = rows.iter().map(|row| (row.a, row.b)).collect();
+            let (done, seen) = statements(Sample::bulk_create_new(&db.pool, rows.clone())).await;
+            assert_eq!(
+                done.unwrap(),
+                BulkCreated { received: rows.len() as u64, created: keys.len() as u64 - there as u64 }
+            );
+            assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM samples").await, keys.len() as i64);
+            let merges: Vec<&String> = seen.iter().filter(|sql| sql.starts_with("INSERT INTO `samples`")).collect();
+            let ways: Vec<_> =
+                merges.iter().map(|sql| (!sql.contains("ORDER BY"), !sql.contains("ROW_NUMBER"))).collect();
+            assert_eq!(ways, [(sorted, distinct)], "{merges:?}");
+        }
+    }
+    let people = (0..ROWS).map(|number| person(&format!("{number:06}"), number));
+    let (done, seen) = statements(Person::bulk_create_new(&db.pool, people)).await;
+    assert_eq!(done.unwrap().created, ROWS as u64);
+    assert!(seen.iter().any(|sql| sql.contains("ROW_NUMBER")), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Whether rows have keys of their own, told before the server is asked.
+//! Whether rows have keys of their own, and come in their order, told before the server is asked.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -18,6 +18,20 @@ pub(super) struct Keys {
     /// Which of them are of types without a sign.
     unsigned: Vec<bool>,
     hasher: RandomState,
+    /// The key that came last, where each was larger than the one before it.
+    risen_to: Option<Vec<i128>>,
+}
+
+/// How the keys of rows stand to each other.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// One may have come twice.
+    #[default]
+    Unknown,
+    /// None has come twice.
+    Distinct,
+    /// Each is larger than the one before it.
+    Sorted,
 }
 
 impl Keys {
@@ -26,13 +40,21 @@ impl Keys {
         let positions: Vec<usize> = stage.key_positions().collect();
         let are_whole = positions.iter().all(|&position| stage.types[position].name().contains("INT"));
         let unsigned = positions.iter().map(|&position| stage.types[position].name().ends_with("UNSIGNED")).collect();
-        Self { seen: are_whole.then(Sample::default), positions, unsigned, hasher: RandomState::new() }
+        let risen_to = are_whole.then(Vec::new);
+        Self { seen: are_whole.then(Sample::default), positions, unsigned, hasher: RandomState::new(), risen_to }
     }
 
     /// Adds the keys of so many rows of `width` columns.
     pub(super) fn add(&mut self, values: &Encoder, rows: usize, width: usize) {
         for row in 0..rows {
-            let Some(seen) = &mut self.seen else { return };
+            if let Some(mut last) = self.risen_to.take()
+                && (last.is_empty() || self.key(values, row, width).gt(last.iter().copied()))
+            {
+                last.clear();
+                last.extend(self.key(values, row, width));
+                self.risen_to = Some(last);
+            }
+            let Some(seen) = &mut self.seen else { continue };
             let mut hasher = self.hasher.build_hasher();
             for position in &self.positions {
                 hasher.write(values.value(row * width + position));
@@ -43,14 +65,24 @@ impl Keys {
         }
     }
 
-    /// Whether no key has come twice, of those that were looked at. A key that looks like another counts as that.
-    pub(super) fn are_distinct(&mut self) -> bool {
-        self.seen.as_mut().is_some_and(Sample::are_distinct)
+    /// How the keys stand that were looked at. One that looks like another counts as that.
+    pub(super) fn order(&mut self) -> Order {
+        if self.risen_to.is_some() {
+            Order::Sorted
+        } else if self.seen.as_mut().is_some_and(Sample::are_distinct) {
+            Order::Distinct
+        } else {
+            Order::Unknown
+        }
     }
 
     /// The key of a row of `width` columns, as numbers that sort as the database sorts it.
     pub(super) fn numbers(&self, values: &Encoder, row: usize, width: usize) -> Vec<i128> {
-        let number = |(position, unsigned): (&usize, &bool)| {
+        self.key(values, row, width).collect()
+    }
+
+    fn key(&self, values: &Encoder, row: usize, width: usize) -> impl Iterator<Item = i128> {
+        let number = move |(position, unsigned): (&usize, &bool)| {
             let bytes = values.value(row * width + position);
             let is_negative = !unsigned && bytes.last().is_some_and(|last| last & 0x80 != 0);
             let mut wide = [if is_negative { 0xff } else { 0 }; 16];
@@ -58,7 +90,7 @@ impl Keys {
             wide[..length].copy_from_slice(&bytes[..length]);
             i128::from_le_bytes(wide)
         };
-        self.positions.iter().zip(&self.unsigned).map(number).collect()
+        self.positions.iter().zip(&self.unsigned).map(number)
     }
 }
 

@@ -4,8 +4,7 @@
 //! usually at REPEATABLE READ, an INSERT or UPDATE that reads the target would lock what it reads and the gaps beside it, and two merges
 //! would deadlock: so a plain SELECT finds the rows to be made, their numbers are written to a table, and the INSERT reads only that.
 
-use std::sync::atomic::Ordering;
-
+use futures_util::future::{join, lazy};
 use sqlx::{
     Arguments as _, MySql, Row as _,
     mysql::{MySqlArguments, MySqlRow},
@@ -35,28 +34,34 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
     let mut staged = 0;
     let mut keys = Keys::new(stage);
     let fits = |chunk: &Chunk<MySql>| chunk.rows < full && chunk.values.size() < wanted;
-    while let Some(Chunk { rows, values }) = feed.chunk_while(fits).await? {
-        keys.add(&values, rows, width);
+    while let Some(Chunk { rows: chunk_rows, values }) = feed.chunk_while(fits).await? {
         // Before its last row the chunk was small enough; a row that is too large beside others may go alone.
-        let alone = usize::from(values.size() > packet && rows > 1);
-        let mut start = 0;
-        for rows in parts(rows - alone, full).chain(parts(alone, full)) {
+        let alone = usize::from(values.size() > packet && chunk_rows > 1);
+        let (mut start, mut added) = (0, false);
+        for rows in parts(chunk_rows - alone, full).chain(parts(alone, full)) {
             let arguments = values.numbered(start..start + rows, width, staged).map_err(sqlx::Error::Encode)?;
             let text = match &full_text {
                 Some(text) if rows == full => text,
                 _ => &stage::stage_rows(stage, rows),
             };
-            link.execute(Statement::cached(text, arguments)).await?;
+            // While the server works on them. The next rows are not read then: their source may panic, and would leave the connection in the
+            // middle of a statement.
+            let meanwhile = lazy(|_| {
+                if !std::mem::replace(&mut added, true) {
+                    keys.add(&values, chunk_rows, width);
+                }
+            });
+            join(link.execute(Statement::cached(text, arguments)), meanwhile).await.0?;
             if rows == full && full_text.is_none() {
                 full_text = Some(text.clone());
             }
             staged += i64::try_from(rows).unwrap_or(0);
             start += rows;
         }
-        feed.note_sent(rows);
+        feed.note_sent(chunk_rows);
     }
     if let Some(found) = stage.notes.get() {
-        found.distinct.store(keys.are_distinct(), Ordering::Relaxed);
+        found.note_order(keys.order());
     }
     Ok(())
 }

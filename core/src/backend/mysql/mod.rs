@@ -13,7 +13,7 @@ mod told;
 mod update;
 
 use std::sync::{
-    OnceLock,
+    Mutex, OnceLock, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -27,6 +27,7 @@ use sqlx::{
 
 use self::{
     encoder::Encoder,
+    keys::Order,
     rows::{ASK_INDEX, ASK_TABLE, CREATE_PLAIN},
     stage::Stage,
     update::Kept,
@@ -459,8 +460,19 @@ pub struct Found {
     packet: usize,
     /// Whether the server makes a few rows at once as it would make them from a staging table.
     makes_few: bool,
-    /// Whether no two of the staged rows have one key, as far as the client can tell.
-    distinct: AtomicBool,
+    /// How the keys of the staged rows stand to each other, as far as the client can tell.
+    order: Mutex<Order>,
+}
+
+impl Found {
+    fn order(&self) -> Order {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives what was noted before.
+    fn note_order(&self, order: Order) -> Order {
+        std::mem::replace(&mut *self.order.lock().unwrap_or_else(PoisonError::into_inner), order)
+    }
 }
 
 /// Looks for the key's unique index, once in a call.
@@ -477,7 +489,7 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
             usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
             packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
             makes_few: row.try_get(3).unwrap_or_default(),
-            distinct: AtomicBool::new(false),
+            order: Mutex::default(),
         });
     }
     Ok(stage.notes.get())

@@ -12,7 +12,7 @@ use sqlx::{MySql, TypeInfo as _};
 
 use super::{
     CHUNK_BYTES, DIALECT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
-    keys::Keys,
+    keys::{Keys, Order},
     merge, rows,
     stage::{self, REFUSES, Stage},
 };
@@ -144,7 +144,7 @@ async fn find_absent(
     let width = stage.columns.len();
     let mut keys = Keys::new(stage);
     keys.add(&chunk.values, chunk.rows, width);
-    let are_distinct = keys.are_distinct() || chunk.rows == 1;
+    let are_distinct = keys.order() != Order::Unknown || chunk.rows == 1;
     // The last row comes again until there are as many as a statement carries that is kept prepared.
     let padded = chunk.rows.next_power_of_two();
     let rows = (0..chunk.rows).chain(iter::repeat_n(chunk.rows - 1, padded - chunk.rows));

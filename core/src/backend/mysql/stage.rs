@@ -2,11 +2,11 @@
 //!
 //! MySQL cannot name a temporary table twice in one statement, so each statement here names each of the two once.
 
-use std::{fmt::Write as _, sync::atomic::Ordering};
+use std::fmt::Write as _;
 
 use sqlx::TypeInfo as _;
 
-use super::{CREATED, DIALECT, FOUND, NUMBER, rows::unique_index};
+use super::{CREATED, DIALECT, FOUND, Found, NUMBER, keys::Order, rows::unique_index};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -184,13 +184,15 @@ pub(super) fn absent_of(stage: &Stage, columns: &str, rows: &str, target: &str) 
 
 /// Takes back that all staged rows have keys of their own, and says whether they were thought to.
 pub(super) fn no_longer_distinct(stage: &Stage) -> bool {
-    stage.notes.get().is_some_and(|found| found.distinct.swap(false, Ordering::Relaxed))
+    stage.notes.get().is_some_and(|found| found.note_order(Order::Unknown) != Order::Unknown)
 }
 
 /// Sorted by the key, so that all merges lock in one order.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
-    if stage.notes.get().is_some_and(|found| found.distinct.load(Ordering::Relaxed)) {
-        return merge_distinct(stage);
+    match stage.notes.get().map(Found::order) {
+        Some(Order::Sorted) => return merge_distinct(stage, staged(stage)),
+        Some(Order::Distinct) => return merge_distinct(stage, &sorted(stage)),
+        Some(Order::Unknown) | None => {}
     }
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {}",
@@ -203,20 +205,23 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
     .into()
 }
 
-/// Where each staged row has a key of its own. Sorted before they are looked for, they are looked for and written where the last one was;
-/// a derived table that has no limit is sorted in vain.
-fn merge_distinct(stage: &Stage) -> Sql {
+/// The staged rows sorted by their key: so they are looked for and written where the last one was. A derived table that has no limit is sorted
+/// in vain.
+fn sorted(stage: &Stage) -> String {
+    let (columns, key) = (staged_columns(stage, "s."), staged_key(stage, "s."));
+    format!("(SELECT {columns} FROM {} AS s ORDER BY {key} LIMIT {})", staged(stage), u64::MAX)
+}
+
+/// Where each staged row has a key of its own. Rows that came sorted are read as they were staged: of 200,000 that are new, to sort them again
+/// takes a sixth of the merge.
+fn merge_distinct(stage: &Stage, rows: &str) -> Sql {
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM (SELECT {} FROM {} AS s ORDER BY {} LIMIT {}) AS a LEFT JOIN {} ON {} WHERE {} IS NULL",
+        "INSERT INTO {} ({}) SELECT {} FROM {rows} AS s LEFT JOIN {} ON {} WHERE {} IS NULL",
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
-        staged_columns(stage, "a."),
         staged_columns(stage, "s."),
-        staged(stage),
-        staged_key(stage, "s."),
-        u64::MAX,
         target(stage),
-        same_key(stage, "a."),
+        same_key(stage, "s."),
         target_key(stage),
     )
     .into()
