@@ -33,8 +33,11 @@ fn as_they_came(seen: &[String]) -> bool {
 async fn r7_rows_that_are_there_leave_no_trace_whatever_else_is_wrong_with_them() {
     let plain = format!("CREATE TABLE people (id INTEGER PRIMARY KEY, {COLUMNS})");
     let counted = format!("CREATE TABLE people (id INTEGER PRIMARY KEY AUTOINCREMENT, {COLUMNS})");
+    // A CHECK that fails as such, and not as a constraint.
+    let failing = plain.replace("age >= 0", "CASE WHEN age >= 0 THEN 1 ELSE json_extract('{' || age, '$') END");
     let tables = [
         (&plain, "SELECT 1".to_owned(), true),
+        (&failing, "SELECT 1".to_owned(), true),
         (&counted, "SELECT 1".to_owned(), false),
         (&plain, format!("CREATE {TRIGGER}"), false),
     ];

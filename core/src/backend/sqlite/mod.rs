@@ -383,9 +383,10 @@ async fn nature(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Nature, sq
     Ok(*stage.notes.get_or_init(|| nature))
 }
 
-/// Whether a row broke a constraint: where a conflict clause alone is to skip the rows that are there, they are checked before they are skipped.
+/// Whether a row was refused, which may be one that is there: where a conflict clause alone is to skip those, they are checked before they are
+/// skipped. An expression that fails in a CHECK (`SQLITE_ERROR`), a value too long, a constraint, a value of another type.
 fn is_refused(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| primary_code(error) == Some(19))
+    error.as_database_error().is_some_and(|error| matches!(primary_code(error), Some(1 | 18..=20)))
 }
 
 /// The most rows of a call that is not staged.
