@@ -39,14 +39,27 @@ pub trait On<DB: Backend>: Upsertable {
 pub enum Work<'w, 'v, DB: Backend, M: Upsertable> {
     /// Write the supplied columns of a new row, in column order.
     Put(&'w M::New, &'w mut Values<'v, DB>),
-    /// Write the columns of a key, which is of one of the model's key types, in column order.
-    PutKey(&'w dyn Any, &'w mut Values<'v, DB>),
+    /// Write the columns of a first key, in column order.
+    PutKey(&'w M::Key, &'w mut Values<'v, DB>),
+    /// Write the columns of a key of another of the model's key types, in column order.
+    PutOther(&'w SomeKey<'w>, &'w mut Values<'v, DB>),
     /// Name the database's type for every column, in column order.
     Types(&'w mut Types<DB>),
     /// Read a row.
     Read(&'w mut Reading<'v, DB, M>),
     /// Read the columns of the first key.
     ReadKey(&'w mut KeyRow<'v, DB>, &'w mut Option<M::Key>),
+}
+
+/// A key of one of a model's key types.
+pub struct SomeKey<'k>(&'k dyn Any);
+
+impl SomeKey<'_> {
+    /// The key, where it is of this type.
+    #[must_use]
+    pub fn of<K: Any>(&self) -> Option<&K> {
+        self.0.downcast_ref()
+    }
 }
 
 /// A model with its type taken out: what is given this and not the type is compiled once a database, not once a model.
@@ -93,7 +106,11 @@ pub(crate) fn put_key<DB: Backend, M: On<DB>, K: UniqueKey<M>>(
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
     let mut values = Values::new(M::table(), Only::Key(key), encoder);
-    M::work(Work::PutKey(value, &mut values));
+    let key = SomeKey(value);
+    M::work(match key.of() {
+        Some(first) => Work::PutKey(first, &mut values),
+        None => Work::PutOther(&key, &mut values),
+    });
     values.outcome
 }
 

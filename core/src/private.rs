@@ -3,11 +3,18 @@
 pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
-    model::{CreateKey, Holds, HoldsKey, Reading, Reads, Work},
+    model::{CreateKey, Holds, HoldsKey, Reading, Reads, SomeKey, Work},
     show::{Then, show},
     table::{Described, Table},
     values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Types, Values},
     verify::AllVerified,
+};
+
+// By their short names, as each part of a path is looked up for each model.
+pub use std::{
+    clone::Clone,
+    fmt,
+    option::Option::{self, None, Some},
 };
 
 #[cfg(all(feature = "mysql", feature = "testing"))]

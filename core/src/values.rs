@@ -70,34 +70,32 @@ impl<'a, DB: Backend> Values<'a, DB> {
 /// A row that a key is read from.
 pub struct KeyRow<'r, DB: Backend> {
     row: &'r DB::Row,
-    /// The key whose columns alone are in the row; without one, all of the table's are.
-    only: Option<&'static Key>,
+    key: &'static Key,
+    /// The row has the columns of the key alone, in place of all of the table's.
+    is_key: bool,
     /// What could not be read.
     pub(crate) error: Option<sqlx::Error>,
 }
 
 impl<'r, DB: Backend> KeyRow<'r, DB> {
-    pub(crate) fn of_row(row: &'r DB::Row) -> Self {
-        Self { row, only: None, error: None }
+    pub(crate) fn of_row(row: &'r DB::Row, key: &'static Key) -> Self {
+        Self { row, key, is_key: false, error: None }
     }
 
     pub(crate) fn of_key(row: &'r DB::Row, key: &'static Key) -> Self {
-        Self { row, only: Some(key), error: None }
+        Self { row, key, is_key: true, error: None }
     }
 
-    /// The values of the table's columns with these indexes; nothing where one cannot be read, which is kept in mind.
-    pub fn get_all<T: KeyParts<DB>>(&mut self, columns: &[usize]) -> Option<T> {
-        T::get(self, columns)
+    /// The values of the key's columns from the one with this number on; nothing where one cannot be read, which is kept in mind.
+    pub fn get_all<T: KeyParts<DB>>(&mut self, first: usize) -> Option<T> {
+        T::get(self, first)
     }
 
-    fn get<T>(&mut self, column: usize) -> Option<T>
+    fn get<T>(&mut self, number: usize) -> Option<T>
     where
         DB: HoldsKey<T>,
     {
-        let position = match self.only {
-            None => column,
-            Some(key) => key.columns.iter().position(|of_key| *of_key == column).unwrap_or(column),
-        };
+        let position = if self.is_key { number } else { *self.key.columns.get(number)? };
         match <DB as HoldsKey<T>>::get(self.row, position) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -144,8 +142,8 @@ pub trait Kinds<DB: Backend> {
 
 /// Types of the columns of a key.
 pub trait KeyParts<DB: Backend>: Sized {
-    /// Reads the values of the table's columns with these indexes.
-    fn get(row: &mut KeyRow<'_, DB>, columns: &[usize]) -> Option<Self>;
+    /// Reads the values of the key's columns from the one with the number `first` on.
+    fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self>;
 }
 
 macro_rules! tuples {
@@ -177,8 +175,8 @@ macro_rules! tuple {
         }
 
         impl<DB: Backend $(+ HoldsKey<$part>)*, $($part),*> KeyParts<DB> for ($($part,)*) {
-            fn get(row: &mut KeyRow<'_, DB>, columns: &[usize]) -> Option<Self> {
-                Some(($(row.get::<$part>(*columns.get($n)?)?,)*))
+            fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self> {
+                Some(($(row.get::<$part>(first + $n)?,)*))
             }
         }
     };

@@ -136,13 +136,13 @@ impl Model {
 
     /// The columns of a key in the order of the model's columns, each with its place among them.
     pub(crate) fn columns_of<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = (usize, &'a Field)> {
-        self.columns().enumerate().filter(|(_, field)| self.fields_of(key).any(|of_key| of_key.ident == field.ident))
+        self.columns().enumerate().filter(|(_, field)| self.fields_of(key).any(|of_key| std::ptr::eq(of_key, *field)))
     }
 
     /// Whether the field is part of a key in which NULL would not be equal to NULL.
     pub(crate) fn must_not_be_null(&self, field: &Field) -> bool {
         let mut keys = self.keys.iter().filter(|key| !key.nulls_not_distinct);
-        keys.any(|key| self.named_by(key).any(|(_, of_key)| of_key.ident == field.ident))
+        keys.any(|key| self.named_by(key).any(|(_, of_key)| std::ptr::eq(of_key, field)))
     }
 
     /// Whether a caller supplies every column of the key.

@@ -1,8 +1,10 @@
 //! A model without mistakes as Rust: constants, and one call a field. It cannot fail.
 
+use std::borrow::Cow;
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Path, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     ast::{Field, Model, UniqueKey},
@@ -113,8 +115,8 @@ fn upsertable(model: &Model) -> TokenStream {
     let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
     let first = model.keys.first().map(|key| {
         let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(|field| types::here(&field.ident)));
-        let fields = fields.map(|field| quote!(#field: ::core::clone::Clone::clone(&self.#field)));
-        (quote!(#ident), quote!(#ident { #(#fields),* }))
+        let fields: Vec<Ident> = fields.collect();
+        (quote!(#ident), quote!(#ident { #(#fields: __up::Clone::clone(&self.#fields)),* }))
     });
     let (key, value) = first.unwrap_or_default();
     quote! {
@@ -158,16 +160,17 @@ fn key_impls(model: &Model, index: usize, key: &UniqueKey) -> TokenStream {
 fn on(model: &Model) -> TokenStream {
     let ident = types::here(&model.ident);
     let bounds = bounds(model);
-    let supplied = put(model.supplied(), &quote!(__new));
-    let keys = model.keys.iter().map(|key| {
-        let ident = types::here(&key.ident);
-        let columns = put(model.columns_of(key), &quote!(__key));
+    let supplied = put(model.supplied(), "__new");
+    let put_key = |key| put(model.columns_of(key), "__key");
+    let first = model.keys.first().map(put_key);
+    let others = model.keys.iter().skip(1).map(|key| {
+        let (ident, columns) = (types::here(&key.ident), put_key(key));
         quote! {
-            if let ::core::option::Option::Some(__key) = __key.downcast_ref::<#ident>() { #columns }
+            if let __up::Some(__key) = __key.of::<#ident>() { #columns }
         }
     });
-    let types: Vec<TokenStream> = model.columns().map(written).collect();
-    let types = types.chunks(types::AT_ONCE).map(|types| quote!(__types.put_all::<(#(#types,)*)>();));
+    let types: Vec<Cow<'_, Type>> = model.columns().map(written).collect();
+    let types = types.chunks(types::AT_ONCE);
     let read_key = read_key(model);
     quote! {
         #[automatically_derived]
@@ -179,8 +182,9 @@ fn on(model: &Model) -> TokenStream {
             fn work(__work: __up::Work<'_, '_, __DB, Self>) {
                 match __work {
                     __up::Work::Put(__new, __values) => { #supplied }
-                    __up::Work::PutKey(__key, __values) => { #(#keys)* }
-                    __up::Work::Types(__types) => { #(#types)* }
+                    __up::Work::PutKey(__key, __values) => { #first }
+                    __up::Work::PutOther(__key, __values) => { #(#others)* }
+                    __up::Work::Types(__types) => { #(__types.put_all::<(#(#types,)*)>();)* }
                     __up::Work::Read(__row) => __row.read(),
                     __up::Work::ReadKey(__row, __key) => { #read_key }
                 }
@@ -194,22 +198,18 @@ fn on(model: &Model) -> TokenStream {
 fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ident = types::here(&key.ident);
-    let (values, columns): (Vec<_>, Vec<_>) = model.columns_of(key).map(|(index, _)| (variable(index), index)).unzip();
-    let parts = values.chunks(types::AT_ONCE).map(|values| quote!(::core::option::Option::Some((#(#values,)*))));
-    let reads = columns.chunks(types::AT_ONCE).map(|columns| quote!(__row.get_all(&[#(#columns),*])));
+    let (values, fields): (Vec<_>, Vec<_>) =
+        model.columns_of(key).map(|(index, field)| (format_ident!("__v{index}"), types::here(&field.ident))).unzip();
+    let parts = values.chunks(types::AT_ONCE).map(|values| quote!(__up::Some((#(#values,)*))));
+    let reads = (0..values.len()).step_by(types::AT_ONCE).map(|first| quote!(__row.get_all(#first)));
     let tuple =
         |parts: Vec<TokenStream>| if let [one] = parts.as_slice() { one.clone() } else { quote!((#(#parts),*)) };
     let (parts, reads) = (tuple(parts.collect()), tuple(reads.collect()));
-    let fields = model.columns_of(key).map(|(_, field)| types::here(&field.ident));
     Some(quote! {
         if let #parts = #reads {
-            *__key = ::core::option::Option::Some(#ident { #(#fields: #values),* });
+            *__key = __up::Some(#ident { #(#fields: #values),* });
         }
     })
-}
-
-fn variable(index: usize) -> Ident {
-    format_ident!("__v{index}")
 }
 
 /// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
@@ -218,7 +218,7 @@ fn bounds(model: &Model) -> Vec<TokenStream> {
         model.columns().map(|field| (field, field.ty.to_token_stream().to_string())).collect();
     let of_first_key = |field: &Field| {
         let mut keys = model.keys.first().into_iter();
-        field.attrs.json.is_none() && keys.any(|key| model.fields_of(key).any(|of_key| of_key.ident == field.ident))
+        field.attrs.json.is_none() && keys.any(|key| model.fields_of(key).any(|of_key| std::ptr::eq(of_key, field)))
     };
     let key_types: Vec<&str> =
         columns.iter().filter(|(field, _)| of_first_key(field)).map(|(_, name)| name.as_str()).collect();
@@ -250,73 +250,74 @@ fn bounds(model: &Model) -> Vec<TokenStream> {
 }
 
 /// The type of a column: sqlx reads JSON through a wrapper, and what is written borrows from the row.
-fn written(field: &Field) -> TokenStream {
+fn written(field: &Field) -> Cow<'_, Type> {
     let ty = &field.ty;
     match field.attrs.json {
-        None => ty.to_token_stream(),
-        Some(Json::Null) => quote!(::sqlx::types::Json<&#ty>),
-        Some(Json::SqlNull) => no_json(),
+        None => Cow::Borrowed(ty),
+        Some(Json::Null) => Cow::Owned(Type::Verbatim(quote!(::sqlx::types::Json<&#ty>))),
+        Some(Json::SqlNull) => Cow::Owned(Type::Verbatim(no_json())),
     }
 }
 
 /// The type of NULL in a column of JSON. Not `Option<Json<&T>>`, as sqlx asks an `Option` to outlive every statement.
 fn no_json() -> TokenStream {
-    quote!(::core::option::Option<::sqlx::types::Json<()>>)
+    quote!(__up::Option<::sqlx::types::Json<()>>)
 }
 
-/// Those that follow one another are put by one call.
-fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &TokenStream) -> TokenStream {
+/// Those that follow one another are put by one call; JSON goes through a wrapper, and by itself.
+fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &str) -> TokenStream {
+    let row = &Ident::new(row, Span::call_site());
     let mut calls = TokenStream::new();
     let mut run = Run::default();
     for (index, field) in columns {
         let ident = types::here(&field.ident);
-        let json = || quote!(::sqlx::types::Json(&#row.#ident));
-        match field.attrs.json {
-            None => run.push(index, quote!(&#row.#ident), &mut calls),
-            Some(Json::Null) => {
-                let json = json();
-                run.push(index, quote!(&#json), &mut calls);
-            }
-            Some(Json::SqlNull) => {
-                run.end(&mut calls);
-                let (json, null) = (json(), no_json());
-                calls.extend(quote! {
+        let Some(json) = field.attrs.json else {
+            run.push(index, ident, row, &mut calls);
+            continue;
+        };
+        run.end(row, &mut calls);
+        let value = quote!(&::sqlx::types::Json(&#row.#ident));
+        calls.extend(match json {
+            Json::Null => quote!(__values.put(#index, #value);),
+            Json::SqlNull => {
+                let null = no_json();
+                quote! {
                     match &#row.#ident {
-                        ::core::option::Option::Some(_) => __values.put(#index, &#json),
-                        ::core::option::Option::None => __values.put::<#null>(#index, &::core::option::Option::None),
+                        __up::Some(_) => __values.put(#index, #value),
+                        __up::None => __values.put::<#null>(#index, &__up::None),
                     }
-                });
+                }
             }
-        }
+        });
     }
-    run.end(&mut calls);
+    run.end(row, &mut calls);
     calls
 }
 
-/// The values of columns that follow one another.
+/// Columns that follow one another.
 #[derive(Default)]
 struct Run {
     first: usize,
-    values: Vec<TokenStream>,
+    fields: Vec<Ident>,
 }
 
 impl Run {
-    fn push(&mut self, index: usize, value: TokenStream, calls: &mut TokenStream) {
-        if self.values.len() == types::AT_ONCE || index != self.first + self.values.len() {
-            self.end(calls);
+    fn push(&mut self, index: usize, field: Ident, row: &Ident, calls: &mut TokenStream) {
+        if index != self.first + self.fields.len() || self.fields.len() == types::AT_ONCE {
+            self.end(row, calls);
         }
-        if self.values.is_empty() {
+        if self.fields.is_empty() {
             self.first = index;
         }
-        self.values.push(value);
+        self.fields.push(field);
     }
 
-    fn end(&mut self, calls: &mut TokenStream) {
-        let (first, values) = (self.first, std::mem::take(&mut self.values));
-        match values.as_slice() {
+    fn end(&mut self, row: &Ident, calls: &mut TokenStream) {
+        let (first, fields) = (self.first, std::mem::take(&mut self.fields));
+        match fields.as_slice() {
             [] => {}
-            [value] => calls.extend(quote!(__values.put(#first, #value);)),
-            values => calls.extend(quote!(__values.put_all(#first, (#(#values),*));)),
+            [field] => calls.extend(quote!(__values.put(#first, &#row.#field);)),
+            fields => calls.extend(quote!(__values.put_all(#first, (#(&#row.#fields),*));)),
         }
     }
 }

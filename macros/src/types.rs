@@ -119,16 +119,16 @@ impl Struct<'_> {
                 return quote!(&self.#ident);
             }
             // What the compiler says of a type that cannot be shown is then of that type, and not of the call.
-            quote_spanned!(here_at(ty.span())=> &(&self.#ident as &dyn ::core::fmt::Debug))
+            quote_spanned!(here_at(ty.span())=> &(&self.#ident as &dyn __up::fmt::Debug))
         });
         let values: Vec<TokenStream> = values.collect();
         let values = values.chunks(AT_ONCE).map(|values| quote!((#(#values,)*)));
         let values = values.rev().reduce(|rest, values| quote!(__up::Then(#values, #rest)));
         Some(quote! {
             #[automatically_derived]
-            impl ::core::fmt::Debug for #ident {
+            impl __up::fmt::Debug for #ident {
                 #[inline]
-                fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                fn fmt(&self, __f: &mut __up::fmt::Formatter<'_>) -> __up::fmt::Result {
                     __up::show(__f, #names, #values)
                 }
             }
@@ -147,7 +147,14 @@ impl Struct<'_> {
         let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
         let clone = self.is_ours("Clone").then(|| quote!(::core::clone::Clone,));
         let generics = generics(self.model, &self.fields);
-        let fields = self.fields.iter().map(|field| self.field(field));
+        let carried = || self.fields.iter().map(|field| &field.carried);
+        let docs = carried().map(|carried| carried.docs.as_slice());
+        let field_allows = carried().map(|carried| carried.allows.as_slice());
+        let field_deprecated = carried().map(|carried| carried.deprecated.as_slice());
+        let field_serde = carried().map(|carried| if self.with_serde { carried.serde.as_slice() } else { &[] });
+        let field_vis = self.fields.iter().map(|field| &field.vis);
+        let fields = self.fields.iter().map(|field| here(&field.ident));
+        let field_types = self.fields.iter().map(|field| &field.ty);
         quote! {
             #[doc = #doc]
             #(#allows)*
@@ -155,21 +162,14 @@ impl Struct<'_> {
             #[derive(#debug #clone #(#derives),*)]
             #(#serde)*
             #vis struct #ident #generics {
-                #(#fields)*
+                #(
+                    #(#docs)*
+                    #(#field_allows)*
+                    #(#field_deprecated)*
+                    #(#field_serde)*
+                    #field_vis #fields: #field_types,
+                )*
             }
-        }
-    }
-
-    fn field(&self, field: &Field) -> TokenStream {
-        let Carried { docs, allows, deprecated, serde } = &field.carried;
-        let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
-        let serde = if self.with_serde { serde.as_slice() } else { &[] };
-        quote! {
-            #(#docs)*
-            #(#allows)*
-            #(#deprecated)*
-            #(#serde)*
-            #vis #ident: #ty,
         }
     }
 }
@@ -190,7 +190,7 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
     const PLAIN: [&str; 15] =
         ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
     let Type::Path(path) = ty else { return false };
-    path.path.get_ident().is_some_and(|ident| PLAIN.iter().any(|plain| ident == plain))
+    path.path.get_ident().is_some_and(|ident| PLAIN.contains(&ident.to_string().as_str()))
 }
 
 fn ends_in(path: &Path, name: &str) -> bool {

@@ -331,7 +331,8 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         let mut done = Done::default();
         let mut last = None;
         for row in rows {
-            let key = model::read_key::<DB, M>(KeyRow::of_row(&row)).map_err(|error| Abort::Read(error.into()))?;
+            let key = model::read_key::<DB, M>(KeyRow::of_row(&row, self.target.key))
+                .map_err(|error| Abort::Read(error.into()))?;
             done.seen.push(self.identity(&key).map_err(Abort::Read)?);
             *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
             let outcome = if part.careful { self.do_row_saved(tx, row).await } else { self.do_row(tx, row).await };

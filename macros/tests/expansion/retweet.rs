@@ -24,9 +24,9 @@ pub struct RetweetIdKey {
 const _: () = {
     use ::upsertable::__private as __up;
     #[automatically_derived]
-    impl ::core::fmt::Debug for NewRetweet {
+    impl __up::fmt::Debug for NewRetweet {
         #[inline]
-        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        fn fmt(&self, __f: &mut __up::fmt::Formatter<'_>) -> __up::fmt::Result {
             __up::show(
                 __f,
                 "NewRetweet tweet retweeter original_author tags place",
@@ -34,23 +34,23 @@ const _: () = {
                     &self.tweet,
                     &self.retweeter,
                     &self.original_author,
-                    &(&self.tags as &dyn ::core::fmt::Debug),
-                    &(&self.place as &dyn ::core::fmt::Debug),
+                    &(&self.tags as &dyn __up::fmt::Debug),
+                    &(&self.place as &dyn __up::fmt::Debug),
                 ),
             )
         }
     }
     #[automatically_derived]
-    impl ::core::fmt::Debug for RetweetKey {
+    impl __up::fmt::Debug for RetweetKey {
         #[inline]
-        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        fn fmt(&self, __f: &mut __up::fmt::Formatter<'_>) -> __up::fmt::Result {
             __up::show(__f, "RetweetKey tweet retweeter", (&self.tweet, &self.retweeter))
         }
     }
     #[automatically_derived]
-    impl ::core::fmt::Debug for RetweetIdKey {
+    impl __up::fmt::Debug for RetweetIdKey {
         #[inline]
-        fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        fn fmt(&self, __f: &mut __up::fmt::Formatter<'_>) -> __up::fmt::Result {
             __up::show(__f, "RetweetIdKey id", (&self.id,))
         }
     }
@@ -69,8 +69,8 @@ const _: () = {
         #[inline]
         fn key(&self) -> RetweetKey {
             RetweetKey {
-                tweet: ::core::clone::Clone::clone(&self.tweet),
-                retweeter: ::core::clone::Clone::clone(&self.retweeter),
+                tweet: __up::Clone::clone(&self.tweet),
+                retweeter: __up::Clone::clone(&self.retweeter),
             }
         }
     }
@@ -95,7 +95,7 @@ const _: () = {
         __DB: __up::Holds<Option<i64>>,
         for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Vec<String>>>,
         for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Option<Place>>>,
-        __DB: __up::Holds<::core::option::Option<::sqlx::types::Json<()>>>,
+        __DB: __up::Holds<__up::Option<::sqlx::types::Json<()>>>,
         __DB: __up::Reads<Retweet>,
     {
         fn work(__work: __up::Work<'_, '_, __DB, Self>) {
@@ -104,34 +104,26 @@ const _: () = {
                     __values
                         .put_all(
                             1usize,
-                            (
-                                &__new.tweet,
-                                &__new.retweeter,
-                                &__new.original_author,
-                                &::sqlx::types::Json(&__new.tags),
-                            ),
+                            (&__new.tweet, &__new.retweeter, &__new.original_author),
                         );
+                    __values.put(4usize, &::sqlx::types::Json(&__new.tags));
                     match &__new.place {
-                        ::core::option::Option::Some(_) => {
+                        __up::Some(_) => {
                             __values.put(5usize, &::sqlx::types::Json(&__new.place))
                         }
-                        ::core::option::Option::None => {
+                        __up::None => {
                             __values
                                 .put::<
-                                    ::core::option::Option<::sqlx::types::Json<()>>,
-                                >(5usize, &::core::option::Option::None)
+                                    __up::Option<::sqlx::types::Json<()>>,
+                                >(5usize, &__up::None)
                         }
                     }
                 }
                 __up::Work::PutKey(__key, __values) => {
-                    if let ::core::option::Option::Some(__key) = __key
-                        .downcast_ref::<RetweetKey>()
-                    {
-                        __values.put_all(1usize, (&__key.tweet, &__key.retweeter));
-                    }
-                    if let ::core::option::Option::Some(__key) = __key
-                        .downcast_ref::<RetweetIdKey>()
-                    {
+                    __values.put_all(1usize, (&__key.tweet, &__key.retweeter));
+                }
+                __up::Work::PutOther(__key, __values) => {
+                    if let __up::Some(__key) = __key.of::<RetweetIdKey>() {
                         __values.put(0usize, &__key.id);
                     }
                 }
@@ -144,16 +136,14 @@ const _: () = {
                                 i64,
                                 Option<i64>,
                                 ::sqlx::types::Json<&Vec<String>>,
-                                ::core::option::Option<::sqlx::types::Json<()>>,
+                                __up::Option<::sqlx::types::Json<()>>,
                             ),
                         >();
                 }
                 __up::Work::Read(__row) => __row.read(),
                 __up::Work::ReadKey(__row, __key) => {
-                    if let ::core::option::Option::Some((__v1, __v2)) = __row
-                        .get_all(&[1usize, 2usize])
-                    {
-                        *__key = ::core::option::Option::Some(RetweetKey {
+                    if let __up::Some((__v1, __v2)) = __row.get_all(0usize) {
+                        *__key = __up::Some(RetweetKey {
                             tweet: __v1,
                             retweeter: __v2,
                         });
