@@ -62,9 +62,13 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// The model's first key: `{Model}Key`.
     type Key: CreateKey<Self>;
 
-    /// What is known of the table.
+    /// The table, as [`Table::of`] reads it.
     #[doc(hidden)]
-    fn table() -> &'static Table;
+    const TABLE: &'static str;
+
+    /// Whether the columns whose types the derive cannot tell are nullable, in their order.
+    #[doc(hidden)]
+    const NULLABLE: &'static [bool] = &[];
 
     /// This row's key: the fields of the first `#[unique(..)]`.
     fn key(&self) -> Self::Key;
@@ -117,7 +121,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let target = Target::new(Self::table(), Self::Key::INDEX, "get_or_create");
+            let target = Target::new(Table::of::<Self>(), Self::Key::INDEX, "get_or_create");
             let watch = target.watch();
             let work = async {
                 let mut session = db.session();
@@ -171,12 +175,12 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let target = Target::new(Self::table(), K::INDEX, "get_or_create_with");
+            let target = Target::new(Table::of::<Self>(), K::INDEX, "get_or_create_with");
             let watch = target.watch();
             let work = async {
                 let mut session = db.session();
                 let write =
-                    &mut |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target.key, encoder);
+                    &mut |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target, encoder);
                 if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
                     return Ok(outcome::<DB, Self>(&watch, &mut session, (row, false))?);
                 }
@@ -228,12 +232,11 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let target = Target::new(Self::table(), K::INDEX, "find");
+            let target = Target::new(Table::of::<Self>(), K::INDEX, "find");
             let watch = target.watch();
             let work = async {
-                let write = &mut move |_: Part, encoder: &mut DB::Encoder| {
-                    model::put_key::<DB, Self, K>(&key, target.key, encoder)
-                };
+                let write =
+                    &mut move |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target, encoder);
                 let row = find::find::<DB>(&mut db.session(), target, write).await?;
                 watch.rows(u64::from(row.is_some()));
                 Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)
@@ -381,7 +384,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let target = Target::new(Self::table(), Self::Key::INDEX, "upsert");
+            let target = Target::new(Table::of::<Self>(), Self::Key::INDEX, "upsert");
             let watch = target.watch();
             let work = async {
                 let mut session = db.session();
@@ -431,10 +434,10 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let target = Target::new(Self::table(), K::INDEX, "find_all");
+            let target = Target::new(Table::of::<Self>(), K::INDEX, "find_all");
             let mut keys = keys.into_iter();
             let next_key = &mut |encoder: &mut DB::Encoder| match keys.next() {
-                Some(key) => model::put_key::<DB, Self, K>(&key, target.key, encoder).map(|()| true),
+                Some(key) => model::put_key::<DB, Self, K>(&key, target, encoder).map(|()| true),
                 None => Ok(false),
             };
             let watch = target.watch();
@@ -598,9 +601,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let watch = Watch::begin("verify", Self::table().name);
+            let watch = Watch::begin("verify", Table::of::<Self>().name);
             let types = model::types::<DB, Self>();
-            watch.run(async { verify::verify::<DB>(&mut db.session(), Self::table(), types).await }).await
+            watch.run(async { verify::verify::<DB>(&mut db.session(), Table::of::<Self>(), types).await }).await
         })
     }
 
@@ -695,7 +698,7 @@ fn put_new<DB: Backend, M: On<DB>>(
     part: Part,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    let mut put = |only| model::put::<DB, M>(new, only, encoder);
+    let mut put = |only| model::put::<DB, M>(new, target, only, encoder);
     match part {
         Part::Key => put(Only::Key(target.key)),
         Part::Row => put(Only::Everything),

@@ -7,7 +7,7 @@ use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
 use crate::{
     Error, Upsertable,
     backend::Backend,
-    table::{Key, Table},
+    table::{Table, Target},
     transaction::Conn,
     values::{KeyRow, Only, Types, Values},
 };
@@ -73,7 +73,7 @@ pub(crate) struct Erased<DB: Backend> {
 
 impl<DB: Backend> Erased<DB> {
     pub(crate) fn new<M: On<DB>>() -> Self {
-        Self { table: M::table(), id: TypeId::of::<M>(), types: types::<DB, M>, created: created::<DB, M> }
+        Self { table: Table::of::<M>(), id: TypeId::of::<M>(), types: types::<DB, M>, created: created::<DB, M> }
     }
 }
 
@@ -91,10 +91,11 @@ fn created<DB: Backend, M: On<DB>>(conn: &mut Conn<DB>, row: &DB::Row) -> Result
 /// Writes the supplied columns of a new row.
 pub(crate) fn put<DB: Backend, M: On<DB>>(
     new: &M::New,
+    target: Target,
     only: Only,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    let mut values = Values::new(M::table(), only, encoder);
+    let mut values = Values::new(target.table, only, encoder);
     M::work(Work::Put(new, &mut values));
     values.outcome
 }
@@ -102,10 +103,10 @@ pub(crate) fn put<DB: Backend, M: On<DB>>(
 /// Writes the columns of a key.
 pub(crate) fn put_key<DB: Backend, M: On<DB>, K: UniqueKey<M>>(
     value: &K,
-    key: &'static Key,
+    target: Target,
     encoder: &mut DB::Encoder,
 ) -> Result<(), sqlx::Error> {
-    let mut values = Values::new(M::table(), Only::Key(key), encoder);
+    let mut values = Values::new(target.table, Only::Key(target.key), encoder);
     let key = SomeKey(value);
     M::work(match key.of() {
         Some(first) => Work::PutKey(first, &mut values),

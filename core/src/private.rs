@@ -5,7 +5,6 @@ pub use crate::{
     backend::Backend,
     model::{CreateKey, Holds, HoldsKey, Reading, Reads, SomeKey, Work},
     show::{Then, show},
-    table::{Described, Table},
     values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Types, Values},
     verify::AllVerified,
 };

@@ -1,9 +1,13 @@
 //! What the crate knows of a model's table, as the derive describes it.
 
-use std::sync::OnceLock;
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{OnceLock, PoisonError, RwLock},
+};
 
 use crate::{
-    Error,
+    Error, Upsertable,
     backend::{self, Backend, RowTexts},
     watch::Watch,
 };
@@ -44,32 +48,30 @@ pub struct Key {
     pub nulls_not_distinct: bool,
 }
 
-/// A table as the derive writes it down, in one text: a constant of structs takes the compiler ten times as long. It is read on first use.
-#[derive(Debug)]
-pub struct Described {
-    text: &'static str,
-    nullable: &'static [bool],
-    table: OnceLock<Table>,
-}
+/// The tables of the models that were used. A static of each model's own would cost the compiler as much as all that is done with its rows'
+/// values.
+static TABLES: RwLock<BTreeMap<TypeId, &'static Table>> = RwLock::new(BTreeMap::new());
 
-impl Described {
-    /// A table with this description: items of words, the first of which says what the item is, with a NUL between two items. `nullable` says
-    /// it of the columns whose types the derive cannot tell, in their order.
-    #[must_use]
-    pub const fn new(text: &'static str, nullable: &'static [bool]) -> Self {
-        Self { text, nullable, table: OnceLock::new() }
+impl Table {
+    /// The table of a model, which is read on first use.
+    pub(crate) fn of<M: Upsertable>() -> &'static Self {
+        Self::get(TypeId::of::<M>(), M::TABLE, M::NULLABLE)
     }
 
-    /// The table.
-    #[must_use]
-    pub fn get(&'static self) -> &'static Table {
-        self.table.get_or_init(|| self.read())
+    fn get(model: TypeId, text: &'static str, nullable: &[bool]) -> &'static Self {
+        let known = TABLES.read().unwrap_or_else(PoisonError::into_inner).get(&model).copied();
+        known.unwrap_or_else(|| {
+            let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
+            tables.entry(model).or_insert_with(|| Box::leak(Box::new(Self::read(text, nullable))))
+        })
     }
 
-    fn read(&self) -> Table {
-        let mut table = Table::default();
-        let mut nullable = self.nullable.iter().copied();
-        for item in self.text.split('\0') {
+    /// Reads what the derive writes down, in one text: a constant of structs takes the compiler ten times as long. It is items of words, the
+    /// first of which says what the item is, with a NUL between two items.
+    fn read(text: &'static str, nullable: &[bool]) -> Self {
+        let mut table = Self::default();
+        let mut nullable = nullable.iter().copied();
+        for item in text.split('\0') {
             let (what, rest) = item.split_once(' ').unwrap_or((item, ""));
             match what {
                 "model" => table.model = rest,
@@ -204,12 +206,11 @@ mod tests {
 
     #[test]
     fn a_table_is_read_as_the_derive_describes_it() {
-        static TABLE: Described = Described::new(
+        let table = Table::read(
             "model Song\0schema old music\0table songs\0column id generated\0column slug\0named the slug\0column artist create_only \
              nullable\0column kind asked\0column place asked\0key 1 2\0key 0 nulls_not_distinct",
             &[false, true],
         );
-        let table = TABLE.get();
         assert_eq!((table.model, table.schema, table.name), ("Song", Some("old music"), "songs"));
         let columns: Vec<_> = table.columns.iter().map(|column| (column.field, column.name)).collect();
         assert_eq!(

@@ -35,7 +35,6 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
     let types = beside.iter().map(Struct::without_debug);
     let debug = beside.iter().map(Struct::debug);
     let allows = allows(model);
-    let table = table(model);
     let upsertable = upsertable(model);
     let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key));
     let on = on(model);
@@ -53,7 +52,6 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
             use #krate::__private as __up;
             #plain
             #(#debug)*
-            #table
             #upsertable
             #(#key_impls)*
             #on
@@ -106,8 +104,11 @@ fn table(model: &Model) -> TokenStream {
             text.push_str(" nulls_not_distinct");
         }
     }
+    let nullable =
+        (!asked.is_empty()).then(|| quote!(const NULLABLE: &'static [::core::primitive::bool] = &[#(#asked),*];));
     quote! {
-        static __TABLE: __up::Described = __up::Described::new(#text, &[#(#asked),*]);
+        const TABLE: &'static ::core::primitive::str = #text;
+        #nullable
     }
 }
 
@@ -119,13 +120,13 @@ fn upsertable(model: &Model) -> TokenStream {
         (quote!(#ident), quote!(#ident { #(#fields: __up::Clone::clone(&self.#fields)),* }))
     });
     let (key, value) = first.unwrap_or_default();
+    let table = table(model);
     quote! {
         #[automatically_derived]
         impl __up::Upsertable for #ident {
             type New = #new;
             type Key = #key;
-            #[inline]
-            fn table() -> &'static __up::Table { __TABLE.get() }
+            #table
             #[inline]
             fn key(&self) -> #key { #value }
         }

@@ -91,7 +91,7 @@ impl Inert<'_> {
             impl #parameters #up::Upsertable for #ident #arguments #bounds {
                 type New = #new;
                 type Key = #key;
-                fn table() -> &'static #up::Table { ::core::unreachable!() }
+                const TABLE: &'static ::core::primitive::str = "";
                 fn key(&self) -> Self::Key { ::core::unreachable!() }
             }
         }

@@ -15,6 +15,7 @@ use crate::{
     backend::Backend,
     handle,
     model::{Holds, On},
+    table::Table,
     transaction::{Transaction, TransactionOptions},
     watch::Watch,
 };
@@ -203,7 +204,7 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     {
         Box::pin(async move {
             let work = Erased::new(work);
-            let watch = Watch::begin("batches", M::table().name);
+            let watch = Watch::begin("batches", Table::of::<M>().name);
             let running = async { Run::new(self, &work)?.finish().await };
             let outcome = watch.run(running).await;
             if let Ok(report) = &outcome {

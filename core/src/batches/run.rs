@@ -29,7 +29,7 @@ use crate::{
     model::{self, On, UniqueKey as _},
     retry::Retry,
     sql::{Sql, Statement},
-    table::Target,
+    table::{Table, Target},
     transaction::{Transaction, TransactionOptions},
     values::KeyRow,
 };
@@ -168,7 +168,7 @@ impl Abort {
 
 impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     pub(super) fn new(batches: Batches<'a, DB, M>, work: &'r dyn Work<DB, M>) -> Result<Self, Error> {
-        let target = Target::new(M::table(), M::Key::INDEX, "batches");
+        let target = Target::new(Table::of::<M>(), M::Key::INDEX, "batches");
         target.check::<DB>()?;
         let Batches { pool, conditions, values, size, concurrency, options, on_progress, stop, .. } = batches;
         let condition = join::<DB>(&conditions, values.len(), target)?;
@@ -451,7 +451,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     fn write(&self, key: &M::Key, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
-        model::put_key::<DB, M, M::Key>(key, self.target.key, encoder)
+        model::put_key::<DB, M, M::Key>(key, self.target, encoder)
     }
 }
 

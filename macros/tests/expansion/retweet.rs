@@ -54,18 +54,11 @@ const _: () = {
             __up::show(__f, "RetweetIdKey id", (&self.id,))
         }
     }
-    static __TABLE: __up::Described = __up::Described::new(
-        "model Retweet\0table retweets\0column id generated\0column tweet\0column retweeter\0column original_author create_only nullable\0column tags\0column place nullable\0key 1 2\0key 0",
-        &[],
-    );
     #[automatically_derived]
     impl __up::Upsertable for Retweet {
         type New = NewRetweet;
         type Key = RetweetKey;
-        #[inline]
-        fn table() -> &'static __up::Table {
-            __TABLE.get()
-        }
+        const TABLE: &'static ::core::primitive::str = "model Retweet\0table retweets\0column id generated\0column tweet\0column retweeter\0column original_author create_only nullable\0column tags\0column place nullable\0key 1 2\0key 0";
         #[inline]
         fn key(&self) -> RetweetKey {
             RetweetKey {
