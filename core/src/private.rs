@@ -3,9 +3,12 @@
 pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
-    model::{CreateKey, Holds, HoldsKey, Reading, Reads, SomeKey, Work},
+    model::{
+        CreateKey, Holds, HoldsKey, Reading, Reads, SomeKey,
+        Work::{self, Put, PutKey, PutOther, Read, ReadKey, Types},
+    },
     show::{Then, show},
-    values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Types, Values},
+    values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Values},
     verify::AllVerified,
 };
 

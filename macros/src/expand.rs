@@ -32,7 +32,8 @@ pub(crate) fn derive(input: TokenStream) -> TokenStream {
 fn expand(model: &Model, krate: &Path) -> TokenStream {
     let beside: Vec<Struct<'_>> =
         types::new(model).into_iter().chain(model.keys.iter().map(|key| types::key(model, key))).collect();
-    let types = beside.iter().map(Struct::without_debug);
+    let types = beside.iter().map(Struct::without_impls);
+    let clone = beside.iter().map(Struct::clone);
     let debug = beside.iter().map(Struct::debug);
     let allows = allows(model);
     let upsertable = upsertable(model);
@@ -51,6 +52,7 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
         const _: () = {
             use #krate::__private as __up;
             #plain
+            #(#clone)*
             #(#debug)*
             #upsertable
             #(#key_impls)*
@@ -115,9 +117,8 @@ fn table(model: &Model) -> TokenStream {
 fn upsertable(model: &Model) -> TokenStream {
     let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
     let first = model.keys.first().map(|key| {
-        let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(|field| types::here(&field.ident)));
-        let fields: Vec<Ident> = fields.collect();
-        (quote!(#ident), quote!(#ident { #(#fields: __up::Clone::clone(&self.#fields)),* }))
+        let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(types::copy));
+        (quote!(#ident), quote!(#ident { #(#fields),* }))
     });
     let (key, value) = first.unwrap_or_default();
     let table = table(model);
@@ -182,12 +183,12 @@ fn on(model: &Model) -> TokenStream {
         {
             fn work(__work: __up::Work<'_, '_, __DB, Self>) {
                 match __work {
-                    __up::Work::Put(__new, __values) => { #supplied }
-                    __up::Work::PutKey(__key, __values) => { #first }
-                    __up::Work::PutOther(__key, __values) => { #(#others)* }
-                    __up::Work::Types(__types) => { #(__types.put_all::<(#(#types,)*)>();)* }
-                    __up::Work::Read(__row) => __row.read(),
-                    __up::Work::ReadKey(__row, __key) => { #read_key }
+                    __up::Put(__new, __values) => { #supplied }
+                    __up::PutKey(__key, __values) => { #first }
+                    __up::PutOther(__key, __values) => { #(#others)* }
+                    __up::Types(__types) => { #(__types.put_all::<(#(#types,)*)>();)* }
+                    __up::Read(__row) => __row.read(),
+                    __up::ReadKey(__row, __key) => { #read_key }
                 }
             }
         }

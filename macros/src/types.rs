@@ -94,12 +94,12 @@ pub(crate) struct Struct<'a> {
 impl Struct<'_> {
     /// All of it.
     pub(crate) fn whole(&self) -> TokenStream {
-        self.tokens(self.is_ours("Debug"))
+        self.tokens(self.is_ours("Debug"), self.is_ours("Clone"))
     }
 
-    /// What [`debug`](Self::debug) has to be added to.
-    pub(crate) fn without_debug(&self) -> TokenStream {
-        self.tokens(false)
+    /// What [`debug`](Self::debug) and [`clone`](Self::clone) have to be added to.
+    pub(crate) fn without_impls(&self) -> TokenStream {
+        self.tokens(false, self.is_ours("Clone") && !self.is_plain())
     }
 
     /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. Inlined as that is: nothing is
@@ -135,41 +135,65 @@ impl Struct<'_> {
         })
     }
 
+    /// What `#[derive(Clone)]` writes has a call for each field, also for a number. It is left to it where only the compiler can tell whether a
+    /// field's type can be cloned at all, and says so of the derive.
+    pub(crate) fn clone(&self) -> Option<TokenStream> {
+        if !self.is_ours("Clone") || !self.is_plain() {
+            return None;
+        }
+        let ident = here(&self.ident);
+        let fields = self.fields.iter().map(|field| copy(field));
+        Some(quote! {
+            #[automatically_derived]
+            impl __up::Clone for #ident {
+                #[inline]
+                fn clone(&self) -> Self { Self { #(#fields),* } }
+            }
+        })
+    }
+
+    /// Whether every field is of a type of Rust's own, or an `Option` of one.
+    fn is_plain(&self) -> bool {
+        self.fields.iter().all(|field| is_plain(check::option_of(&field.ty).unwrap_or(&field.ty)))
+    }
+
     /// A derive of that name in the list takes the place of ours.
     fn is_ours(&self, name: &str) -> bool {
         !self.derives.iter().any(|path| ends_in(path, name))
     }
 
-    fn tokens(&self, with_debug: bool) -> TokenStream {
+    fn tokens(&self, with_debug: bool, with_clone: bool) -> TokenStream {
         let Carried { allows, deprecated, serde, .. } = &self.model.carried;
         let (vis, ident, doc, derives) = (&self.model.vis, here(&self.ident), &self.doc, self.derives);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
-        let clone = self.is_ours("Clone").then(|| quote!(::core::clone::Clone,));
+        let clone = with_clone.then(|| quote!(::core::clone::Clone,));
+        let is_derived = with_debug || with_clone || !derives.is_empty();
+        let derive = is_derived.then(|| quote!(#[derive(#debug #clone #(#derives),*)]));
         let generics = generics(self.model, &self.fields);
-        let carried = || self.fields.iter().map(|field| &field.carried);
-        let docs = carried().map(|carried| carried.docs.as_slice());
-        let field_allows = carried().map(|carried| carried.allows.as_slice());
-        let field_deprecated = carried().map(|carried| carried.deprecated.as_slice());
-        let field_serde = carried().map(|carried| if self.with_serde { carried.serde.as_slice() } else { &[] });
-        let field_vis = self.fields.iter().map(|field| &field.vis);
-        let fields = self.fields.iter().map(|field| here(&field.ident));
-        let field_types = self.fields.iter().map(|field| &field.ty);
+        let fields = self.fields.iter().map(|field| self.field(field));
         quote! {
             #[doc = #doc]
             #(#allows)*
             #(#deprecated)*
-            #[derive(#debug #clone #(#derives),*)]
+            #derive
             #(#serde)*
             #vis struct #ident #generics {
-                #(
-                    #(#docs)*
-                    #(#field_allows)*
-                    #(#field_deprecated)*
-                    #(#field_serde)*
-                    #field_vis #fields: #field_types,
-                )*
+                #(#fields)*
             }
+        }
+    }
+
+    fn field(&self, field: &Field) -> TokenStream {
+        let Carried { docs, allows, deprecated, serde } = &field.carried;
+        let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
+        let serde = if self.with_serde { serde.as_slice() } else { &[] };
+        quote! {
+            #(#docs)*
+            #(#allows)*
+            #(#deprecated)*
+            #(#serde)*
+            #vis #ident: #ty,
         }
     }
 }
@@ -191,6 +215,16 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
         ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
     let Type::Path(path) = ty else { return false };
     path.path.get_ident().is_some_and(|ident| PLAIN.contains(&ident.to_string().as_str()))
+}
+
+/// A field's value for another struct: a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
+pub(crate) fn copy(field: &Field) -> TokenStream {
+    let ident = here(&field.ident);
+    let ty = check::option_of(&field.ty).unwrap_or(&field.ty);
+    match ty {
+        Type::Path(path) if !path.path.is_ident("String") && is_plain(ty) => quote!(#ident: self.#ident),
+        _ => quote!(#ident: __up::Clone::clone(&self.#ident)),
+    }
 }
 
 fn ends_in(path: &Path, name: &str) -> bool {

@@ -9,20 +9,35 @@ pub struct NewRetweet {
     pub place: Option<Place>,
 }
 /// The key of a [`Retweet`]: no two rows share `tweet` and `retweeter`.
-#[derive(::core::clone::Clone)]
 pub struct RetweetKey {
     /// The tweet that was passed on, by [`Retweet::id`].
     pub tweet: i64,
     pub retweeter: i64,
 }
 /// A key of a [`Retweet`]: no two rows share `id`.
-#[derive(::core::clone::Clone)]
 pub struct RetweetIdKey {
     pub id: i64,
 }
 #[doc(hidden)]
 const _: () = {
     use ::upsertable::__private as __up;
+    #[automatically_derived]
+    impl __up::Clone for RetweetKey {
+        #[inline]
+        fn clone(&self) -> Self {
+            Self {
+                tweet: self.tweet,
+                retweeter: self.retweeter,
+            }
+        }
+    }
+    #[automatically_derived]
+    impl __up::Clone for RetweetIdKey {
+        #[inline]
+        fn clone(&self) -> Self {
+            Self { id: self.id }
+        }
+    }
     #[automatically_derived]
     impl __up::fmt::Debug for NewRetweet {
         #[inline]
@@ -62,8 +77,8 @@ const _: () = {
         #[inline]
         fn key(&self) -> RetweetKey {
             RetweetKey {
-                tweet: __up::Clone::clone(&self.tweet),
-                retweeter: __up::Clone::clone(&self.retweeter),
+                tweet: self.tweet,
+                retweeter: self.retweeter,
             }
         }
     }
@@ -93,7 +108,7 @@ const _: () = {
     {
         fn work(__work: __up::Work<'_, '_, __DB, Self>) {
             match __work {
-                __up::Work::Put(__new, __values) => {
+                __up::Put(__new, __values) => {
                     __values
                         .put_all(
                             1usize,
@@ -112,15 +127,15 @@ const _: () = {
                         }
                     }
                 }
-                __up::Work::PutKey(__key, __values) => {
+                __up::PutKey(__key, __values) => {
                     __values.put_all(1usize, (&__key.tweet, &__key.retweeter));
                 }
-                __up::Work::PutOther(__key, __values) => {
+                __up::PutOther(__key, __values) => {
                     if let __up::Some(__key) = __key.of::<RetweetIdKey>() {
                         __values.put(0usize, &__key.id);
                     }
                 }
-                __up::Work::Types(__types) => {
+                __up::Types(__types) => {
                     __types
                         .put_all::<
                             (
@@ -133,8 +148,8 @@ const _: () = {
                             ),
                         >();
                 }
-                __up::Work::Read(__row) => __row.read(),
-                __up::Work::ReadKey(__row, __key) => {
+                __up::Read(__row) => __row.read(),
+                __up::ReadKey(__row, __key) => {
                     if let __up::Some((__v1, __v2)) = __row.get_all(0usize) {
                         *__key = __up::Some(RetweetKey {
                             tweet: __v1,
