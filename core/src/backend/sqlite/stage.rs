@@ -24,8 +24,8 @@ pub(super) const MARK_AGAIN: u8 = 3;
 pub(super) const CREATED_NOWHERE: &str = "max(\"w\") = 0";
 pub(super) const CREATED_HERE: &str = "max(\"w\") = 1";
 
-/// `n` numbers the rows in the order they came, `w`, where somebody asks, says what the merge does with them. The key's columns compare as the index does. The
-/// other columns have no type, so every value stays as it was bound.
+/// `n` numbers the rows in the order they came; `w`, where somebody asks, says what the merge does with them. The key's columns compare as the
+/// index does. The other columns have no type, so every value stays as it was bound.
 pub(super) fn create_stage(stage: &Stage, key: &[KeyColumn]) -> Sql {
     let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY"#);
     if stage.marks {
