@@ -70,6 +70,25 @@ pub enum Error {
         key: String,
     },
 
+    /// A row is not found by the key that was asked for, though it was inserted with that key or is in the way of a row with it.
+    ///
+    /// The database stores the key otherwise than it was sent, or compares it otherwise in the index than in a query. The cause lasts, so
+    /// calling again does not help. Nothing of the call is kept.
+    #[error(
+        "{model}::{operation}: a row is not found by the key that was asked for ({key}), though the database takes it for the row with that key: {cause}; nothing was written; ask by the key as it is stored"
+    )]
+    #[non_exhaustive]
+    KeyMismatch {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key that was asked for.
+        key: String,
+        /// What the table has that can change a key, or hide a row.
+        cause: String,
+    },
+
     /// The row was there when it was to be inserted and gone when it was to be read. Calling again is safe.
     #[error(
         "{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again"

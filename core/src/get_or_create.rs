@@ -74,6 +74,12 @@ pub(crate) enum Created<DB: Backend> {
     Found(DB::Row),
 }
 
+/// After so many rounds that found a row in the way and none with the key, the table is asked whether it stores keys otherwise than they come.
+const SURE_ROUNDS: u32 = 2;
+
+/// Rounds in all, where it does: a row can be deleted and made anew by others so often, and no oftener.
+const ROUNDS: u32 = 6;
+
 /// Inserts the row unless its key is there, and reads it where it is.
 pub(crate) async fn create_on<DB: Backend>(
     link: &mut Link<'_, DB>,
@@ -82,8 +88,9 @@ pub(crate) async fn create_on<DB: Backend>(
 ) -> Result<Created<DB>, Error> {
     let texts = target.row_texts::<DB>();
     let mut in_the_way = None;
-    // The second round is for a row that was deleted before it could be read.
-    for _ in 0..2 {
+    let mut mismatch = None;
+    // A further round is for a row that was deleted before it could be read.
+    for round in 1..=ROUNDS {
         let creation = DB::create_row(link, texts, &mut *write).await.map_err(|error| target.explain::<DB>(error))?;
         in_the_way = match creation {
             Creation::Made(row) => return Ok(Created::Made(row)),
@@ -96,11 +103,20 @@ pub(crate) async fn create_on<DB: Backend>(
         if let Some(row) = DB::find_as_index(link, target.table, target.key, &mut *write).await? {
             return Ok(Created::Found(row));
         }
+        if round == SURE_ROUNDS {
+            if let Some(error) = &in_the_way
+                && !DB::blames_key(link, target.table, target.key, error).await?
+            {
+                break;
+            }
+            mismatch = DB::mismatch_cause(link, target.table, target.key).await?;
+            if mismatch.is_none() {
+                return Err(target.vanished());
+            }
+        }
     }
-    Err(match in_the_way {
-        // Each time deleted before it could be read.
-        Some(error) if DB::blames_key(link, target.table, target.key, &error).await? => target.vanished(),
-        Some(error) => target.other_unique(Some(error)),
-        None => target.vanished(),
+    Err(match (mismatch, in_the_way) {
+        (Some(cause), _) => target.key_mismatch(cause),
+        (None, in_the_way) => target.other_unique(in_the_way),
     })
 }

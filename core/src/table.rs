@@ -147,7 +147,9 @@ impl Target {
 
     /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
     pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
-        if let Some(reason) = DB::refusal(&error) {
+        if let Some(cause) = DB::key_mismatch(&error) {
+            self.key_mismatch(cause.to_owned())
+        } else if let Some(reason) = DB::refusal(&error) {
             self.unsupported(reason.to_owned())
         } else if DB::is_missing_index(&error) {
             self.missing_unique_index::<DB>(Some(error))
@@ -183,6 +185,11 @@ impl Target {
 
     pub(crate) fn vanished(self) -> Error {
         Error::Vanished { model: self.table.model, operation: self.operation }
+    }
+
+    pub(crate) fn key_mismatch(self, cause: String) -> Error {
+        let (model, operation) = (self.table.model, self.operation);
+        Error::KeyMismatch { model, operation, key: self.key_columns(), cause }
     }
 
     pub(crate) fn partly(self, committed: u64, source: Error) -> Error {

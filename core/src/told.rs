@@ -75,6 +75,13 @@ impl fmt::Debug for Error {
                 .field("operation", operation)
                 .field("key", key)
                 .finish(),
+            Self::KeyMismatch { model, operation, key, cause } => f
+                .debug_struct("KeyMismatch")
+                .field("model", model)
+                .field("operation", operation)
+                .field("key", key)
+                .field("cause", cause)
+                .finish(),
             Self::Vanished { model, operation } => {
                 f.debug_struct("Vanished").field("model", model).field("operation", operation).finish()
             }

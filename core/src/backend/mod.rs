@@ -228,6 +228,24 @@ pub trait Engine: plain::Plain {
         None
     }
 
+    /// Why the row that a statement made is not found by the key that it was asked for, if this error says so.
+    fn key_mismatch(_error: &sqlx::Error) -> Option<&'static str> {
+        None
+    }
+
+    /// What a table has that can store a key otherwise than it was sent, or hide a row from a query: asked where a row stands in the way that
+    /// the key does not find. Nothing where only a row that was deleted meanwhile explains it.
+    fn mismatch_cause<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+        _key: &'static Key,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>>
+    where
+        Self: Backend,
+    {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Whether the connection is still inside its transaction, asked of the database itself.
     fn is_open(conn: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 

@@ -17,7 +17,7 @@ use tracing::Level;
 
 use crate::{
     Error,
-    backend::{Backend, Stage, StageError, Which},
+    backend::{Backend, Mark, Stage, StageError, Which},
     handle::{Link, Session},
     retry::Retry,
     sql::Statement,
@@ -64,6 +64,9 @@ impl<DB: Backend> Default for Merged<DB> {
         Self { received: 0, created: 0, updated: 0, rows: Vec::new() }
     }
 }
+
+/// After so many merges that found a row in the way and none with its key, the table is asked whether it stores keys otherwise than they come.
+const SURE_ROUNDS: u32 = 2;
 
 /// What a bulk call is about, and what it does.
 #[derive(Debug, Clone, Copy)]
@@ -192,11 +195,21 @@ impl Plan {
     /// Merges what is staged. On a pool it is run again when another transaction stood in the way, without staging anew.
     async fn merge<DB: Backend>(self, unit: &mut Unit<'_, DB>, stage: &Stage<DB>) -> Result<Merged<DB>, Error> {
         let mut retry = Retry::new::<DB>();
+        let mut vanished = 0;
         loop {
             let error = match self.merge_once(unit, stage).await {
                 Ok(merged) => return Ok(merged),
                 Err(error) => error,
             };
+            if matches!(error, Error::Vanished { .. }) {
+                vanished += 1;
+                if !unit.is_own() || vanished >= SURE_ROUNDS {
+                    unit.rollback_merge().await?;
+                    if let Some(cause) = DB::mismatch_cause(unit.link()?, stage.table, stage.key).await? {
+                        return Err(self.target.key_mismatch(cause));
+                    }
+                }
+            }
             if !(unit.is_own() && error.is_retryable() && retry.again(error.as_sql()).await) {
                 return Err(error);
             }
@@ -241,8 +254,14 @@ impl Plan {
     async fn read_all<DB: Backend>(self, link: &mut Link<'_, DB>, stage: &Stage<DB>) -> Result<Vec<DB::Row>, Error> {
         let rows = DB::read_staged(link, stage, Which::All).await?;
         for row in &rows {
-            if !DB::mark(row)?.found {
-                return Err(self.target.vanished());
+            let Mark { found, created, .. } = DB::mark(row)?;
+            if !found {
+                let stored_otherwise = "the row that was made is stored with another key";
+                return Err(if created {
+                    self.target.key_mismatch(stored_otherwise.to_owned())
+                } else {
+                    self.target.vanished()
+                });
             }
         }
         Ok(rows)

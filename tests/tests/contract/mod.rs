@@ -98,6 +98,7 @@ fn kind(error: &upsertable::Error) -> &'static str {
         Error::OtherUnique { .. } => "OtherUnique",
         Error::MissingUniqueIndex { .. } => "MissingUniqueIndex",
         Error::ManyRows { .. } => "ManyRows",
+        Error::KeyMismatch { .. } => "KeyMismatch",
         Error::Vanished { .. } => "Vanished",
         Error::Ended { .. } => "Ended",
         Error::RolledBack { .. } => "RolledBack",
