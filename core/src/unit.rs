@@ -1,6 +1,6 @@
 //! A bulk call's hold on its connection.
 
-use sqlx::{Connection as _, SqlSafeStr as _};
+use sqlx::{Connection as _, Pool, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{
@@ -27,8 +27,10 @@ enum Scope {
     Staging,
     /// In the transaction of the merge.
     Own,
-    /// In a transaction around all, on a borrowed connection that cannot be closed when the call is given up.
+    /// In a transaction around all that is the call's own.
     Begun,
+    /// In a savepoint of that transaction, which undoes the merge alone.
+    Merging,
     /// A savepoint that sqlx counts.
     Counted,
     /// A savepoint in a transaction begun with plain SQL, which sqlx knows nothing of.
@@ -70,13 +72,49 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         }
     }
 
-    /// Whether the transaction of the merge is the call's own, so that the merge may be done again.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.scope, Scope::Staging | Scope::Own)
+    /// Begins the call's own transaction on a connection of a pool, where the database stages inside it.
+    pub(crate) async fn begin_transaction(&mut self) -> Result<(), Error> {
+        if DB::STAGES_IN_TRANSACTION && matches!(self.scope, Scope::Idle | Scope::Staging) {
+            let link = self.link.as_mut().ok_or_else(|| Error::Sql(sqlx::Error::WorkerCrashed))?;
+            match begin_whole::<DB>(link.raw(), &mut self.scope).await {
+                // Somebody has given the connection back in the middle of a transaction of plain SQL. It is closed, which undoes that.
+                Err(error) if error.as_sql().is_some_and(DB::is_begun_already) => {
+                    if let Link::Pooled(conn, pool) = link {
+                        conn.close_on_drop();
+                        let pool: &Pool<DB> = pool;
+                        self.scope = Scope::Idle;
+                        self.link = None;
+                        let link = self.link.insert(Link::Pooled(pool.acquire().await?, pool));
+                        begin_whole::<DB>(link.raw(), &mut self.scope).await?;
+                    }
+                }
+                begun => begun?,
+            }
+        }
+        Ok(())
     }
 
-    /// Begins the transaction of the merge, where it is the call's own. Elsewhere it is open already.
+    /// Whether the transaction of the merge is the call's own, so that the merge may be done again.
+    pub(crate) fn is_own(&self) -> bool {
+        match self.scope {
+            Scope::Staging | Scope::Own | Scope::Merging => true,
+            Scope::Begun => DB::STAGES_IN_TRANSACTION,
+            Scope::Idle | Scope::Counted | Scope::Plain | Scope::Done => false,
+        }
+    }
+
+    /// Begins the transaction of the merge, or sets its savepoint, where that is the call's own. Elsewhere the transaction is the caller's.
     pub(crate) async fn begin_merge(&mut self) -> Result<(), Error> {
+        if self.scope == Scope::Begun && DB::STAGES_IN_TRANSACTION {
+            let Some(Link::Bare(conn)) = &mut self.link else {
+                testing::record("SAVEPOINT");
+                self.scope = Scope::Merging;
+                return Ok(DB::TransactionManager::begin(self.link()?.raw(), None).await?);
+            };
+            DB::begin_nested(conn).await?;
+            self.scope = Scope::Merging;
+            return Ok(());
+        }
         if self.scope != Scope::Staging {
             return Ok(());
         }
@@ -90,36 +128,55 @@ impl<'c, DB: Backend> Unit<'c, DB> {
         Ok(())
     }
 
-    /// Commits the merge; what is staged is still there.
+    /// Keeps the merge; what is staged is still there.
     pub(crate) async fn commit_merge(&mut self) -> Result<(), Error> {
-        if self.scope == Scope::Own {
-            testing::record("COMMIT");
-            DB::TransactionManager::commit(self.link()?.raw()).await?;
-            self.scope = Scope::Staging;
-        }
-        Ok(())
+        let Some((around, keep, _)) = self.merge_scope() else { return Ok(()) };
+        testing::record(keep);
+        DB::TransactionManager::commit(self.link()?.raw()).await?;
+        self.end_merge(around, false).await
     }
 
     /// Undoes a merge that failed, so that it can be run again from what is staged.
     pub(crate) async fn rollback_merge(&mut self) -> Result<(), Error> {
-        if self.scope == Scope::Own {
-            testing::record("ROLLBACK");
-            DB::TransactionManager::rollback(self.link()?.raw()).await?;
-            self.scope = Scope::Staging;
+        let Some((around, _, undo)) = self.merge_scope() else { return Ok(()) };
+        testing::record(undo);
+        DB::TransactionManager::rollback(self.link()?.raw()).await?;
+        self.end_merge(around, true).await
+    }
+
+    async fn end_merge(&mut self, around: Scope, rolled_back: bool) -> Result<(), Error> {
+        let was_savepoint = std::mem::replace(&mut self.scope, around) == Scope::Merging;
+        if let (true, Some(Link::Bare(conn))) = (was_savepoint, &mut self.link) {
+            DB::clean_nested(conn, rolled_back).await?;
         }
         Ok(())
+    }
+
+    /// Where a merge is under way that can be undone alone: the scope around it, and the words that keep and undo it.
+    fn merge_scope(&self) -> Option<(Scope, &'static str, &'static str)> {
+        match self.scope {
+            Scope::Own => Some((Scope::Staging, "COMMIT", "ROLLBACK")),
+            Scope::Merging => Some((Scope::Begun, "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")),
+            _ => None,
+        }
     }
 
     /// Ends the call's hold: the work is kept as far as the transaction around it is.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         match (self.scope, &mut self.link) {
-            (scope @ (Scope::Begun | Scope::Counted), Some(Link::Bare(conn))) => {
-                testing::record(if scope == Scope::Begun { "COMMIT" } else { "RELEASE SAVEPOINT" });
+            (Scope::Begun, Some(link)) => {
+                testing::record("COMMIT");
+                if let Err(error) = DB::TransactionManager::commit(link.raw()).await {
+                    self.rollback().await;
+                    return Err(error.into());
+                }
+                self.scope = Scope::Done;
+            }
+            (Scope::Counted, Some(Link::Bare(conn))) => {
+                testing::record("RELEASE SAVEPOINT");
                 DB::TransactionManager::commit(conn).await?;
                 self.scope = Scope::Done;
-                if scope == Scope::Counted {
-                    DB::clean_nested(conn, false).await?;
-                }
+                DB::clean_nested(conn, false).await?;
             }
             // Dropped half-way, it keeps a savepoint at worst: a rollback to one that is released would fail.
             (Scope::Plain, Some(link)) => {
@@ -155,13 +212,16 @@ impl<'c, DB: Backend> Unit<'c, DB> {
     async fn undo_scope(&mut self) -> Result<(), Error> {
         self.rollback_merge().await?;
         match (self.scope, &mut self.link) {
-            (scope @ (Scope::Begun | Scope::Counted), Some(Link::Bare(conn))) => {
-                testing::record(if scope == Scope::Begun { "ROLLBACK" } else { "ROLLBACK TO SAVEPOINT" });
+            (Scope::Begun, Some(link)) => {
+                testing::record("ROLLBACK");
+                DB::TransactionManager::rollback(link.raw()).await?;
+                self.scope = Scope::Done;
+            }
+            (Scope::Counted, Some(Link::Bare(conn))) => {
+                testing::record("ROLLBACK TO SAVEPOINT");
                 DB::TransactionManager::rollback(conn).await?;
                 self.scope = Scope::Done;
-                if scope == Scope::Counted {
-                    DB::clean_nested(conn, true).await?;
-                }
+                DB::clean_nested(conn, true).await?;
             }
             (Scope::Plain, Some(link)) => {
                 plainly(link, "ROLLBACK TO SAVEPOINT").await?;
@@ -169,7 +229,6 @@ impl<'c, DB: Backend> Unit<'c, DB> {
                 plainly(link, "RELEASE SAVEPOINT").await?;
             }
             (Scope::Counted, Some(Link::Inside(conn))) => conn.rollback_savepoint().await?,
-            (Scope::Staging, Some(link)) => DB::close_stage(link).await?,
             _ => {}
         }
         // The savepoint is gone: what fails from here on leaves nothing to undo, and dropping must not undo it again.
@@ -205,11 +264,16 @@ async fn begin_bare<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -
     }
     *scope = Scope::Idle;
     if DB::CLOSE_UNFINISHED {
-        testing::record(DB::BEGIN_STAGING);
-        *scope = Scope::Begun;
-        DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?;
+        begin_whole::<DB>(conn, scope).await?;
     }
     Ok(())
+}
+
+/// Begins the call's own transaction.
+async fn begin_whole<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -> Result<(), Error> {
+    testing::record(DB::BEGIN_STAGING.split(';').next().unwrap_or_default());
+    *scope = Scope::Begun;
+    Ok(DB::TransactionManager::begin(conn, Some(DB::BEGIN_STAGING.into_sql_str())).await?)
 }
 
 async fn plainly<DB: Backend>(link: &mut Link<'_, DB>, verb: &str) -> Result<u64, sqlx::Error> {
@@ -219,7 +283,9 @@ async fn plainly<DB: Backend>(link: &mut Link<'_, DB>, verb: &str) -> Result<u64
 /// A unit that was neither committed nor rolled back: the call failed, or was cancelled.
 impl<DB: Backend> Drop for Unit<'_, DB> {
     fn drop(&mut self) {
-        if let (Scope::Begun | Scope::Counted | Scope::Plain, Some(Link::Bare(conn))) = (self.scope, &mut self.link) {
+        if let (Scope::Begun | Scope::Merging | Scope::Counted | Scope::Plain, Some(Link::Bare(conn))) =
+            (self.scope, &mut self.link)
+        {
             DB::queue_clean_first(conn);
         }
         match (self.scope, self.link.take()) {
@@ -232,6 +298,7 @@ impl<DB: Backend> Drop for Unit<'_, DB> {
                 DB::queue_clean(link.raw());
             }
             (Scope::Begun, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 1),
+            (Scope::Merging, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 2),
             (Scope::Counted, Some(Link::Bare(conn))) => DB::TransactionManager::start_rollback(conn),
             (Scope::Plain, Some(Link::Bare(conn))) => DB::queue_rollback_to(conn, PLAIN_SAVEPOINT),
             // Left marked as unfinished, a transaction of ours refuses its next statement.

@@ -74,6 +74,10 @@ pub trait Engine: plain::Plain {
     /// Begins a transaction that fills a staging table first and takes no lock on the target meanwhile.
     const BEGIN_STAGING: &'static str;
 
+    /// Whether a bulk call on a pool stages and merges its rows in one transaction, so that a pooler between may give that transaction any
+    /// connection to the server.
+    const STAGES_IN_TRANSACTION: bool = false;
+
     /// Whether a connection whose work was given up half-way must be closed rather than rolled back.
     const CLOSE_UNFINISHED: bool;
 
@@ -127,7 +131,7 @@ pub trait Engine: plain::Plain {
     /// Runs one statement.
     fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
 
-    /// Whether SET TRANSACTION failed because a transaction is open.
+    /// Whether a transaction could not be begun because one is open.
     fn is_begun_already(_error: &sqlx::Error) -> bool {
         false
     }
@@ -219,6 +223,11 @@ pub trait Engine: plain::Plain {
 
     /// What an error means for the transaction that it happened in.
     fn aftermath(error: &sqlx::Error) -> Aftermath;
+
+    /// Whether the answer to a COMMIT says that the server had ended the session before it.
+    fn is_farewell(_error: &sqlx::Error) -> bool {
+        false
+    }
 
     /// Whether a statement failed because there is no unique index on the key.
     fn is_missing_index(error: &sqlx::Error) -> bool;
@@ -518,7 +527,7 @@ pub trait Engine: plain::Plain {
     fn plan_line(row: &Self::Row) -> Result<String, sqlx::Error>;
 
     /// Drops the staging table.
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
     where
         Self: Backend;
 
@@ -627,7 +636,12 @@ pub(crate) fn told(error: &dyn DatabaseError) -> Cow<'_, str> {
 
 /// Whether the error says that a unique index refused a row.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
+    let answers: &[fn(&dyn DatabaseError) -> bool] = &[
+        DatabaseError::is_unique_violation,
+        #[cfg(feature = "postgres")]
+        postgres::is_unique_violation,
+    ];
+    error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }
 
 /// Whether the error says that the connection is gone.

@@ -163,6 +163,7 @@ impl Plan {
             return Ok(Merged { received: feed.sent(), created, ..Merged::default() });
         }
         unit.begin_staging();
+        unit.begin_transaction().await?;
         DB::open_stage(unit.link()?, stage).await.map_err(|error| match error {
             StageError::MissingUniqueIndex => self.target.missing_unique_index::<DB>(None),
             StageError::Sql(error) => self.target.explain::<DB>(error),
@@ -173,9 +174,15 @@ impl Plan {
         let merged = self.merge(unit, stage).await?;
         // Where it is the caller's transaction, an EXPLAIN that fails would harm it.
         if watch::is_slow(start.elapsed()) && unit.is_own() && tracing::enabled!(target: "upsertable", Level::DEBUG) {
+            if DB::STAGES_IN_TRANSACTION {
+                unit.begin_merge().await?;
+            }
             explain(unit.link()?, stage, start.elapsed()).await;
+            unit.rollback_merge().await?;
         }
-        DB::close_stage(unit.link()?).await.map_err(Error::from)?;
+        if !(DB::STAGES_IN_TRANSACTION && unit.is_own()) {
+            DB::close_stage(unit.link()?, stage).await.map_err(Error::from)?;
+        }
         Ok(Merged { received: feed.sent(), ..merged })
     }
 

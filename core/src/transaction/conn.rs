@@ -270,6 +270,11 @@ impl<DB: Backend> Conn<DB> {
                 self.levels = 0;
                 Ok(())
             }
+            // A server that says so has ended the transaction before its COMMIT.
+            Err(error) if DB::is_farewell(&error) => {
+                self.state.ended = Some(Ending::Server);
+                Err(Error::Ended { reason: Ending::Server })
+            }
             Err(source) if backend::is_connection_lost(&source) => Err(Error::CommitUnknown { source }),
             Err(error) => Err(error.into()),
         }

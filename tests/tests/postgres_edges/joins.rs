@@ -183,7 +183,7 @@ async fn nothing_is_looked_up_where_no_index_serves() {
     let (done, seen) = statements(Named::bulk_create_new(&db.pool, rows)).await;
     assert_eq!(done.unwrap().created, 18_999);
     let at = |what: &str| seen.iter().position(|sql| sql.starts_with(what));
-    assert!(at("SET LOCAL").unwrap() < at("SAVEPOINT").unwrap(), "{seen:?}");
+    assert!(at("SET LOCAL").unwrap() < at("SAVEPOINT upsertable").unwrap(), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

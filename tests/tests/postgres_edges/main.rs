@@ -5,10 +5,13 @@
 
 mod faults;
 mod joins;
+mod kinds;
 mod lost;
 mod proxy;
 mod races;
 mod restarts;
+mod settings;
+mod statistics;
 mod tables;
 mod texts;
 mod transactions;

@@ -101,12 +101,15 @@ async fn b6_keys_that_can_be_null_all_over() {
     for expected in [ROWS as u64 + 1, 0] {
         let (done, seen) = statements(Maybe::bulk_create_new(&db.pool, both())).await;
         assert_eq!(done.unwrap().created, expected);
-        let merge = seen.iter().find(|sql| sql.starts_with("SAVEPOINT")).unwrap();
-        let merge = merge.split("; ").find(|sql| sql.starts_with("INSERT")).unwrap();
+        let merge = seen.iter().find(|sql| sql.starts_with("SAVEPOINT upsertable")).unwrap();
+        let merge = merge.split("; ").filter(|sql| sql.starts_with("INSERT")).last().unwrap();
+        let stage = merge.split("pg_temp.").nth(1).and_then(|name| name.split(' ').next()).unwrap();
         let mut tx = db.pool.begin().await.unwrap();
-        let stage = "CREATE TEMP TABLE upsertable_staged ON COMMIT DROP AS \
-                     SELECT n, NULL::int2 AS w, n AS c0, NULLIF(n, n) AS c1 FROM generate_series(1::int8, 40000) AS n";
-        sqlx::raw_sql(stage).execute(&mut *tx).await.unwrap();
+        let stage = format!(
+            "CREATE TEMP TABLE {stage} ON COMMIT DROP AS \
+             SELECT n, NULL::int2 AS w, n AS c0, NULLIF(n, n) AS c1 FROM generate_series(1::int8, 40000) AS n"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(stage)).execute(&mut *tx).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {merge}"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *tx).await.unwrap();
         assert!(!plan.iter().any(|step| step.contains("Nested Loop")), "{}", plan.join("\n"));

@@ -359,13 +359,13 @@ impl Engine for MySql {
         row.try_get(0)
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&stage::drop_stage())).await.map(drop) })
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Self::clean_undone(link)
     }
 
     // Temporary tables outlive a rollback.
     fn clean_undone<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Self::close_stage(link)
+        Box::pin(async move { link.execute(Statement::plain(&stage::drop_stage())).await.map(drop) })
     }
 
     // Only where the call was given up between two statements; else the table is dropped when the next call begins.

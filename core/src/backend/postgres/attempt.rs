@@ -1,37 +1,73 @@
-//! One statement that may fail.
+//! Statements that may fail, or that have to reach one server.
 
-use sqlx::{Connection as _, Database, Postgres};
+use sqlx::{Connection as _, Database, Postgres, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use super::nested;
-use crate::{handle::Link, testing};
+use crate::{
+    backend::Engine as _,
+    handle::Link,
+    sql::{Sql, Statement},
+    testing,
+};
 
 type Transactions = <Postgres as Database>::TransactionManager;
 
-/// A statement that may fail without ending the transaction around it: a savepoint, where there is one that the driver knows of.
+/// Holds statements together: they may fail without ending the transaction around them, or run in one where there is none.
 pub(super) struct Attempt<'l, 'c> {
     link: &'l mut Link<'c, Postgres>,
-    saved: bool,
+    hold: Hold,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// There is nothing to keep or to undo.
+    Nothing,
+    /// A savepoint that the driver counts.
+    Savepoint,
+    /// A savepoint in a transaction begun with plain SQL.
+    PlainSavepoint,
+    /// A transaction of its own.
+    Transaction,
+}
+
+/// The savepoint in a transaction begun with plain SQL.
+const SAVEPOINT: &str = "upsertable_hold";
+
 impl<'l, 'c> Attempt<'l, 'c> {
+    /// Sets a savepoint where the driver knows of a transaction.
     pub(super) async fn begin(link: &'l mut Link<'c, Postgres>) -> Result<Self, sqlx::Error> {
-        let saved = match link {
-            Link::Inside(conn) => {
-                conn.set_unfinished(true);
-                if let Err(error) = conn.begin_savepoint().await {
-                    conn.set_unfinished(false);
-                    return Err(error);
-                }
-                true
+        if let Link::Inside(conn) = link {
+            conn.set_unfinished(true);
+            if let Err(error) = conn.begin_savepoint().await {
+                conn.set_unfinished(false);
+                return Err(error);
             }
-            Link::Bare(conn) if conn.is_in_transaction() => {
-                nested::begin(conn).await?;
-                true
-            }
-            Link::Bare(_) | Link::Pooled(..) => false,
-        };
-        Ok(Self { link, saved })
+        } else if link.raw().is_in_transaction() {
+            nested::begin(link.raw()).await?;
+        } else {
+            return Ok(Self { link, hold: Hold::Nothing });
+        }
+        Ok(Self { link, hold: Hold::Savepoint })
+    }
+
+    /// Begins a transaction where none is open. A pooler in transaction mode gives each statement outside one to any server, and the driver
+    /// sends one that is not kept prepared in two parts.
+    pub(super) async fn pinned(link: &'l mut Link<'c, Postgres>) -> Result<Self, sqlx::Error> {
+        let mut held = Self { link, hold: Hold::Nothing };
+        if matches!(held.link, Link::Inside(_)) || held.link.raw().is_in_transaction() {
+            return Ok(held);
+        }
+        if let Link::Bare(conn) = &mut *held.link
+            && Postgres::save_if_open(conn, SAVEPOINT).await?
+        {
+            held.hold = Hold::PlainSavepoint;
+            return Ok(held);
+        }
+        testing::record(Postgres::BEGIN);
+        held.hold = Hold::Transaction;
+        Transactions::begin(held.link.raw(), Some(Postgres::BEGIN.into_sql_str())).await?;
+        Ok(held)
     }
 
     pub(super) fn link(&mut self) -> &mut Link<'c, Postgres> {
@@ -40,13 +76,13 @@ impl<'l, 'c> Attempt<'l, 'c> {
 
     /// Keeps what was done or undoes it, as it came out.
     pub(super) async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        let ended = if self.saved { self.end_savepoint(outcome.is_ok()).await } else { Ok(()) };
+        let ended = self.release(outcome.is_ok()).await;
         outcome.and_then(|value| ended.map(|()| value))
     }
 
-    async fn end_savepoint(&mut self, keep: bool) -> Result<(), sqlx::Error> {
-        match &mut *self.link {
-            Link::Inside(conn) => {
+    async fn release(&mut self, keep: bool) -> Result<(), sqlx::Error> {
+        match (self.hold, &mut *self.link) {
+            (Hold::Savepoint, Link::Inside(conn)) => {
                 if keep {
                     conn.release_savepoint().await?;
                 } else {
@@ -54,27 +90,44 @@ impl<'l, 'c> Attempt<'l, 'c> {
                 }
                 conn.set_unfinished(false);
             }
-            Link::Bare(conn) => {
+            (Hold::Savepoint, link) => {
                 testing::record(if keep { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" });
                 if keep {
-                    Transactions::commit(conn).await?;
+                    Transactions::commit(link.raw()).await?;
                 } else {
-                    Transactions::rollback(conn).await?;
+                    Transactions::rollback(link.raw()).await?;
                 }
-                self.saved = false;
-                nested::clean(conn, !keep).await?;
+                self.hold = Hold::Nothing;
+                nested::clean(self.link.raw(), !keep).await?;
             }
-            Link::Pooled(..) => {}
+            (Hold::PlainSavepoint, link) => {
+                let undo = if keep { String::new() } else { format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; ") };
+                let release = Sql::from(format!("{undo}RELEASE SAVEPOINT {SAVEPOINT}"));
+                link.execute(Statement::plain(&release)).await?;
+            }
+            (Hold::Transaction, link) => {
+                testing::record(if keep { "COMMIT" } else { "ROLLBACK" });
+                if keep {
+                    Transactions::commit(link.raw()).await?;
+                } else {
+                    Transactions::rollback(link.raw()).await?;
+                }
+            }
+            (Hold::Nothing, _) => {}
         }
+        self.hold = Hold::Nothing;
         Ok(())
     }
 }
 
-/// An attempt that was given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
+/// Given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
 impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
-        if let (true, Link::Bare(conn)) = (self.saved, &mut *self.link) {
-            Transactions::start_rollback(conn);
+        match (self.hold, &mut *self.link) {
+            (Hold::Savepoint, Link::Bare(conn)) => Transactions::start_rollback(conn),
+            (Hold::Transaction, Link::Bare(conn)) => nested::queue_rollback(conn, 1),
+            (Hold::Savepoint | Hold::Transaction, Link::Pooled(conn, _)) => conn.close_on_drop(),
+            _ => {}
         }
     }
 }

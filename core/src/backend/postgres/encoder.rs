@@ -108,6 +108,21 @@ impl<'q, T: Encode<'q, Postgres>> Encode<'q, Postgres> for Untyped<'_, T> {
     }
 }
 
+/// A NULL of the type that the server finds out.
+pub(super) struct Null;
+
+impl Type<Postgres> for Null {
+    fn type_info() -> PgTypeInfo {
+        unspecified()
+    }
+}
+
+impl Encode<'_, Postgres> for Null {
+    fn encode_by_ref(&self, _: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Ok(IsNull::Yes)
+    }
+}
+
 /// Leaves the type of a placeholder to the server.
 pub(super) fn unspecified() -> PgTypeInfo {
     PgTypeInfo::with_oid(Oid(0))

@@ -40,9 +40,6 @@ const COPY_BYTES: usize = 1 << 18;
 const VALUES_ROWS: usize = 1_000;
 const MAX_BINDS: usize = 65_535;
 
-/// The most rows that are staged and marked without statistics. Up to here a wrong guess of the planner costs little.
-const GUESSED_ROWS: u64 = 5_000;
-
 pub(super) async fn fill(
     link: &mut Link<'_, Postgres>,
     stage: &Stage,
@@ -53,9 +50,6 @@ pub(super) async fn fill(
     } else {
         fill_by_values(link, stage, feed).await?;
     }
-    if stage.marks && feed.sent() > GUESSED_ROWS {
-        link.execute(Statement::plain(&stage::analyze())).await?;
-    }
     Ok(())
 }
 
@@ -65,7 +59,7 @@ pub(super) fn are_fields(types: &[PgTypeInfo]) -> bool {
 }
 
 /// Whether it is one of the types that every server knows by the same number.
-fn is_everywhere(kind: &PgTypeInfo) -> bool {
+pub(super) fn is_everywhere(kind: &PgTypeInfo) -> bool {
     kind.oid().is_some() && !matches!(kind.name(), "?" | "RECORD" | "RECORD[]")
 }
 

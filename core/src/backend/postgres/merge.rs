@@ -4,7 +4,7 @@ use sqlx::{Postgres, Row as _, postgres::PgRow};
 
 use super::{
     Stage, database_error,
-    joins::{Joins, Of},
+    joins::{self, Joins, Of},
     stage,
 };
 use crate::{
@@ -34,14 +34,25 @@ pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -
     let joins = Joins::choose(link, stage, Of::Rows).await?;
     link.execute(Statement::plain(&stage::mark_new(stage))).await?;
     joins.restore(link).await?;
+    analyze_marks(link, stage).await?;
     match link.execute(Statement::plain(&stage::insert_marked(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
             link.execute(Statement::plain(&stage::undo())).await?;
             joins.restore(link).await?;
-            colliding(link, &stage::insert_and_mark(stage)).await
+            let created = colliding(link, &stage::insert_and_mark(stage)).await?;
+            analyze_marks(link, stage).await?;
+            Ok(created)
         }
         outcome => outcome,
     }
+}
+
+/// The marks are joined with the staged rows, of which the planner would take them to be one or none.
+async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<(), sqlx::Error> {
+    if stage.rows() > joins::FEW_MARKED {
+        link.execute(Statement::plain(&stage::analyze_marks(stage))).await?;
+    }
+    Ok(())
 }
 
 async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sqlx::Error> {
@@ -66,6 +77,7 @@ pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stage
 
 async fn update_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
     let wanted = count(link, &stage::mark_last(stage)).await?;
+    analyze_marks(link, stage).await?;
     let Some(update) = stage::update_marked(stage) else { return Ok(wanted) };
     // A row that was deleted since its key was found taken.
     if wanted > 0 && lock_marked(link, stage).await? < wanted {
@@ -75,15 +87,25 @@ async fn update_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u
     Ok(wanted)
 }
 
+/// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot be
+/// locked so. Then a deadlock can end the merge, which is done again on a pool.
 async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
     match count(link, &stage::lock_marked(stage)).await {
-        // A sharded table cannot be locked so. Then a deadlock can end the merge, which is done again on a pool.
-        Err(error) if database_error(&error).is_some_and(|error| error.code() == "0A000") => {
-            link.execute(Statement::plain(&stage::undo())).await?;
-            count(link, &stage::count_marked(stage)).await
-        }
-        outcome => outcome,
+        Err(error) if is_refused_sharded(&error) => {}
+        outcome => return outcome,
     }
+    link.execute(Statement::plain(&stage::undo())).await?;
+    match link.fetch(Statement::plain(&stage::lock_marked_rows(stage))).await {
+        Err(error) if is_refused_sharded(&error) => {}
+        outcome => return outcome.map(|rows| rows.len() as u64),
+    }
+    link.execute(Statement::plain(&stage::undo())).await?;
+    count(link, &stage::count_marked(stage)).await
+}
+
+/// Whether a sharded server refuses a form of statement: it says so, or fails on the value of a count.
+fn is_refused_sharded(error: &sqlx::Error) -> bool {
+    database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "22P02"))
 }
 
 /// The number that the statement gives.

@@ -2,7 +2,8 @@
 
 use futures_core::future::BoxFuture;
 use sqlx::{
-    Connection as _, Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _,
+    Arguments as _, Connection as _, Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type,
+    TypeInfo as _,
     error::{BoxDynError, DatabaseError},
     postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgTypeInfo},
 };
@@ -46,16 +47,28 @@ const DIALECT: Dialect = Dialect { quote: '"', numbered: true };
 const FIND_ROWS: usize = 5_000;
 const MAX_BINDS: usize = 65_535;
 
+/// Up to so many keys their statement is kept prepared, one for each power of two.
+const PREPARED_KEYS: usize = 512;
+
+const BEGIN_STAGING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// The same, and fails where a transaction is open already that has written something: its user has given the connection back without an end,
+/// and the COMMIT would be theirs too.
+const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+    SELECT CAST(CASE WHEN pg_catalog.txid_current_if_assigned() IS NULL THEN '1' ELSE 'upsertable: a transaction is open' END AS pg_catalog.int4)";
+
 impl Backend for Postgres {}
 
 impl Engine for Postgres {
     type Encoder = Encoder;
-    type Notes = joins::Chosen;
+    type Notes = joins::Notes;
 
     const CACHE: usize = 1;
     const DIALECT: Dialect = DIALECT;
     const BEGIN: &'static str = "BEGIN";
-    const BEGIN_STAGING: &'static str = "BEGIN";
+    // At any other level only a new transaction helps a merge that has lost, and what is staged would be gone with the old one.
+    const BEGIN_STAGING: &'static str = BEGIN_ALONE;
+    const STAGES_IN_TRANSACTION: bool = true;
 
     // A COPY that is dropped half-way leaves answers of the server's that the driver does not expect.
     const CLOSE_UNFINISHED: bool = true;
@@ -127,6 +140,20 @@ impl Engine for Postgres {
         }
     }
 
+    // What ends a session while a COMMIT is kept is held back until that is done, and then told to nobody.
+    fn is_farewell(error: &sqlx::Error) -> bool {
+        database_error(error).is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal))
+    }
+
+    fn is_begun_already(error: &sqlx::Error) -> bool {
+        database_error(error).is_some_and(|error| match error.code() {
+            "22P02" => error.message().contains("upsertable: a transaction is open"),
+            // The level can no longer be set.
+            "25001" => true,
+            _ => false,
+        })
+    }
+
     fn is_missing_index(error: &sqlx::Error) -> bool {
         database_error(error).is_some_and(|error| match error.code() {
             "42P10" => true,
@@ -138,8 +165,35 @@ impl Engine for Postgres {
     }
 
     fn refusal(error: &sqlx::Error) -> Option<&'static str> {
-        let too_old = database_error(error).is_some_and(|error| error.message().contains(index::TOO_OLD));
-        too_old.then_some("a key with `nulls_not_distinct` needs PostgreSQL 15 or later")
+        let error = database_error(error)?;
+        match error.code() {
+            "25006" => Some(
+                "the transaction is read-only: default_transaction_read_only is on, the caller has begun it so, or the server is a standby",
+            ),
+            "42501" if error.routine() == Some("check_enable_rls") => {
+                Some("row_security is off, and a policy of row-level security would hide rows from this user")
+            }
+            "22P02" if error.message().contains(index::TOO_OLD) => {
+                Some("a key with `nulls_not_distinct` needs PostgreSQL 15 or later")
+            }
+            _ => None,
+        }
+    }
+
+    fn key_mismatch(error: &sqlx::Error) -> Option<&'static str> {
+        let is_so = |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(rows::OTHER_KEY);
+        database_error(error).is_some_and(is_so).then_some("a trigger or the column's type has changed it")
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(async move {
+            let rows = link.fetch(Statement::plain(&index::mismatch_cause(table, key))).await?;
+            rows.first().map_or(Ok(None), |row| row.try_get(0))
+        })
     }
 
     fn is_open(conn: &mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
@@ -204,7 +258,10 @@ impl Engine for Postgres {
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
         Box::pin(async move {
-            match attempt(link, statement(&texts.create, write, Part::Row)?).await {
+            let mut values = Encoder::default();
+            write(Part::Row, &mut values)?;
+            write(Part::Key, &mut values)?;
+            match attempt(link, Statement::cached(&texts.create, values.arguments())).await {
                 // Another writer of the same row may have been in another index first: the server looks only into the key's again.
                 Err(error) if super::is_unique_violation(&error) && goes_on(link).await => {
                     Ok(Creation::SomethingExists(error))
@@ -276,14 +333,13 @@ impl Engine for Postgres {
         stage: &'l Stage,
         feed: &'l mut Feed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
-        Box::pin(async move { short::merge_short(unit.link()?, stage, feed).await })
+        Box::pin(short::merge_short(unit, stage, feed))
     }
 
     fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
-            let like_target = like_target(link, stage).await?;
-            let in_transaction = !matches!(link, Link::Pooled(..));
-            link.fetch(Statement::plain(&stage::open(stage, &like_target, in_transaction))).await?;
+            let types = staged_types(link, stage).await?;
+            link.fetch(Statement::plain(&stage::open(stage, &types))).await?;
             Ok(())
         })
     }
@@ -340,7 +396,23 @@ impl Engine for Postgres {
             };
             let casts: Vec<Option<String>> = key.columns.iter().map(cast).collect();
             know_types(link, table, key).await?;
-            link.fetch(Statement::once(&rows::find_many(table, key, keys, &casts), values.arguments())).await
+            let mut values = values.arguments();
+            if keys <= PREPARED_KEYS {
+                let padded = keys.next_power_of_two();
+                for _ in 0..(padded - keys) * key.columns.len() {
+                    values.add(encoder::Null).map_err(sqlx::Error::Encode)?;
+                }
+                let find = Statement::cached(&rows::find_many(table, key, padded, &casts), values);
+                let mut rows = link.fetch(find).await?;
+                if rows.len() == padded {
+                    rows.truncate(keys);
+                }
+                return Ok(rows);
+            }
+            let mut pinned = Attempt::pinned(link).await?;
+            let find = Statement::once(&rows::find_many(table, key, keys, &casts), values);
+            let rows = pinned.link().fetch(find).await;
+            pinned.end(rows).await
         })
     }
 
@@ -373,8 +445,8 @@ impl Engine for Postgres {
         row.try_get(0)
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&stage::close())).await.map(drop) })
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&stage::close(stage))).await.map(drop) })
     }
 
     // An unfinished connection is closed.
@@ -409,16 +481,29 @@ async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
     }
 }
 
-/// Which staged columns are to be made like the target's: texts of the key, which compare as the target's column does, and types that have
-/// no name here.
-async fn like_target(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Vec<bool>, sqlx::Error> {
+/// What the staged columns are declared as: the type of what is sent. Texts of the key, which compare as the target's column does, and what has
+/// no name here have the target's own type; of a domain it is its base type.
+async fn staged_types(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Vec<String>, sqlx::Error> {
+    let mut types: Vec<String> = stage.types.iter().map(|kind| stage::type_name(kind).to_owned()).collect();
     let texts: Vec<usize> = key_texts(stage).collect();
-    let of_target = if texts.is_empty() { Vec::new() } else { text_columns(link, stage.table).await? };
-    let like_target = stage.columns.iter().zip(&stage.types).enumerate().map(|(position, (&column, kind))| {
-        let name = stage.table.columns[column].name;
-        kind.name() == "?" || texts.contains(&position) && of_target.iter().any(|text| text.column == name)
-    });
-    Ok(like_target.collect())
+    let columns = stage.columns.iter().zip(&stage.types).enumerate();
+    let wanted: Vec<(usize, &str, Option<&str>)> = columns
+        .filter(|(position, (_, kind))| texts.contains(position) || !fill::is_everywhere(kind))
+        .map(|(position, (&column, kind))| {
+            let like_target = texts.contains(&position) || kind.name() == "?";
+            (position, stage.table.columns[column].name, (!like_target).then(|| stage::type_name(kind)))
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(types);
+    }
+    for row in link.fetch(Statement::plain(&index::staged_types(stage.table, &wanted))).await? {
+        let (position, declared): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        if let Some(kind) = usize::try_from(position).ok().and_then(|position| types.get_mut(position)) {
+            *kind = declared;
+        }
+    }
+    Ok(types)
 }
 
 /// Where the texts of the key stand among the staged columns.
@@ -455,7 +540,21 @@ fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 
 /// A deadlock, a serialization failure, or a lock that was not granted in time.
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
-    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| matches!(error.code(), "40001" | "40P01" | "55P03"))
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+        matches!(error.code(), "40001" | "40P01" | "55P03") || is_of_node(error, "deadlock detected")
+    })
+}
+
+/// Whether a unique index refused a row on a node of a sharded server.
+pub(super) fn is_unique_violation(error: &dyn DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| is_of_node(error, "duplicate key value violates unique constraint"))
+}
+
+/// What a node of a sharded server refuses can come as an internal error with the node's own words, its code lost.
+fn is_of_node(error: &PgDatabaseError, words: &str) -> bool {
+    error.code() == "XX000" && error.message().contains(words)
 }
 
 /// Whether the server has said that it ends the connection.

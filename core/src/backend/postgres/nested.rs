@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use sqlx::{Connection as _, Database, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager as _;
 
+use super::BEGIN_STAGING;
 use crate::{
     handle::Link,
     sql::{Sql, Statement},
@@ -49,7 +50,7 @@ fn name(depth: usize) -> String {
 pub(super) fn undo_call(conn: &PgConnection) -> Sql {
     match Transactions::get_transaction_depth(conn) {
         0 => format!("ROLLBACK TO SAVEPOINT {PLAIN_SAVEPOINT}").into(),
-        1 => "ROLLBACK; BEGIN".into(),
+        1 => format!("ROLLBACK; {BEGIN_STAGING}").into(),
         depth => format!("ROLLBACK TO SAVEPOINT {}", name(depth - 1)).into(),
     }
 }

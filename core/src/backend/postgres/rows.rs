@@ -31,9 +31,11 @@ fn all(table: &Table) -> String {
     DIALECT.columns(table, 0..table.columns.len(), "")
 }
 
-/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another.
+/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another. Behind
+/// the row's values come the key's once more: a row that is stored with another key fails the statement.
 fn create_row(table: &Table, key: &Key) -> Sql {
-    let mut values = DIALECT.placeholders(1, table.supplied().count(), 1);
+    let width = table.supplied().count();
+    let mut values = DIALECT.placeholders(1, width, 1);
     if key.nulls_not_distinct {
         let only_if = index::takes_nulls_for_equal(table, key);
         values = format!("SELECT {} WHERE {only_if}", values.trim_matches(['(', ')']));
@@ -41,14 +43,19 @@ fn create_row(table: &Table, key: &Key) -> Sql {
         values.insert_str(0, "VALUES ");
     }
     format!(
-        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {}",
+        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {}, \
+         CAST(CASE WHEN {} THEN '1' ELSE '{OTHER_KEY}' END AS pg_catalog.int4) AS upsertable_key",
         DIALECT.table(table),
         DIALECT.columns(table, table.supplied(), ""),
         DIALECT.columns(table, key.columns.iter().copied(), ""),
         all(table),
+        key_is(table, key, width + 1),
     )
     .into()
 }
+
+/// What a statement fails with, as the text of a number that is none, where the row that it made has another key.
+pub(super) const OTHER_KEY: &str = "upsertable: the row is stored with another key";
 
 /// An UPDATE alone would not notice that the index is missing, and change every row with the key.
 fn update_row(table: &Table, key: &Key) -> Option<Sql> {

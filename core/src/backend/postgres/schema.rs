@@ -1,9 +1,6 @@
 //! What PostgreSQL says of a table.
 
-use sqlx::{
-    Postgres, Row as _, TypeInfo as _,
-    postgres::{PgArguments, PgTypeInfo},
-};
+use sqlx::{Postgres, Row as _, TypeInfo as _, postgres::PgTypeInfo};
 
 use super::{DIALECT, attempt, index, stage};
 use crate::{
@@ -23,7 +20,7 @@ const KIND: &str = "SELECT c.relkind::pg_catalog.text, pg_catalog.pg_relation_is
 /// Why no call that writes works on a table, if it is of such a kind.
 pub(super) async fn refuse_table(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     let ask = Sql::from(format!("{KIND}({})", index::table_name(table)));
-    let rows = link.fetch(Statement::once(&ask, PgArguments::default())).await?;
+    let rows = link.fetch(Statement::plain(&ask)).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let (kind, takes_rows): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
     let name = DIALECT.table(table);
@@ -52,7 +49,7 @@ async fn refuse_view(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Opt
         }
         let explain =
             Sql::from(format!("EXPLAIN INSERT INTO {name} DEFAULT VALUES ON CONFLICT ({columns}) DO NOTHING"));
-        match attempt(link, Statement::once(&explain, PgArguments::default())).await {
+        match attempt(link, Statement::plain(&explain)).await {
             Ok(_) => {}
             Err(error) if Postgres::is_missing_index(&error) => {
                 return Ok(Some(format!(
@@ -86,7 +83,7 @@ pub(super) async fn inspect(link: &mut Link<'_, Postgres>, table: &Table) -> Res
 
 async fn is_view(link: &mut Link<'_, Postgres>, table: &Table) -> Result<bool, sqlx::Error> {
     let ask = Sql::from(format!("{KIND}({})", index::table_name(table)));
-    let rows = link.fetch(Statement::once(&ask, PgArguments::default())).await?;
+    let rows = link.fetch(Statement::plain(&ask)).await?;
     rows.first().map_or(Ok(false), |row| Ok(row.try_get::<&str, _>(0)? == "v"))
 }
 
@@ -126,7 +123,7 @@ async fn columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Col
          WHERE a.attrelid = pg_catalog.to_regclass({}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         index::table_name(table)
     ));
-    let rows = link.fetch(Statement::once(&sql, PgArguments::default())).await?;
+    let rows = link.fetch(Statement::plain(&sql)).await?;
     let column = |row: &sqlx::postgres::PgRow| {
         Ok(ColumnFound {
             name: row.try_get(0)?,
@@ -150,12 +147,13 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Ind
          WHEN NOT i.indimmediate THEN 'it is of a deferrable constraint' WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS d \
          WHERE d.indrelid = i.indrelid AND d.indisunique AND NOT d.indimmediate AND d.indnkeyatts = i.indnkeyatts \
          AND d.indkey::pg_catalog.int2[] <@ i.indkey::pg_catalog.int2[] AND d.indkey::pg_catalog.int2[] @> i.indkey::pg_catalog.int2[]) \
-         THEN 'there is a deferrable constraint on the same columns' END FROM pg_catalog.pg_index AS i \
+         THEN 'there is a deferrable constraint on the same columns' ELSE 'it ' || ({}) END FROM pg_catalog.pg_index AS i \
          JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
          WHERE i.indrelid = pg_catalog.to_regclass({}) AND i.indisunique ORDER BY c.relname",
+        index::OTHER_COLLATION,
         index::table_name(table)
     ));
-    let rows = link.fetch(Statement::once(&sql, PgArguments::default())).await?;
+    let rows = link.fetch(Statement::plain(&sql)).await?;
     let index = |row: &sqlx::postgres::PgRow| {
         Ok(IndexFound {
             name: row.try_get(0)?,
@@ -169,7 +167,8 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Ind
 
 /// The driver reads a column by its own type only, so a type that the server would convert to on the way in is not enough.
 pub(super) fn fit(kind: &PgTypeInfo, declared: &str) -> Fit {
-    let declared = declared.strip_suffix(COMPUTED).unwrap_or(declared);
+    let declared = without_needless_quotes(declared.strip_suffix(COMPUTED).unwrap_or(declared));
+    let declared = declared.as_str();
     let (sent, held) = (sql_name(stage::type_name(kind)), without_limits(declared));
     let is_text =
         |name: &str| matches!(name, "text" | "character varying" | "character" | "bpchar" | "name" | "citext");
@@ -229,6 +228,26 @@ fn without_limits(declared: &str) -> String {
         (Some(open), Some(close)) if open < close => format!("{}{}", &declared[..open], &declared[close + 1..]),
         _ => declared.to_owned(),
     }
+}
+
+/// A name without the quotes that `quote_all_identifiers` puts around it. With the one of `"char"`, it would mean another type.
+fn without_needless_quotes(declared: &str) -> String {
+    let is_plain = |name: &str| {
+        name != "char"
+            && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+            && name.chars().all(|character| matches!(character, 'a'..='z' | '0'..='9' | '_'))
+    };
+    let pieces: Vec<&str> = declared.split('"').collect();
+    let mut plain = String::new();
+    for (number, piece) in pieces.iter().enumerate() {
+        // What stands between two quotes has an odd number.
+        if number % 2 == 1 && !is_plain(piece) {
+            plain.push_str(&format!("\"{piece}\""));
+        } else {
+            plain.push_str(piece);
+        }
+    }
+    plain
 }
 
 /// Without its schema, which is written or not as the search path is.

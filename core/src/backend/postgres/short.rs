@@ -8,13 +8,13 @@ use std::{
 };
 
 use sqlx::{
-    PgPool, Pool, Postgres,
+    Connection as _, PgPool, Pool, Postgres,
     postgres::{PgConnectOptions, PgDatabaseError},
 };
 
 use super::{
     Stage, compares_as_sent, database_error, fill, index,
-    merge::COLLISIONS,
+    merge::{COLLISIONS, counted},
     nested,
     stage::{self, Arrays, Late},
 };
@@ -24,6 +24,7 @@ use crate::{
     handle::Link,
     retry::Retry,
     sql::{Sql, Statement},
+    unit::Unit,
 };
 
 /// Up to so many rows the statement is kept prepared: to parse and to plan it takes a millisecond, beside 0.2 for 1 row and 17 for 1,000.
@@ -40,11 +41,13 @@ enum Way {
     /// Not at all: where it fails, [`OnConflict`](Self::OnConflict) takes over. Nothing is lost by that where the statement is the whole
     /// transaction.
     Plain,
+    /// By a conflict clause, the table joined and not looked into, as a sharded server wants it.
+    Joined,
 }
 
 /// One statement from arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
 pub(super) async fn merge_short(
-    link: &mut Link<'_, Postgres>,
+    unit: &mut Unit<'_, Postgres>,
     stage: &Stage,
     feed: &mut Feed<'_, Postgres>,
 ) -> Result<Option<u64>, Failure> {
@@ -52,44 +55,56 @@ pub(super) async fn merge_short(
         return Ok(None);
     }
     let Some(chunk) = fill::next_for_arrays(feed).await? else { return Ok(Some(0)) };
-    if feed.has_more().await? || !compares_as_sent(link, stage).await? {
+    if feed.has_more().await? || !compares_as_sent(unit.link()?, stage).await? {
         feed.take_back(chunk);
         return Ok(None);
     }
     feed.note_way("unnest");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
+    if Size::of(chunk.rows) == Size::Many {
+        // It is not kept prepared, so it has no name, and behind a pooler its two messages reach one server in a transaction only.
+        unit.begin_transaction().await?;
+    }
+    let link = unit.link()?;
     let pool = match link {
         Link::Pooled(_, pool) => Some(*pool),
         Link::Bare(_) | Link::Inside(_) => None,
     };
     let is_own = pool.is_some();
     // With one row, to ask for the unique index beside the INSERT costs as much as the clause where the row is new, and more where it is there.
-    let mut way = if is_own && chunk.rows > 1 { Way::Plain } else { Way::OnConflict };
+    let mut way = match Known::of(pool, stage, |known| known.is_sharded) {
+        true => Way::Joined,
+        false if is_own && chunk.rows > 1 => Way::Plain,
+        false => Way::OnConflict,
+    };
     let mut retry = Retry::new::<Postgres>();
     let mut collisions = 0;
     loop {
         match create(link, pool, stage, &chunk, way).await {
             Err(error) if way == Way::Plain && is_for_conflict_clause(&error) => way = Way::OnConflict,
+            Err(error) if way == Way::OnConflict && is_unsupported(&error) => {
+                Known::of(pool, stage, |known| known.is_sharded = true);
+                way = Way::Joined;
+            }
             // A sharded server may know the statements of a staging table only.
             Err(error) if is_unsupported(&error) => {
-                undo(link, is_own).await?;
+                undo(link).await?;
                 feed.take_back_sent(chunk);
                 return Ok(None);
             }
             Err(error) if is_own && backend::is_retryable(&error) && retry.again(Some(&error)).await => {}
-            Err(error) if backend::is_unique_violation(&error) && collisions + 1 < COLLISIONS => {
-                collisions += 1;
-                undo(link, is_own).await?;
-            }
+            Err(error) if backend::is_unique_violation(&error) && collisions + 1 < COLLISIONS => collisions += 1,
             outcome => return Ok(Some(outcome?)),
         }
+        undo(link).await?;
     }
 }
 
 /// Undoes a statement that failed, where it is not a transaction by itself.
-async fn undo(link: &mut Link<'_, Postgres>, is_own: bool) -> Result<(), sqlx::Error> {
-    if !is_own {
+async fn undo(link: &mut Link<'_, Postgres>) -> Result<(), sqlx::Error> {
+    let is_alone = matches!(link, Link::Pooled(..)) && !link.raw().is_in_transaction();
+    if !is_alone {
         let undo = nested::undo_call(link.raw());
         link.execute(Statement::plain(&undo)).await?;
     }
@@ -109,10 +124,12 @@ async fn create(
         Size::Many => Statement::once(&sql, arguments),
         _ => Statement::cached(&sql, arguments),
     };
-    let created = link.execute(statement).await?;
-    if way == Way::Plain {
-        Known::of(pool, stage, |known| known.none_is_late = true);
+    if way != Way::Plain {
+        // A sharded server counts wrongly what goes in past a conflict clause, and gives the right rows.
+        return counted(&link.fetch(statement).await?);
     }
+    let created = link.execute(statement).await?;
+    Known::of(pool, stage, |known| known.none_is_late = true);
     Ok(created)
 }
 
@@ -123,8 +140,10 @@ fn is_for_conflict_clause(error: &sqlx::Error) -> bool {
     backend::is_unique_violation(error) || is_unsupported(error) || database_error(error).is_some_and(checked_late)
 }
 
+/// Whether the server cannot run a form of statement: a sharded one says so, or fails inside.
 fn is_unsupported(error: &sqlx::Error) -> bool {
-    database_error(error).is_some_and(|error| error.code() == "0A000")
+    !backend::is_unique_violation(error)
+        && database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "XX000"))
 }
 
 /// A statement that creates rows.
@@ -162,6 +181,7 @@ impl Text {
             (Way::OnConflict, Size::One) => stage::merge_one(stage),
             (Way::OnConflict, _) => stage::merge_arrays(stage, arrays),
             (Way::Plain, _) => stage::merge_arrays_plainly(stage, arrays, self.late),
+            (Way::Joined, _) => stage::merge_arrays_joined(stage, arrays),
         }
     }
 }
@@ -175,6 +195,8 @@ struct Known {
     /// it: when the rows sent by this process have doubled, and each minute, for those of others.
     date: (u32, u64),
     none_is_late: bool,
+    /// Another form of statement was refused.
+    is_sharded: bool,
     texts: BTreeMap<Text, Sql>,
 }
 
@@ -190,7 +212,7 @@ impl Known {
         }
         what(all.entry(key).or_insert_with(|| {
             let pool = options.as_ref().map(Arc::downgrade);
-            Self { pool, sent: 0, date: (0, 0), none_is_late: false, texts: BTreeMap::new() }
+            Self { pool, sent: 0, date: (0, 0), none_is_late: false, is_sharded: false, texts: BTreeMap::new() }
         }))
     }
 

@@ -17,11 +17,10 @@ use crate::{
 
 type Stage = backend::Stage<sqlx::Postgres>;
 
-/// The staging table. It is the connection's own, so no other connection sees or locks it.
-///
-/// `n` numbers the staged rows in the order they came. A row with `w` is a mark: it says of the staged row with its number what the merge
-/// does with it, and has no values. An UPDATE of the staged rows instead would write them all once more.
-pub(super) const STAGE: &str = "pg_temp.upsertable_staged";
+// The staging table is the connection's own, so no other connection sees or locks it, and gone with its transaction.
+//
+// `n` numbers the staged rows in the order they came. A row with `w` is a mark: it says of the staged row with its number what the merge
+// does with it, and has no values. An UPDATE of the staged rows instead would write them all once more.
 
 /// It makes the table's row; it gives its values to a row that was there; it gives its values to a row that the merge has just made.
 const MARK_CREATED: u8 = 1;
@@ -31,30 +30,14 @@ const MARK_AGAIN: u8 = 3;
 /// The savepoint around what may fail and be done in another way.
 const SAVEPOINT: &str = "upsertable_merge";
 
-/// Looks for the unique index without writing anything, and makes the staging table: one round trip.
-///
-/// Columns whose flag is set are made like the target's own, with its collation.
-pub(super) fn open(stage: &Stage, like_target: &[bool], in_transaction: bool) -> Sql {
-    let (table, key) = (stage.table, stage.key);
-    let index = if key.nulls_not_distinct {
-        index::takes_nulls_for_equal(table, key)
-    } else {
-        index::is_checked_at_once(table, key)
-    };
-    let columns = stage.columns.iter().zip(&stage.types).zip(like_target).enumerate();
-    let columns = columns.map(|(position, ((&column, kind), &like_target))| {
-        if like_target {
-            format!(", t.{} AS c{position}", DIALECT.name(table.columns[column].name))
-        } else {
-            format!(", NULL::{} AS c{position}", type_name(kind))
-        }
-    });
-    let from = if like_target.contains(&true) { format!(" FROM {} AS t", DIALECT.table(table)) } else { String::new() };
+/// Looks for the unique index without locking the table, and makes the staging table: one round trip. Each staged column has a type of its own,
+/// and so takes no lock on the table either.
+pub(super) fn open(stage: &Stage, types: &[String]) -> Sql {
+    let columns = types.iter().enumerate().map(|(position, kind)| format!(", c{position} {kind}"));
     format!(
-        "{}; SELECT {index}; CREATE TEMP TABLE upsertable_staged ON COMMIT {} AS \
-         SELECT NULL::pg_catalog.int8 AS n, NULL::pg_catalog.int2 AS w{}{from} WITH NO DATA",
-        rows::probe(table, key),
-        if in_transaction { "DROP" } else { "PRESERVE ROWS" },
+        "SELECT {}; CREATE TEMP TABLE {} (n pg_catalog.int8, w pg_catalog.int2{}) ON COMMIT DROP",
+        index::is_there(stage.table, stage.key),
+        stage.notes.name,
         columns.collect::<String>(),
     )
     .into()
@@ -82,14 +65,15 @@ pub(super) fn scalar_types() -> Sql {
 
 /// Starts the stream of rows, each with its number.
 pub(super) fn copy(stage: &Stage) -> String {
-    format!("COPY {STAGE} (n, {}) FROM STDIN WITH (FORMAT binary)", staged_columns(stage, ""))
+    format!("COPY {} (n, {}) FROM STDIN WITH (FORMAT binary)", stage.notes.name, staged_columns(stage, ""))
 }
 
 /// Stages the rows of one array a column, numbered on from the value behind the arrays.
 pub(super) fn stage_arrays(stage: &Stage) -> Sql {
     let columns = staged_columns(stage, "");
     format!(
-        "INSERT INTO {STAGE} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM {}",
+        "INSERT INTO {} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM {}",
+        stage.notes.name,
         stage.columns.len() + 1,
         unnested(stage, Arrays::Counted)
     )
@@ -101,7 +85,8 @@ pub(super) fn stage_values(stage: &Stage, count: usize) -> Sql {
     let width = stage.columns.len();
     let columns = staged_columns(stage, "");
     format!(
-        "INSERT INTO {STAGE} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM (VALUES {}) AS s (n, {columns})",
+        "INSERT INTO {} (n, {columns}) SELECT s.n + ${}::pg_catalog.int8, {columns} FROM (VALUES {}) AS s (n, {columns})",
+        stage.notes.name,
         count * width + 1,
         rows::numbered_values(count, width, 1),
     )
@@ -129,9 +114,9 @@ fn unnested(stage: &Stage, arrays: Arrays) -> String {
 }
 
 /// Lets the planner know how many staged rows are marks: autovacuum never looks at a temporary table. How many rows there are it sees by the
-/// size of the table, and more it need not know where none is marked.
-pub(super) fn analyze() -> Sql {
-    format!("ANALYZE {STAGE}").into()
+/// size of the table.
+pub(super) fn analyze_marks(stage: &Stage) -> Sql {
+    format!("ANALYZE {} (w)", stage.notes.name).into()
 }
 
 /// A plain INSERT of what an anti-join leaves, so that rows that are there use up no id. Where another writer gets in between, it fails on
@@ -139,8 +124,10 @@ pub(super) fn analyze() -> Sql {
 ///
 /// The rows are sorted by the whole key: so all writers take their locks in one order, and the join is done before the first row goes in.
 /// Otherwise a plan made for an empty table would read it again for every row while it grows.
+///
+/// Before it the server is asked for the unique index once more, and the table is locked against its removal: staging can have taken long.
 pub(super) fn merge_new(stage: &Stage) -> Sql {
-    saved(&insert_new(stage))
+    saved(&format!("{}; {}", rows::probe(stage.table, stage.key), insert_new(stage)))
 }
 
 /// The INSERT alone.
@@ -154,7 +141,29 @@ pub(super) fn merge_colliding(stage: &Stage) -> Sql {
 
 /// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
 pub(super) fn merge_arrays(stage: &Stage, arrays: Arrays) -> String {
-    format!("{} {}", insert_first(stage, &unnested(stage, arrays)), on_conflict(stage))
+    let first = first_looked_for(stage, arrays, "");
+    counted(&format!("{} {} RETURNING 1", insert_from(stage, &first), on_conflict(stage)))
+}
+
+/// The same by a join, as a sharded server wants it.
+pub(super) fn merge_arrays_joined(stage: &Stage, arrays: Arrays) -> String {
+    counted(&format!("{} {} RETURNING 1", insert_first(stage, &unnested(stage, arrays)), on_conflict(stage)))
+}
+
+/// The first row of each key in the arrays that is not in the table.
+fn first_looked_for(stage: &Stage, arrays: Arrays, also: &str) -> String {
+    let (key, source) = (staged_key(stage), unnested(stage, arrays));
+    format!("SELECT DISTINCT ON ({key}) s.* {} ORDER BY {key}, s.n", from_looked_for(stage, &source, also))
+}
+
+/// The rows of the source whose key is not in the table, each looked for by itself: a planner that takes the table to be empty would read all
+/// of it for each row of a join.
+fn from_looked_for(stage: &Stage, source: &str, also: &str) -> String {
+    format!(
+        "FROM {source} LEFT JOIN LATERAL (SELECT true AS there FROM {} AS t WHERE {} OFFSET 0) AS t ON true WHERE t.there IS NULL{also}",
+        DIALECT.table(stage.table),
+        same_key(stage),
+    )
 }
 
 /// The same from arrays of one element, among which there is nothing to sort.
@@ -164,11 +173,11 @@ pub(super) fn merge_one(stage: &Stage) -> String {
     // By OFFSET it stays a row to the planner, which would otherwise make its values what the columns are before it is known whether the key
     // is there, and some cannot be.
     format!(
-        "INSERT INTO {} ({}) SELECT {} {} {}",
+        "INSERT INTO {} ({}) SELECT {} {} {} RETURNING 1::pg_catalog.int8",
         DIALECT.table(stage.table),
         target_columns(stage),
         staged_columns(stage, "s."),
-        from_absent(stage, &format!("(SELECT {} OFFSET 0) AS s", elements.join(", "))),
+        from_looked_for(stage, &format!("(SELECT {} OFFSET 0) AS s", elements.join(", ")), ""),
         on_conflict(stage),
     )
 }
@@ -180,11 +189,8 @@ pub(super) fn merge_arrays_plainly(stage: &Stage, arrays: Arrays, late: Late) ->
         Late::Asked => format!(" AND {}", index::none_is_checked_late(stage.table)),
         Late::Known => String::new(),
     };
-    format!(
-        "WITH upsertable_probe AS ({}) {}",
-        rows::probe(stage.table, stage.key),
-        insert_first_where(stage, &unnested(stage, arrays), &asked),
-    )
+    let first = first_looked_for(stage, arrays, &asked);
+    format!("WITH upsertable_probe AS ({}) {}", rows::probe(stage.table, stage.key), insert_from(stage, &first),)
 }
 
 /// Whether a statement asks for indexes that are checked late, which the probe does not notice, as no row comes to it. For that the server
@@ -212,7 +218,12 @@ pub(super) fn undo() -> Sql {
 /// Marks the first staged row of each key that is not in the table.
 pub(super) fn mark_new(stage: &Stage) -> Sql {
     let first = first_absent(stage, &looked_for(stage), &format!("s.n, {MARK_CREATED}"), " AND s.w IS NULL");
-    format!("SAVEPOINT {SAVEPOINT}; INSERT INTO {STAGE} (n, w) {first}").into()
+    format!(
+        "SAVEPOINT {SAVEPOINT}; {}; INSERT INTO {} (n, w) {first}",
+        rows::probe(stage.table, stage.key),
+        stage.notes.name
+    )
+    .into()
 }
 
 pub(super) fn insert_marked(stage: &Stage) -> Sql {
@@ -221,7 +232,7 @@ pub(super) fn insert_marked(stage: &Stage) -> Sql {
         DIALECT.table(stage.table),
         target_columns(stage),
         staged_columns(stage, "s."),
-        marked(&format!("= {MARK_CREATED}")),
+        marked(stage, &format!("= {MARK_CREATED}")),
         staged_key(stage),
     )
     .into()
@@ -234,39 +245,42 @@ pub(super) fn insert_and_mark(stage: &Stage) -> Sql {
     let staged_key = staged_key(stage);
     saved(&format!(
         "WITH made AS ({insert} {} RETURNING {key}), \
-         marked AS (INSERT INTO {STAGE} (n, w) SELECT DISTINCT ON ({staged_key}) s.n, {MARK_CREATED} \
+         marked AS (INSERT INTO {} (n, w) SELECT DISTINCT ON ({staged_key}) s.n, {MARK_CREATED} \
          FROM {} JOIN made AS t ON {} WHERE s.w IS NULL ORDER BY {staged_key}, s.n) \
          SELECT count(*) FROM made",
         on_conflict(stage),
-        staged(),
+        stage.notes.name,
+        staged(stage),
         same_key(stage),
     ))
 }
 
 /// Marks the last staged row of each key, unless it has made the row itself; gives the number of rows that are not the merge's own.
 pub(super) fn mark_last(stage: &Stage) -> Sql {
-    let key = staged_key(stage);
+    let (key, stage) = (staged_key(stage), &stage.notes.name);
     format!(
-        "WITH marked AS (INSERT INTO {STAGE} (n, w) \
+        "WITH marked AS (INSERT INTO {stage} (n, w) \
          SELECT s.n, CASE WHEN s.made IS NULL THEN {MARK_UPDATE} ELSE {MARK_AGAIN} END FROM (\
          SELECT s.n, min(m.n) OVER (PARTITION BY {key}) AS made, row_number() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS back \
-         FROM {} LEFT JOIN {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n WHERE s.w IS NULL) AS s \
+         FROM {stage} AS s LEFT JOIN {stage} AS m ON m.w = {MARK_CREATED} AND m.n = s.n WHERE s.w IS NULL) AS s \
          WHERE s.back = 1 AND s.made IS DISTINCT FROM s.n RETURNING w) \
          SELECT count(*) FROM marked WHERE w = {MARK_UPDATE}",
-        staged(),
     )
     .into()
 }
 
 /// Locks the rows that will be updated, and counts them: in the key's order, which an UPDATE does not promise.
 pub(super) fn lock_marked(stage: &Stage) -> Sql {
-    let rows = marked_rows(stage);
-    let key = staged_key(stage);
-    format!(
-        "SAVEPOINT {SAVEPOINT}; SELECT count(*) FROM (SELECT 1 {rows} ORDER BY {key} FOR NO KEY UPDATE OF t) AS locked; \
-         RELEASE SAVEPOINT {SAVEPOINT}"
-    )
-    .into()
+    saved(&format!("SELECT count(*) FROM ({}) AS locked", lock_rows(stage)))
+}
+
+/// Locks them and gives a row for each, as a sharded server wants it of a table on one node.
+pub(super) fn lock_marked_rows(stage: &Stage) -> Sql {
+    saved(&lock_rows(stage))
+}
+
+fn lock_rows(stage: &Stage) -> String {
+    format!("SELECT 1 {} ORDER BY {} FOR NO KEY UPDATE OF t", marked_rows(stage), staged_key(stage))
 }
 
 /// Counts them only.
@@ -277,7 +291,7 @@ pub(super) fn count_marked(stage: &Stage) -> Sql {
 fn marked_rows(stage: &Stage) -> String {
     format!(
         "FROM {} JOIN {} AS t ON {} WHERE s.w IS NULL",
-        marked(&format!("= {MARK_UPDATE}")),
+        marked(stage, &format!("= {MARK_UPDATE}")),
         DIALECT.table(stage.table),
         same_key(stage)
     )
@@ -290,10 +304,12 @@ pub(super) fn update_marked(stage: &Stage) -> Option<Sql> {
         .updatable(stage.key)
         .map(|column| format!("{} = s.c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column)));
     let set = set.collect::<Vec<_>>().join(", ");
+    // The marked rows by themselves: a sharded server joins no two other tables in an UPDATE.
     let update = format!(
-        "UPDATE {} AS t SET {set} FROM {} WHERE s.w IS NULL AND {}",
+        "WITH s AS (SELECT {} FROM {} WHERE s.w IS NULL) UPDATE {} AS t SET {set} FROM s WHERE {}",
+        staged_columns(stage, "s."),
+        marked(stage, &format!("IN ({MARK_UPDATE}, {MARK_AGAIN})")),
         DIALECT.table(stage.table),
-        marked(&format!("IN ({MARK_UPDATE}, {MARK_AGAIN})")),
         same_key(stage)
     );
     (!set.is_empty()).then(|| update.into())
@@ -306,37 +322,39 @@ pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
         Which::Created => "JOIN",
     };
     format!(
-        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, m.n IS NOT NULL AS {CREATED} FROM {} {join} {STAGE} AS m ON m.w = {MARK_CREATED} AND m.n = s.n \
+        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, m.n IS NOT NULL AS {CREATED} FROM {} {join} {} AS m ON m.w = {MARK_CREATED} AND m.n = s.n \
          {join} {} AS t ON {} WHERE s.w IS NULL ORDER BY s.n",
         rows::is_there(stage.table, stage.key, true),
-        staged(),
+        staged(stage),
+        stage.notes.name,
         DIALECT.table(stage.table),
         same_key(stage)
     )
     .into()
 }
 
-pub(super) fn close() -> Sql {
-    format!("DROP TABLE IF EXISTS {STAGE}").into()
+pub(super) fn close(stage: &Stage) -> Sql {
+    format!("DROP TABLE {}", stage.notes.name).into()
 }
 
-fn staged() -> String {
-    format!("{STAGE} AS s")
+fn staged(stage: &Stage) -> String {
+    format!("{} AS s", stage.notes.name)
 }
 
 /// The staged rows in the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
 fn looked_for(stage: &Stage) -> String {
     if matches!(stage.notes.joined(), Joined::ByKey | Joined::ByLooks) {
         let key = staged_key(stage);
-        format!("(SELECT * FROM {STAGE} AS s ORDER BY {key}, s.n OFFSET 0) AS s")
+        format!("(SELECT * FROM {} ORDER BY {key}, s.n OFFSET 0) AS s", staged(stage))
     } else {
-        staged()
+        staged(stage)
     }
 }
 
 /// The staged rows with such a mark.
-fn marked(mark: &str) -> String {
-    format!("{STAGE} AS s JOIN {STAGE} AS m ON m.w {mark} AND m.n = s.n")
+fn marked(stage: &Stage, mark: &str) -> String {
+    let name = &stage.notes.name;
+    format!("{name} AS s JOIN {name} AS m ON m.w {mark} AND m.n = s.n")
 }
 
 fn on_conflict(stage: &Stage) -> String {
@@ -348,12 +366,15 @@ fn insert_first(stage: &Stage, source: &str) -> String {
 }
 
 fn insert_first_where(stage: &Stage, source: &str, also: &str) -> String {
+    insert_from(stage, &first_absent(stage, source, "s.*", also))
+}
+
+fn insert_from(stage: &Stage, rows: &str) -> String {
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM ({}) AS s",
+        "INSERT INTO {} ({}) SELECT {} FROM ({rows}) AS s",
         DIALECT.table(stage.table),
         target_columns(stage),
         staged_columns(stage, "s."),
-        first_absent(stage, source, "s.*", also),
     )
 }
 

@@ -350,8 +350,15 @@ impl Engine for Sqlite {
         row.try_get("detail")
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&format!("DROP TABLE {STAGE}").into())).await.map(drop) })
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Self::clean_undone(link)
+    }
+
+    // Made outside a transaction, it outlives the rollback of the merge.
+    fn clean_undone<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            link.execute(Statement::plain(&format!("DROP TABLE IF EXISTS {STAGE}").into())).await.map(drop)
+        })
     }
 
     fn queue_clean(conn: &mut SqliteConnection) {
