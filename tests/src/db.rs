@@ -1,6 +1,13 @@
 //! A database to try the contract on.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fmt,
+    io::Write as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
@@ -40,7 +47,7 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Whether a connection goes on after a statement that was given up before its answer.
     const GIVEN_UP_GOES_ON: bool = true;
 
-    /// How many connections to this test's database are open, one counted whose caller has given it up until the server has seen it.
+    /// Says how many connections to this test's database are open: see [`open`](Self::open).
     const OPEN: &'static str = "SELECT 0";
 
     /// An empty database without tables.
@@ -48,6 +55,22 @@ pub trait TestDb: Sized + Send + Sync + 'static {
 
     /// A pool of exactly so many connections to it, none of them idle for long enough to be closed.
     fn connect(home: &Self::Home, connections: u32) -> BoxFuture<'_, Pool<Self::Db>>;
+
+    /// Who answers on this connection.
+    fn server<'h>(home: &'h Self::Home, conn: &'h mut <Self::Db as Database>::Connection) -> BoxFuture<'h, Server>;
+
+    /// How many connections to this test's database are open, one counted whose caller has given it up until the server has seen it.
+    fn open<'h>(_home: &'h Self::Home, outside: &'h Pool<Self::Db>) -> BoxFuture<'h, i64> {
+        Box::pin(async {
+            let mut conn = outside.acquire().await.unwrap();
+            Self::numbers(&mut conn, Self::OPEN.to_owned()).await.unwrap()[0]
+        })
+    }
+
+    /// A pool that looks from outside.
+    fn outside(home: &Self::Home) -> BoxFuture<'_, Pool<Self::Db>> {
+        Self::connect(home, 2)
+    }
 
     /// Runs plain SQL and counts the rows that it changed.
     fn execute(conn: &mut <Self::Db as Database>::Connection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
@@ -73,6 +96,46 @@ pub trait TestDb: Sized + Send + Sync + 'static {
         statements: &'c [String],
         table: &'static str,
     ) -> BoxFuture<'c, Plan>;
+}
+
+/// What a database calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Such as MariaDB.
+    pub name: &'static str,
+    /// Its numbers, and nothing of what a distribution adds.
+    pub version: String,
+}
+
+impl Server {
+    /// Of a version such as `10.11.19-MariaDB-0+deb12u1`, the numbers only.
+    pub(crate) fn new(name: &'static str, version: &str) -> Self {
+        let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(version.len());
+        Self { name, version: version[..end].to_owned() }
+    }
+
+    /// MySQL's own: without `INSERT .. RETURNING`, and so with a statement more for some calls. sqlx has one driver for it and for MariaDB.
+    #[must_use]
+    pub fn is_mysql(&self) -> bool {
+        self.name == "MySQL"
+    }
+
+    /// Says once which one it is, past the capture of a test's output: `tests/run` puts it into its closing line.
+    fn announce(&self) {
+        static SAID: Mutex<Vec<Server>> = Mutex::new(Vec::new());
+        let mut said = SAID.lock().unwrap();
+        if !said.contains(self) {
+            said.push(self.clone());
+            // In one piece, as others write there too.
+            std::io::stderr().write_all(format!("SERVER: {self}\n").as_bytes()).unwrap();
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
 }
 
 /// How a merge would be run.
@@ -106,6 +169,8 @@ pub struct Fixture<T: TestDb> {
     pub pool: Pool<T::Db>,
     /// Looks from outside: connections of its own.
     pub outside: Pool<T::Db>,
+    /// Who it is.
+    pub server: Server,
     home: T::Home,
     others: AtomicU32,
 }
@@ -119,9 +184,11 @@ impl<T: TestDb> Fixture<T> {
     /// With so many connections to be tried.
     pub async fn with_connections(connections: u32) -> Self {
         let home = T::home().await;
-        let outside = T::connect(&home, 2).await;
+        let outside = T::outside(&home).await;
         let pool = T::connect(&home, connections).await;
-        let fixture = Self { pool, outside, home, others: AtomicU32::new(0) };
+        let server = T::server(&home, &mut *pool.acquire().await.unwrap()).await;
+        server.announce();
+        let fixture = Self { pool, outside, server, home, others: AtomicU32::new(0) };
         for table in schema::<T>() {
             fixture.run(&table).await;
         }
@@ -130,8 +197,9 @@ impl<T: TestDb> Fixture<T> {
 
     /// One more pool to the same database.
     pub async fn another_pool(&self, connections: u32) -> Pool<T::Db> {
-        self.others.fetch_add(connections, Ordering::Relaxed);
-        T::connect(&self.home, connections).await
+        let pool = T::connect(&self.home, connections).await;
+        self.others.fetch_add(pool.options().get_max_connections(), Ordering::Relaxed);
+        pool
     }
 
     /// Runs plain SQL from outside and counts the rows that it changed. Words in braces are this database's own.
@@ -169,7 +237,7 @@ impl<T: TestDb> Fixture<T> {
         let mut conn = self.pool.acquire().await.unwrap_or_else(|error| panic!("{when}: {error}"));
         // One that was closed may still be about to run what was sent before, and to commit.
         let known = || self.pool.size() + self.outside.size() + self.others.load(Ordering::Relaxed);
-        while self.number(T::OPEN).await > known().into() {
+        while T::open(&self.home, &self.outside).await > known().into() {
             tokio::task::yield_now().await;
         }
         Self::assert_clean(&mut conn, when).await;

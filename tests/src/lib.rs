@@ -10,13 +10,15 @@ mod db;
 mod log;
 pub mod models;
 mod mysql;
+mod pooler;
 mod postgres;
 mod sqlite;
 mod tools;
 
-pub use db::{Fixture, Plan, TestDb, schema};
+pub use db::{Fixture, Plan, Server, TestDb, schema};
 pub use log::{Traced, keep_log, logged, traced};
-pub use mysql::{MySqlHome, OnMySql};
+pub use mysql::{MySqlHome, OnMySql, mysql_url};
+pub use pooler::{OnNarrowPooler, OnPooler, Pooler, PoolerHome};
 pub use postgres::{OnPostgres, PostgresHome};
 pub use sqlite::OnSqlite;
 pub use tools::{Cut, Cuts, LiveRows, cut_short, panic_text};

@@ -1,4 +1,6 @@
-//! MySQL and MariaDB: a server that `DATABASE_URL_MYSQL` names, with a database of its own for each test.
+//! MySQL and MariaDB: a server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names, with a database of its own for each test.
+//!
+//! A test program runs on one of them, the first if both are named; `tests/run` runs it once for each.
 
 use std::{
     io::Write as _,
@@ -12,7 +14,7 @@ use sqlx::{
 };
 use upsertable::Transaction;
 
-use crate::db::{Plan, TestDb};
+use crate::db::{Plan, Server, TestDb};
 
 /// A database of its own on the server.
 pub struct OnMySql;
@@ -27,6 +29,12 @@ pub struct MySqlHome {
 }
 
 static HOMES: AtomicU32 = AtomicU32::new(0);
+
+/// The server that the tests of MySQL and MariaDB are to run on.
+#[must_use]
+pub fn mysql_url() -> Option<String> {
+    ["DATABASE_URL_MYSQL", "DATABASE_URL_MARIADB"].iter().find_map(|name| std::env::var(name).ok())
+}
 
 impl TestDb for OnMySql {
     type Db = MySql;
@@ -53,7 +61,7 @@ impl TestDb for OnMySql {
 
     fn home() -> BoxFuture<'static, MySqlHome> {
         Box::pin(async {
-            let Ok(url) = std::env::var("DATABASE_URL_MYSQL") else { skip() };
+            let Some(url) = mysql_url() else { skip() };
             let server: MySqlConnectOptions = url.parse().unwrap();
             let number = HOMES.fetch_add(1, Ordering::Relaxed);
             let home = MySqlHome { name: format!("upsertable_{}_{number}", std::process::id()), server };
@@ -72,6 +80,13 @@ impl TestDb for OnMySql {
             .idle_timeout(None)
             .max_lifetime(None);
         Box::pin(async move { pool.connect_with(home.server.clone().database(&home.name)).await.unwrap() })
+    }
+
+    fn server<'h>(_home: &'h MySqlHome, conn: &'h mut MySqlConnection) -> BoxFuture<'h, Server> {
+        Box::pin(async move {
+            let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(conn).await.unwrap();
+            Server::new(if version.contains("MariaDB") { "MariaDB" } else { "MySQL" }, &version)
+        })
     }
 
     fn execute(conn: &mut MySqlConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
@@ -147,7 +162,10 @@ impl TestDb for OnMySql {
             }
             let mut steps = Vec::new();
             for merge in statements.iter().filter(merges) {
-                let explain = AssertSqlSafe(format!("EXPLAIN {}", merge.replace(",?", ",1").replace("= ?", "= 1")));
+                let explain = AssertSqlSafe(format!(
+                    "EXPLAIN FORMAT = TRADITIONAL {}",
+                    merge.replace(",?", ",1").replace("= ?", "= 1")
+                ));
                 steps.extend(sqlx::query(explain).fetch_all(&mut *conn).await.unwrap());
             }
             conn.execute("DROP TEMPORARY TABLE IF EXISTS upsertable_staged, upsertable_made").await.unwrap();
@@ -178,16 +196,34 @@ fn with_long_texts(create: &str) -> String {
     for (number, piece) in pieces.iter().enumerate() {
         sql.push_str(piece);
         if number + 1 < pieces.len() {
-            let column = piece.trim_end().rsplit([' ', '(', ',']).next().unwrap_or_default();
+            let column = last_name(piece.trim_end());
             sql.push_str(if in_index(column) || !create.starts_with("CREATE TABLE") { KEY_TEXT } else { LONG_TEXT });
         }
     }
     sql
 }
 
+/// The name that the text ends with, in its quotes if it has them.
+fn last_name(text: &str) -> &str {
+    let Some(quoted) = text.strip_suffix('`') else { return text.rsplit([' ', '(', ',']).next().unwrap_or_default() };
+    let (mut start, bytes) = (quoted.len(), quoted.as_bytes());
+    // One that is doubled is of the name.
+    while let Some(quote) = quoted[..start].rfind('`') {
+        start = quote;
+        if quote == 0 || bytes[quote - 1] != b'`' {
+            break;
+        }
+        start -= 1;
+    }
+    &text[start..]
+}
+
 /// Says so past the capture of the test's output. The whole test program is about this server, so it ends here.
 fn skip() -> ! {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: MySQL and MariaDB, as DATABASE_URL_MYSQL is not set");
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED: MySQL and MariaDB, as neither DATABASE_URL_MYSQL nor DATABASE_URL_MARIADB is set"
+    );
     std::process::exit(0)
 }
 

@@ -12,7 +12,7 @@ use sqlx::{
 };
 use upsertable::Transaction;
 
-use crate::db::{Plan, TestDb};
+use crate::db::{Plan, Server, TestDb};
 
 /// A schema of its own on the server.
 pub struct OnPostgres;
@@ -82,6 +82,13 @@ impl TestDb for OnPostgres {
             .idle_timeout(None)
             .max_lifetime(None);
         Box::pin(async move { pool.connect_with(server).await.unwrap() })
+    }
+
+    fn server<'h>(_home: &'h PostgresHome, conn: &'h mut PgConnection) -> BoxFuture<'h, Server> {
+        Box::pin(async move {
+            let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(conn).await.unwrap();
+            Server::new("PostgreSQL", &version)
+        })
     }
 
     fn execute(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {

@@ -10,7 +10,7 @@ use sqlx::{
 use tempfile::TempDir;
 use upsertable::Transaction;
 
-use crate::db::{Plan, TestDb};
+use crate::db::{Plan, Server, TestDb};
 
 /// A file database in a directory of its own.
 pub struct OnSqlite;
@@ -50,6 +50,13 @@ impl TestDb for OnSqlite {
             .idle_timeout(None)
             .max_lifetime(None);
         Box::pin(async move { pool.connect_with(options(home)).await.unwrap() })
+    }
+
+    fn server<'h>(_home: &'h TempDir, conn: &'h mut SqliteConnection) -> BoxFuture<'h, Server> {
+        Box::pin(async move {
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await.unwrap();
+            Server::new("SQLite", &version)
+        })
     }
 
     fn execute(conn: &mut SqliteConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {

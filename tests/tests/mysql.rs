@@ -1,4 +1,4 @@
-//! The contract on MySQL and MariaDB, on the server that `DATABASE_URL_MYSQL` names.
+//! The contract on MySQL and MariaDB, on the server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

@@ -1,4 +1,4 @@
-//! What only MySQL and MariaDB have, tried in every call on the server that `DATABASE_URL_MYSQL` names.
+//! What only MySQL and MariaDB have, tried in every call on the server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

@@ -124,13 +124,18 @@ async fn the_column_s_collation_says_which_texts_are_one_key() {
         let alike =
             ["Case", "case", "CASE ", "c\u{e4}se"].iter().zip(1_000_000..).map(|(email, age)| person(email, age));
         let done = Person::bulk_create_new(&db.pool, others.chain(alike.clone())).await.unwrap();
-        assert_eq!(done.created, rows as u64 + 1, "{rows} rows");
+        // MariaDB's default collation compares as if spaces were added at the end, MySQL's does not.
+        let pads = !db.server.is_mysql();
+        let (keys, sum) = if pads { (1, 1_000_000) } else { (2, 1_000_000 + 1_000_002) };
+        assert_eq!(done.created, rows as u64 + keys, "{rows} rows");
         let ages = "SELECT SUM(age) FROM people WHERE age >= 1000000";
-        assert_eq!(number(&db.pool, &format!("SELECT CAST(({ages}) AS SIGNED)")).await, 1_000_000, "{rows} rows");
+        assert_eq!(number(&db.pool, &format!("SELECT CAST(({ages}) AS SIGNED)")).await, sum, "{rows} rows");
         assert_eq!(Person::bulk_create_new(&db.pool, alike).await.unwrap().created, 0, "{rows} rows");
-        // Cut at its end, as a column cuts spaces, it is the same key; cut elsewhere it is refused.
-        let spaces = person(&format!("case{}", " ".repeat(20)), 0);
-        assert_eq!(Person::bulk_create_new(&db.pool, [spaces]).await.unwrap().created, 0, "{rows} rows");
+        // Cut at its end, as a column cuts spaces, it is the same key where they do not count; cut elsewhere it is refused.
+        let spaces = || [person(&format!("case{}", " ".repeat(20)), 0)];
+        let done = Person::bulk_create_new(&db.pool, spaces()).await.unwrap();
+        assert_eq!(done.created, u64::from(!pads), "{rows} rows");
+        assert_eq!(Person::bulk_create_new(&db.pool, spaces()).await.unwrap().created, 0, "{rows} rows");
         Person::bulk_create_new(&db.pool, [person("longer than ten", 0)]).await.unwrap_err();
     }
 }

@@ -15,12 +15,19 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use tempfile::TempDir;
+use upsertable_tests::{Fixture, OnMySql};
 
 pub(crate) struct OwnServer {
     dir: TempDir,
-    mariadbd: PathBuf,
+    kind: Kind,
     port: u16,
     child: Child,
+}
+
+/// Such a server as the other tests run on.
+enum Kind {
+    MariaDb { program: PathBuf, install: PathBuf },
+    MySql { program: PathBuf },
 }
 
 /// No file of the server may become larger, in bytes.
@@ -34,24 +41,37 @@ const BLOCK: u64 = 512;
 impl OwnServer {
     /// Nothing, and a line that says so, where its programs are missing.
     pub(crate) async fn start() -> Option<Self> {
-        let (Some(install), Some(mariadbd)) = (program("mariadb-install-db"), program("mariadbd")) else {
-            let skipped =
-                "SKIPPED: a server that is stopped and started, as mariadbd or mariadb-install-db is not installed";
-            let _ = writeln!(std::io::stderr(), "{skipped}");
+        let db = Fixture::<OnMySql>::with_connections(1).await;
+        let kind = if db.server.is_mysql() { mysql() } else { mariadb() };
+        let Some(kind) = kind else {
+            let skipped = format!(
+                "SKIPPED: a server that is stopped and started, as the programs of {} are missing\n",
+                db.server
+            );
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let installed = Command::new(install)
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
-            .arg(format!("--datadir={}", dir.path().join("data").display()))
-            .args(user(dir.path()))
-            .output()
-            .unwrap();
+        // Whoever the server runs as makes its files.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let mut install = match &kind {
+            Kind::MariaDb { install, .. } => {
+                let mut command = Command::new(install);
+                command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+                command
+            }
+            Kind::MySql { program } => {
+                let mut command = Command::new(program);
+                command.args(["--no-defaults", "--initialize-insecure"]);
+                command
+            }
+        };
+        install.arg(format!("--datadir={}", dir.path().join("data").display())).args(user(dir.path()));
+        let installed = install.output().unwrap();
         assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(&mariadbd, dir.path(), port);
-        let mut server = Self { dir, mariadbd, port, child };
+        let child = run(&kind, dir.path(), port);
+        let mut server = Self { dir, kind, port, child };
         let mut conn = server.wait_until_up().await;
         conn.execute("CREATE DATABASE own").await.unwrap();
         Some(server)
@@ -97,20 +117,24 @@ impl OwnServer {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.child = run(&self.mariadbd, self.dir.path(), self.port);
+        self.child = run(&self.kind, self.dir.path(), self.port);
     }
 }
 
-fn run(mariadbd: &Path, dir: &Path, port: u16) -> Child {
+fn run(kind: &Kind, dir: &Path, port: u16) -> Child {
+    // Little is kept in memory, so that the quota is met while rows are staged: InnoDB ends the server where it meets one.
+    let (program, little): (_, &[&str]) = match kind {
+        Kind::MariaDb { program, .. } => (program, &["--aria-pagecache-buffer-size=8M", "--innodb-log-file-size=8M"]),
+        Kind::MySql { program } => (program, &["--innodb-redo-log-capacity=8M", "--skip-log-bin", "--mysqlx=OFF"]),
+    };
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
     let data = dir.join("data");
     Command::new("sh")
         .args(["-c", LIMITED, "sh", &(LARGEST_FILE / BLOCK).to_string()])
-        .arg(mariadbd)
+        .arg(program)
         .args(["--no-defaults", "--bind-address=127.0.0.1", "--character-set-server=utf8mb4"])
-        // Little is kept in memory, so that the quota is met while rows are staged: InnoDB ends the server where it meets one.
-        .arg("--aria-pagecache-buffer-size=8M")
-        .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--max-allowed-packet=16M"])
+        .args(little)
+        .args(["--innodb-buffer-pool-size=32M", "--max-allowed-packet=16M"])
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--tmpdir={}", data.display()))
         .arg(format!("--socket={}", data.join("socket").display()))
@@ -128,10 +152,25 @@ fn user(own: &Path) -> Option<&'static str> {
     (own.metadata().unwrap().uid() == 0).then_some("--user=mysql")
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+fn mariadb() -> Option<Kind> {
+    Some(Kind::MariaDb { program: programs("mariadbd").next()?, install: programs("mariadb-install-db").next()? })
+}
+
+/// What `MYSQLD` names, or the first program of its name that is not MariaDB's.
+fn mysql() -> Option<Kind> {
+    let is_mysql = |program: &PathBuf| {
+        let version = Command::new(program).args(["--no-defaults", "--version"]).output();
+        version.is_ok_and(|version| !String::from_utf8_lossy(&version.stdout).contains("MariaDB"))
+    };
+    let named = std::env::var_os("MYSQLD").map(PathBuf::from);
+    named.or_else(|| programs("mysqld").find(is_mysql)).map(|program| Kind::MySql { program })
+}
+
+fn programs(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+    let all: Vec<PathBuf> = folders.map(|folder| folder.join(name)).filter(|program| program.is_file()).collect();
+    all.into_iter()
 }
 
 impl Drop for OwnServer {

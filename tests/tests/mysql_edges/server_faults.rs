@@ -144,6 +144,10 @@ async fn assert_refused(pool: &MySqlPool, name: &str, rows: &[NewPerson]) -> Err
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_that_needs_more_room_than_the_session_may_have_leaves_nothing() {
     let db = with_tables(1, &[&long_people()]).await;
+    if db.server.is_mysql() {
+        // It goes on in a file, which no setting of a session's bounds: see the next test.
+        return;
+    }
     let rows = large("row ", 2_000, 500);
     for name in BULK_CALLS {
         run(&db.pool, "SET SESSION tmp_memory_table_size = 16384, SESSION tmp_disk_table_size = 65536").await;

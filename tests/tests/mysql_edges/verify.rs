@@ -142,11 +142,10 @@ async fn an_index_that_does_not_count_is_told_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_in_the_way_of_the_index_are_counted_and_listed_as_the_column_compares() {
     let db = with_tables(1, &[&format!("CREATE TABLE songs ({ID}, {TITLE}, {REST})")]).await;
-    run(
-        &db.pool,
-        "INSERT INTO songs (title, artist) VALUES ('a', 71), ('A ', 71), ('a', 72), ('b', 71), ('b', 71), ('b', 71)",
-    )
-    .await;
+    // Spaces at the end count in MySQL's default collation.
+    let alike = if db.server.is_mysql() { "A" } else { "A " };
+    let rows = format!("('a', 71), ('{alike}', 71), ('a', 72), ('b', 71), ('b', 71), ('b', 71)");
+    run(&db.pool, &format!("INSERT INTO songs (title, artist) VALUES {rows}")).await;
     let found = problems(Song::verify(&db.pool).await);
     let what = &found[0].what;
     assert!(what.contains("2 keys stand in its way"), "{what}");
@@ -182,7 +181,11 @@ async fn columns_that_an_insert_cannot_give_or_leave_out() {
     run(&db.pool, "DROP TABLE songs").await;
     run(&db.pool, &format!("CREATE TABLE songs ({ID}, title BIGINT NOT NULL, {REST}, UNIQUE (title, artist))")).await;
     let found = problems(Song::verify(&db.pool).await);
-    assert_eq!(told(&found), ["column title: it is declared bigint(20), from which sqlx reads no field of VARCHAR"]);
+    let bigint = if db.server.is_mysql() { "bigint" } else { "bigint(20)" };
+    assert_eq!(
+        told(&found),
+        [format!("column title: it is declared {bigint}, from which sqlx reads no field of VARCHAR")]
+    );
 }
 
 /// A column that is `generated` and can be NULL has nothing to fill it with: its default is no value.
@@ -342,7 +345,8 @@ macro_rules! reads {
             let mut refused = 0;
             for (declared, value) in COLUMNS {
                 // Filled later, so that sqlx does not take it for one without a default.
-                run(&db.pool, &format!("CREATE OR REPLACE TABLE one (k BIGINT PRIMARY KEY, v {declared} NULL)")).await;
+                run(&db.pool, "DROP TABLE IF EXISTS one").await;
+                run(&db.pool, &format!("CREATE TABLE one (k BIGINT PRIMARY KEY, v {declared} NULL)")).await;
                 run(&db.pool, &format!("INSERT INTO one VALUES (1, {value})")).await;
                 let verified = One::verify(&db.pool).await;
                 let found = One::find(&db.pool, OneKey { k: 1 }).await;

@@ -1,0 +1,9 @@
+//! The contract on PostgreSQL behind `PgBouncer` in transaction mode, which `DATABASE_URL_POOLER` names.
+
+// Counts and numbers of the tests are small.
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+
+#[path = "contract/mod.rs"]
+mod contract;
+
+use upsertable_tests::OnPooler as Subject;
