@@ -84,8 +84,11 @@ impl<const NARROW: bool> TestDb for Pooler<NARROW> {
             make_template(&server, &mut conn).await;
             conn.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))).await.unwrap();
             // See `OnPostgres`. A pooler passes on no options of a session's.
-            let quick = format!("ALTER DATABASE {name} SET deadlock_timeout = '10ms'");
-            conn.execute(AssertSqlSafe(quick)).await.unwrap();
+            let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
+            if sqlx::query_scalar(superuser).fetch_one(&mut conn).await.unwrap() {
+                let quick = format!("ALTER DATABASE {name} SET deadlock_timeout = '10ms'");
+                conn.execute(AssertSqlSafe(quick)).await.unwrap();
+            }
             conn.close().await.unwrap();
             let console = Mutex::new(pooler.clone().database("pgbouncer").connect().await.unwrap());
             PoolerHome { server, pooler, console, name, _alone: alone }

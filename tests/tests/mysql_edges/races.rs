@@ -14,7 +14,7 @@ use tokio::{sync::Barrier, task::JoinSet};
 use upsertable::{Error, Handle, TransactionOptions, Upsertable as _};
 use upsertable_tests::{
     Fixture, OnMySql,
-    models::{Account, account},
+    models::{Account, Retweet, account, retweet},
 };
 
 use crate::{NewPerson, PEOPLE, Person, by_email, number, person, run, with_tables};
@@ -464,4 +464,45 @@ async fn r6_spellings_that_the_collation_takes_for_one_race_for_one_row() {
         assert_made_once(&tasks.join_all().await, collation);
         assert_eq!(number(&db.pool, "SELECT count(*) FROM people").await, ROUNDS as i64, "{collation}");
     }
+}
+
+/// What was made less what was deleted is what is there: a row that is deleted as soon as it is made was made all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_a_row_that_is_deleted_before_it_is_read_was_made() {
+    const TURNS: i64 = 400;
+    let db = Fixture::<OnMySql>::with_connections(8).await;
+    let mut tasks = JoinSet::new();
+    for task in 0..8_i64 {
+        let pool = db.pool.clone();
+        tasks.spawn(async move {
+            let mut balance = 0;
+            for turn in 0..TURNS {
+                let row = retweet(turn % 3, 1);
+                if task % 2 == 0 {
+                    let outcome = if turn % 2 == 0 {
+                        Retweet::get_or_create(&pool, row).await
+                    } else {
+                        Retweet::upsert(&pool, row).await
+                    };
+                    match outcome {
+                        Ok(outcome) => balance += i64::from(outcome.created),
+                        // Each time a row was deleted before it could be read.
+                        Err(error) => assert!(matches!(error, Error::Vanished { .. }), "{error}"),
+                    }
+                    continue;
+                }
+                let delete = || sqlx::query("DELETE FROM retweets WHERE tweet = ?").bind(row.tweet).execute(&pool);
+                let gone = loop {
+                    match delete().await.map_err(Error::from) {
+                        Ok(done) => break i64::try_from(done.rows_affected()).unwrap(),
+                        Err(error) => assert!(error.is_retryable(), "{error}"),
+                    }
+                };
+                balance -= gone;
+            }
+            balance
+        });
+    }
+    let balance: i64 = tasks.join_all().await.into_iter().sum();
+    assert_eq!(balance, db.count("retweets").await);
 }
