@@ -47,6 +47,9 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Whether a connection goes on after a statement that was given up before its answer.
     const GIVEN_UP_GOES_ON: bool = true;
 
+    /// Says in one text what the connections to this test's database are doing.
+    const ACTIVITY: Option<&'static str> = None;
+
     /// Says how many connections to this test's database are open: see [`open`](Self::open).
     const OPEN: &'static str = "SELECT 0";
 
@@ -66,6 +69,9 @@ pub trait TestDb: Sized + Send + Sync + 'static {
             Self::numbers(&mut conn, Self::OPEN.to_owned()).await.unwrap()[0]
         })
     }
+
+    /// The first column of a plain query, which is one text.
+    fn text(conn: &mut <Self::Db as Database>::Connection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>>;
 
     /// A pool that looks from outside.
     fn outside(home: &Self::Home) -> BoxFuture<'_, Pool<Self::Db>> {
@@ -234,7 +240,10 @@ impl<T: TestDb> Fixture<T> {
 
     /// Checks that the next user of the pool, which has one connection, meets nothing of an earlier call.
     pub async fn assert_pool_clean(&self, when: &str) {
-        let mut conn = self.pool.acquire().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        let mut conn = match self.pool.acquire().await {
+            Ok(conn) => conn,
+            Err(error) => panic!("{when}: {error}; {}", self.activity().await),
+        };
         // One that was closed may still be about to run what was sent before, and to commit.
         let known = || self.pool.size() + self.outside.size() + self.others.load(Ordering::Relaxed);
         while T::open(&self.home, &self.outside).await > known().into() {
@@ -244,6 +253,16 @@ impl<T: TestDb> Fixture<T> {
         drop(conn);
         let tx = upsertable::begin(&self.pool).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         tx.rollback().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+    }
+
+    /// What the pool and the server say when a connection does not come.
+    async fn activity(&self) -> String {
+        let mut conn = self.outside.acquire().await.unwrap();
+        let seen = match T::ACTIVITY {
+            Some(sql) => T::text(&mut conn, sql.to_owned()).await.unwrap_or_else(|error| error.to_string()),
+            None => String::new(),
+        };
+        format!("of {} connections of the pool {} are idle: {seen}", self.pool.size(), self.pool.num_idle())
     }
 
     /// Checks that this connection has no transaction open and no temporary table.

@@ -59,6 +59,11 @@ impl TestDb for OnMySql {
 
     const OPEN: &'static str = "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE()";
 
+    const ACTIVITY: Option<&'static str> = Some(
+        "SELECT CAST(GROUP_CONCAT(CONCAT_WS(' ', id, command, time, state, info) SEPARATOR '\\n') AS CHAR) \
+         FROM information_schema.processlist WHERE db = DATABASE()",
+    );
+
     fn home() -> BoxFuture<'static, MySqlHome> {
         Box::pin(async {
             let Some(url) = mysql_url() else { skip() };
@@ -95,6 +100,10 @@ impl TestDb for OnMySql {
             None => with_long_texts(&sql),
         };
         Box::pin(async move { Ok(conn.execute(AssertSqlSafe(sql)).await?.rows_affected()) })
+    }
+
+    fn text(conn: &mut MySqlConnection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await })
     }
 
     fn numbers(conn: &mut MySqlConnection, sql: String) -> BoxFuture<'_, Result<Vec<i64>, sqlx::Error>> {

@@ -70,6 +70,11 @@ impl<const NARROW: bool> TestDb for Pooler<NARROW> {
     const SURVIVES_FAILED_STATEMENTS: bool = OnPostgres::SURVIVES_FAILED_STATEMENTS;
     const SAVES_BEFORE_INSERT: bool = OnPostgres::SAVES_BEFORE_INSERT;
 
+    const ACTIVITY: Option<&'static str> = Some(
+        "SELECT coalesce(string_agg(concat_ws(' ', pid, state, wait_event_type, wait_event, now() - state_change, query), E'\\n'), '') \
+         FROM pg_stat_activity WHERE datname = current_database()",
+    );
+
     fn home() -> BoxFuture<'static, PoolerHome> {
         Box::pin(async {
             let Ok(pooler) = std::env::var("DATABASE_URL_POOLER") else { skip() };
@@ -129,6 +134,10 @@ impl<const NARROW: bool> TestDb for Pooler<NARROW> {
 
     fn execute(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
         OnPostgres::execute(conn, sql)
+    }
+
+    fn text(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        OnPostgres::text(conn, sql)
     }
 
     fn numbers(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<Vec<i64>, sqlx::Error>> {

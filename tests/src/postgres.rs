@@ -48,6 +48,11 @@ impl TestDb for OnPostgres {
     const OPEN: &'static str =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = current_setting('application_name')";
 
+    const ACTIVITY: Option<&'static str> = Some(
+        "SELECT coalesce(string_agg(concat_ws(' ', pid, state, wait_event_type, wait_event, now() - state_change, query), E'\\n'), '') \
+         FROM pg_stat_activity WHERE application_name = current_setting('application_name')",
+    );
+
     fn home() -> BoxFuture<'static, PostgresHome> {
         Box::pin(async {
             let Ok(url) = std::env::var("DATABASE_URL_POSTGRES") else { skip() };
@@ -93,6 +98,10 @@ impl TestDb for OnPostgres {
 
     fn execute(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
         Box::pin(async move { Ok(conn.execute(AssertSqlSafe(sql)).await?.rows_affected()) })
+    }
+
+    fn text(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await })
     }
 
     fn numbers(conn: &mut PgConnection, sql: String) -> BoxFuture<'_, Result<Vec<i64>, sqlx::Error>> {

@@ -63,6 +63,10 @@ impl TestDb for OnSqlite {
         Box::pin(async move { Ok(conn.execute(AssertSqlSafe(sql)).await?.rows_affected()) })
     }
 
+    fn text(conn: &mut SqliteConnection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await })
+    }
+
     fn numbers(conn: &mut SqliteConnection, sql: String) -> BoxFuture<'_, Result<Vec<i64>, sqlx::Error>> {
         Box::pin(async move { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(conn).await })
     }

@@ -125,7 +125,9 @@ fn run(kind: &Kind, dir: &Path, port: u16) -> Child {
     // Little is kept in memory, so that the quota is met while rows are staged: InnoDB ends the server where it meets one.
     let (program, little): (_, &[&str]) = match kind {
         Kind::MariaDb { program, .. } => (program, &["--aria-pagecache-buffer-size=8M", "--innodb-log-file-size=8M"]),
-        Kind::MySql { program } => (program, &["--innodb-redo-log-capacity=8M", "--skip-log-bin", "--mysqlx=OFF"]),
+        Kind::MySql { program } => {
+            (program, &["--innodb-redo-log-capacity=8M", "--skip-log-bin", "--mysqlx=OFF", "--secure-file-priv="])
+        }
     };
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
     let data = dir.join("data");
