@@ -186,7 +186,7 @@ fn pool<'h>(to: &PgConnectOptions, home: &'h PoolerHome, connections: u32) -> Bo
 /// How many lines of a table of the pooler's are about this database.
 async fn of(database: &str, console: &mut PgConnection, show: &'static str) -> i64 {
     let lines = sqlx::raw_sql(show).fetch_all(console).await.unwrap();
-    lines.iter().filter(|line| line.get::<&str, _>("database") == database).count() as i64
+    lines.iter().map(|line| i64::from(line.get::<&str, _>("database") == database)).sum()
 }
 
 /// Makes what the databases are copies of, if nobody has.
