@@ -22,7 +22,7 @@ enum Known {
     NoRows,
     /// It was analysed with its first row.
     OneRow,
-    /// It was analysed when a hundred times as many rows were there.
+    /// It was analysed when five times as many rows were there.
     TooMany,
 }
 
@@ -46,7 +46,7 @@ async fn filled(known: Known, there: i64) -> Fixture<OnPostgres> {
             db.run(&fill).await;
         }
         Known::TooMany => {
-            db.run(&fill.replace("n, n, 1", "-n - 1, n, 1").replace(&(there - 1).to_string(), "500000")).await;
+            db.run(&fill.replace("n, n, 1", "-n - 1, n, 1").replace(&(there - 1).to_string(), "100000")).await;
             db.run("ANALYZE retweets").await;
             db.run("DELETE FROM retweets").await;
             db.run(&fill).await;
