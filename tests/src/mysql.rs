@@ -160,6 +160,7 @@ impl TestDb for OnMySql {
         table: &'static str,
     ) -> BoxFuture<'c, Plan> {
         Box::pin(async move {
+            let statements: Vec<String> = statements.iter().map(|sql| without_settings(sql)).collect();
             // The statements that read the staged rows and write to the table, or to what it is written from; and that which looks for the
             // keys of a few rows.
             let looks = |sql: &str| sql.contains("UNION ALL VALUES") || sql.starts_with("SELECT 0 FROM");
@@ -190,6 +191,19 @@ impl TestDb for OnMySql {
             Plan { text: format!("{steps:#?}"), scans_target }
         })
     }
+}
+
+/// The statement without the settings that it runs under, which EXPLAIN is not told.
+fn without_settings(sql: &str) -> String {
+    let mut plain = sql.to_owned();
+    for (start, end) in [("/*M!100500 SET STATEMENT", " FOR */ "), ("/*+", "*/ ")] {
+        if let Some(from) = plain.find(start)
+            && let Some(length) = plain[from..].find(end)
+        {
+            plain.replace_range(from..from + length + end.len(), "");
+        }
+    }
+    plain
 }
 
 /// The texts of a table that are in no unique index hold more than one that is could.

@@ -37,7 +37,7 @@ impl Rows<'_> {
 
     /// Counts the rows.
     pub(crate) fn count<DB: Backend>(self) -> Sql {
-        format!("SELECT count(*) FROM {}", self.source::<DB>()).into()
+        format!("SELECT count(*) FROM {} LIMIT 1", self.source::<DB>()).into()
     }
 
     fn source<DB: Backend>(self) -> String {

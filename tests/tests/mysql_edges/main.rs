@@ -12,6 +12,7 @@ mod proxy;
 mod races;
 mod retry;
 mod server_faults;
+mod settings;
 mod statements;
 mod tables;
 mod types;

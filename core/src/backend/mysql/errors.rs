@@ -25,6 +25,13 @@ const NO_SUCH_SAVEPOINT: u16 = 1305;
 const TRANSACTION_IS_OPEN: u16 = 1568;
 const NO_SUCH_INDEX: u16 = 1176;
 const DATA_OUT_OF_RANGE: u16 = 1690;
+/// A row-based engine, or isolation level, and a log of statements.
+const STATEMENT_FORMAT: u16 = 1665;
+/// CREATE or DROP of a temporary table in a transaction, and a log of statements.
+const STATEMENT_FORMAT_CREATES: u16 = 3748;
+const NO_PRIMARY_KEY: u16 = 3750;
+/// A statement that writes, in a transaction that is READ ONLY.
+const READ_ONLY: u16 = 1792;
 /// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
 const GOODBYES: [u16; 3] = [1053, 1927, 4031];
 
@@ -39,6 +46,31 @@ pub(super) fn no_unique_index() -> sqlx::Error {
 
 pub(super) fn is_no_unique_index(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Configuration(error) if error.is::<NoUniqueIndex>())
+}
+
+/// The session is set to what a call cannot work with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(&'static str);
+
+pub(super) fn refused(why: &'static str) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(Refused(why)))
+}
+
+/// Why the server does not do what was asked, where a setting of the session forbids it.
+pub(super) fn refusal(error: &sqlx::Error) -> Option<&'static str> {
+    if let sqlx::Error::Configuration(error) = error {
+        return error.downcast_ref::<Refused>().map(|refused| refused.0);
+    }
+    match number(error)? {
+        STATEMENT_FORMAT | STATEMENT_FORMAT_CREATES => Some(
+            "this session has binlog_format = STATEMENT, with which the server refuses transactions at READ COMMITTED and temporary tables inside transactions; set binlog_format to ROW or MIXED",
+        ),
+        NO_PRIMARY_KEY => Some(
+            "this session has sql_require_primary_key on, and the server copies none to a temporary table; set it off",
+        ),
+        _ => None,
+    }
 }
 
 fn number_of(error: &dyn DatabaseError) -> Option<u16> {
@@ -75,6 +107,10 @@ pub(super) fn is_no_index(error: &sqlx::Error) -> bool {
 
 pub(super) fn is_out_of_range(error: &sqlx::Error) -> bool {
     number(error) == Some(DATA_OUT_OF_RANGE)
+}
+
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    number(error) == Some(READ_ONLY)
 }
 
 /// Whether a unique violation names this index, as all of the servers' languages do at the end: `for key 'index'`, `for key 'table.index'`.

@@ -197,7 +197,8 @@ pub(super) async fn read_staged(
     stage: &Stage,
     which: Which,
 ) -> Result<Vec<MySqlRow>, sqlx::Error> {
-    let rows = link.fetch(Statement::plain(&stage::read_staged(stage, which, View::Own))).await?;
+    let read = |view| Statement::cached(&stage::read_staged(stage, which, view), MySqlArguments::default());
+    let rows = link.fetch(read(View::Own)).await?;
     let mut all_found = true;
     for row in &rows {
         all_found &= <MySql as backend::Engine>::mark(row)?.found;
@@ -206,7 +207,7 @@ pub(super) async fn read_staged(
     if is_own(link) || all_found {
         return Ok(rows);
     }
-    link.fetch(Statement::plain(&stage::read_staged(stage, which, View::Locked))).await
+    link.fetch(read(View::Locked)).await
 }
 
 /// Whether the merge's transaction is the call's own.

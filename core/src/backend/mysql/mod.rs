@@ -68,6 +68,9 @@ const PREPARED_KEYS: usize = 512;
 /// What a statement holds beside its values.
 const STATEMENT_OVERHEAD: usize = 1_024;
 
+/// Stands behind what gives several rows: `sql_select_limit` cuts every SELECT that has no limit of its own.
+const NO_LIMIT: &str = "LIMIT 18446744073709551615";
+
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
 
 /// What stands behind a model's columns. The names are none that a model would give, for sqlx reads columns by name.
@@ -87,11 +90,15 @@ pub fn without_returning() {
 /// A server that does not know `SKIP LOCKED` was met: MySQL before 8, MariaDB before 10.6. Waiting for locked rows works on every server.
 static NO_SKIP_LOCKED: AtomicBool = AtomicBool::new(false);
 
-/// A session without autocommit was met, which begins transactions by itself: from here on each call asks for it at its end.
+/// Whether a statement outside a transaction commits itself: without autocommit a session begins transactions by itself, and with
+/// `completion_type = CHAIN` each COMMIT begins the next one.
+const COMMITS_ITSELF: &str = "(@@autocommit AND @@completion_type <> 'CHAIN')";
+
+/// A session that begins transactions by itself was met: from here on each call asks for it at its end.
 static BEGINS_UNASKED: AtomicBool = AtomicBool::new(false);
 
-fn note_autocommit(autocommit: bool) {
-    if !autocommit {
+fn note_session(commits_itself: bool) {
+    if !commits_itself {
         BEGINS_UNASKED.store(true, Ordering::Relaxed);
     }
 }
@@ -105,8 +112,9 @@ impl Engine for MySql {
     const CACHE: usize = 2;
     const DIALECT: Dialect = DIALECT;
 
-    const BEGIN: &'static str = "BEGIN";
-    const BEGIN_STAGING: &'static str = "BEGIN";
+    // In MariaDB's mode ORACLE the word BEGIN alone begins a block of statements.
+    const BEGIN: &'static str = "START TRANSACTION";
+    const BEGIN_STAGING: &'static str = Self::BEGIN;
 
     // A statement given up half-way leaves the driver and the server in the middle of their talk, and a temporary table outlives ROLLBACK.
     const CLOSE_UNFINISHED: bool = true;
@@ -153,8 +161,8 @@ impl Engine for MySql {
     }
 
     fn note_session(row: &MySqlRow, behind: usize) {
-        if let Some(autocommit) = row.len().checked_sub(behind) {
-            note_autocommit(row.try_get(autocommit).unwrap_or(true));
+        if let Some(commits_itself) = row.len().checked_sub(behind) {
+            note_session(row.try_get(commits_itself).unwrap_or(true));
         }
     }
 
@@ -164,12 +172,13 @@ impl Engine for MySql {
 
     fn end_unasked<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
         Box::pin(async move {
-            let session = link.fetch(Statement::plain(&"SELECT @@autocommit".into())).await?;
-            let autocommit = session.first().map_or(Ok(true), |row| row.try_get(0))?;
-            if !autocommit {
-                link.execute(Statement::plain(&"COMMIT".into())).await?;
+            let ask = Sql::from(format!("SELECT {COMMITS_ITSELF} LIMIT 1"));
+            let session = link.fetch(Statement::plain(&ask)).await?;
+            let commits_itself = session.first().map_or(Ok(true), |row| row.try_get(0))?;
+            if !commits_itself {
+                link.execute(Statement::plain(&"COMMIT AND NO CHAIN NO RELEASE".into())).await?;
             }
-            Ok(!autocommit)
+            Ok(!commits_itself)
         })
     }
 
@@ -227,6 +236,10 @@ impl Engine for MySql {
 
     fn aftermath(error: &sqlx::Error) -> Aftermath {
         errors::aftermath(error)
+    }
+
+    fn refusal(error: &sqlx::Error) -> Option<&'static str> {
+        errors::refusal(error)
     }
 
     fn is_missing_index(error: &sqlx::Error) -> bool {
@@ -365,7 +378,13 @@ impl Engine for MySql {
 
     // Temporary tables outlive a rollback.
     fn clean_undone<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&stage::drop_stage())).await.map(drop) })
+        Box::pin(async move {
+            match link.execute(Statement::plain(&stage::drop_stage())).await {
+                // Then it was not made either.
+                Err(error) if errors::is_read_only(&error) => Ok(()),
+                outcome => outcome.map(drop),
+            }
+        })
     }
 
     // Only where the call was given up between two statements; else the table is dropped when the next call begins.
@@ -389,7 +408,7 @@ impl Engine for MySql {
         _: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
         Box::pin(async move {
-            let index = Sql::from(rows::unique_index(table, key, "1"));
+            let index = Sql::from(format!("{} LIMIT 1", rows::unique_index(table, key, "1")));
             if link.fetch(Statement::plain(&index)).await?.is_empty() {
                 Err(errors::no_unique_index())
             } else {
@@ -460,6 +479,12 @@ pub struct Found {
     packet: usize,
     /// Whether the server makes a few rows at once as it would make them from a staging table.
     makes_few: bool,
+    /// The settings, each with a value, under which the merge gives what it gives by default. None where the session has them.
+    steady: String,
+    /// Whether a staging table may be of no other engine.
+    innodb_only: bool,
+    /// The session's mode, where it lets an INSERT change what does not fit.
+    lenient: Option<String>,
     /// How the keys of the staged rows stand to each other, as far as the client can tell.
     order: Mutex<Order>,
 }
@@ -482,13 +507,22 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
         let Some(row) = index.first() else { return Ok(None) };
         let packet: i64 = row.try_get(1)?;
         if let Link::Pooled(..) = link {
-            note_autocommit(row.try_get(4)?);
+            note_session(row.try_get(4)?);
+            if row.try_get(5)? {
+                return Err(errors::refused(
+                    "this session has completion_type = RELEASE, with which each COMMIT ends the connection and with it the staged rows; set it to NO_CHAIN",
+                ));
+            }
         }
+        let (steady, lenient): (String, String) = (row.try_get(6)?, row.try_get(7)?);
         stage.notes.get_or_init(|| Found {
             index: row.try_get(0).unwrap_or_default(),
             usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
             packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
             makes_few: row.try_get(3).unwrap_or_default(),
+            steady,
+            innodb_only: row.try_get(8).unwrap_or_default(),
+            lenient: Some(lenient).filter(|mode| !mode.is_empty()),
             order: Mutex::default(),
         });
     }
@@ -578,7 +612,7 @@ async fn blames_key(
     key: &Key,
     error: &sqlx::Error,
 ) -> Result<bool, sqlx::Error> {
-    let names = Sql::from(rows::unique_index(table, key, "CAST(s.index_name AS CHAR)"));
+    let names = Sql::from(format!("{} {NO_LIMIT}", rows::unique_index(table, key, "CAST(s.index_name AS CHAR)")));
     for row in link.fetch(Statement::plain(&names)).await? {
         if errors::names_index(error, row.try_get(0)?) {
             return Ok(true);

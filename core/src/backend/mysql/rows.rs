@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CREATED, DIALECT, FOUND, NUMBER};
+use super::{COMMITS_ITSELF, CREATED, DIALECT, FOUND, NO_LIMIT, NUMBER};
 use crate::{
     backend::RowTexts,
     sql::{Bound, Sql},
@@ -25,15 +25,16 @@ pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
     let supplied = DIALECT.columns(table, table.supplied(), "");
     let values = DIALECT.placeholders(1, table.supplied().count(), 1);
     let indexed = format!("EXISTS ({})", unique_index(table, key, "1"));
-    let find = format!("SELECT {all}, @@autocommit FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
+    let find = format!("SELECT {all}, {COMMITS_ITSELF} FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
     let create = format!("INSERT INTO {into} ({supplied}) VALUES {values}");
     RowTexts {
         // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
         reread: format!("{find} LOCK IN SHARE MODE").into(),
         find: find.into(),
-        create: format!("{create} RETURNING {all}, IF({indexed}, @@autocommit, {FAIL}) AS `upsertable_indexed`").into(),
+        create: format!("{create} RETURNING {all}, IF({indexed}, {COMMITS_ITSELF}, {FAIL}) AS `upsertable_indexed`")
+            .into(),
         update: update_row(table, key, &indexed),
-        others: vec![create.into(), format!("SELECT {indexed}").into(), ask_table(table)],
+        others: vec![create.into(), format!("SELECT {indexed} LIMIT 1").into(), ask_table(table)],
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
     let name = |column: usize| DIALECT.name(table.columns[column].name);
     let key_columns = || key.columns.iter().enumerate();
     let mut sql = format!(
-        "SELECT {columns}, @@autocommit, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
+        "SELECT {columns}, {COMMITS_ITSELF}, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
         name(key.columns[0])
     );
     sql.extend(key_columns().map(|(position, &column)| format!(", {} AS c{position}", name(column))));
@@ -120,6 +121,6 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
     }
     let equal = key_columns().map(|(position, &column)| format!("t.{} = s.c{position}", name(column)));
     let equal = equal.collect::<Vec<_>>().join(" AND ");
-    let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n");
+    let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n {NO_LIMIT}");
     sql.into()
 }

@@ -23,19 +23,20 @@ SELECT CAST(column_name AS CHAR),
        (column_default IS NOT NULL AND NOT (is_nullable = 'YES' AND column_default = 'NULL'))
            OR extra LIKE '%auto_increment%' OR extra LIKE '%GENERATED%'
 FROM information_schema.columns
-WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
+WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position LIMIT 18446744073709551615";
 
 /// All that the definition of a column says that is allowed to be NULL, where it says no more than its type.
 const PLAIN_COLUMN: &str = "
 SELECT CAST(CONCAT(column_type, COALESCE(CONCAT(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), '')) AS CHAR)
 FROM information_schema.columns
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name = ?
-      AND column_default IS NULL AND extra = '' AND column_comment = '' AND column_key <> 'PRI'";
+      AND column_default IS NULL AND extra = '' AND column_comment = '' AND column_key <> 'PRI' LIMIT 1";
 
 /// The columns of the unique indexes; an expression has no name.
 const INDEXES: &str = "
 SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CAST(sub_part AS SIGNED) FROM information_schema.statistics
-WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0 ORDER BY index_name, seq_in_index";
+WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0 ORDER BY index_name, seq_in_index
+LIMIT 18446744073709551615";
 
 /// Why no call works on a table, if it is of such a kind.
 pub(super) async fn refuse_table(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option<String>, sqlx::Error> {

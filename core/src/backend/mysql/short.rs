@@ -11,7 +11,7 @@ use std::{
 use sqlx::{MySql, TypeInfo as _};
 
 use super::{
-    CHUNK_BYTES, DIALECT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
+    CHUNK_BYTES, DIALECT, NO_LIMIT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
     keys::{Keys, Order},
     merge, rows,
     stage::{self, REFUSES, Stage},
@@ -212,7 +212,7 @@ fn present_text(stage: &Stage, rows: usize, target: &str) -> Sql {
     let is_key = |&column: &usize| format!("t.{} = ?", DIALECT.name(stage.table.columns[column].name));
     let is_key = stage.key.columns.iter().map(is_key).collect::<Vec<_>>().join(" AND ");
     let each = (0..rows).map(|row| format!("SELECT {row} FROM {target} WHERE {is_key}"));
-    each.collect::<Vec<_>>().join(" UNION ALL ").into()
+    format!("{} {NO_LIMIT}", each.collect::<Vec<_>>().join(" UNION ALL ")).into()
 }
 
 /// The branch without rows gives the keys the types and collations of the table's columns: see `rows::find_many`.
@@ -230,7 +230,7 @@ fn absent_text(stage: &Stage, rows: usize, are_distinct: bool, target: &str) -> 
     values.push(')');
     if are_distinct {
         return format!(
-            "SELECT s.n FROM {values} AS s LEFT JOIN {target} ON {} WHERE {} IS NULL ORDER BY {}",
+            "SELECT s.n FROM {values} AS s LEFT JOIN {target} ON {} WHERE {} IS NULL ORDER BY {} {NO_LIMIT}",
             stage::same_key(stage, "s."),
             stage::target_key(stage),
             stage::staged_key(stage, "s."),
@@ -239,7 +239,12 @@ fn absent_text(stage: &Stage, rows: usize, are_distinct: bool, target: &str) -> 
     }
     let columns = format!("s.n, {}", stage::staged_key(stage, "s."));
     let absent = stage::absent_of(stage, &columns, &values, target);
-    format!("SELECT a.n FROM {absent} ORDER BY {}", stage::staged_key(stage, "a.")).into()
+    format!(
+        "{} a.n FROM {absent} ORDER BY {} {NO_LIMIT}",
+        stage::steady(stage, "SELECT"),
+        stage::staged_key(stage, "a.")
+    )
+    .into()
 }
 
 fn insert_text(stage: &Stage, rows: usize) -> Sql {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use sqlx::TypeInfo as _;
 
-use super::{CREATED, DIALECT, FOUND, Found, NUMBER, keys::Order, rows::unique_index};
+use super::{COMMITS_ITSELF, CREATED, DIALECT, FOUND, Found, NO_LIMIT, NUMBER, keys::Order, rows::unique_index};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -31,7 +31,10 @@ fn has_our_name(stage: &Stage) -> bool {
 
 /// Aria is quicker than a temporary InnoDB table, and MySQL does not have it. InnoDB is named first as of two engines the last counts.
 /// Rows one behind the other take two thirds of the time that rows in pages take; of one length each, a sixth less again.
-fn engine(are_long: bool) -> String {
+fn engine(stage: &Stage, are_long: bool) -> String {
+    if stage.notes.get().is_some_and(|found| found.innodb_only) {
+        return "ENGINE = InnoDB".to_owned();
+    }
     let rows = if are_long { "DYNAMIC" } else { "FIXED" };
     format!("ENGINE = InnoDB /*M!100500 ENGINE = Aria TRANSACTIONAL = 0 ROW_FORMAT = {rows} */")
 }
@@ -41,6 +44,28 @@ const STAGED_KEY: &str = "/*!80000 PRIMARY KEY */";
 
 /// In a table without transactions MariaDB stores a key that does not fit, cut, from a statement's second row on, unless this is said.
 const STRICT: &str = "/*M!100500 SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ ";
+
+/// Long enough for every key that an index holds, and what sorting needs room for then. By default values are sorted by their first 1,024
+/// bytes, and rows with one key do not come one behind the other.
+pub(super) const SORTS_ALL: &str = "max_sort_length=65536,sort_buffer_size=2097152";
+
+/// The first word of a statement that gives the same whatever the session is set to: each server takes the part that it understands.
+pub(super) fn steady(stage: &Stage, verb: &str) -> String {
+    let settings = stage.notes.get().map_or("", |found| found.steady.as_str());
+    let is_long =
+        |position: usize| matches!(staged_type(stage.types[position].name()), Some(LONG_TEXT | LONG_BYTES) | None);
+    let sorts = if stage.key_positions().any(is_long) { SORTS_ALL } else { "" };
+    set_for(&[settings, sorts], verb)
+}
+
+/// The first word of a statement that runs under these settings.
+pub(super) fn set_for(settings: &[&str], verb: &str) -> String {
+    let all: Vec<&str> = settings.iter().flat_map(|some| some.split(',')).filter(|one| !one.is_empty()).collect();
+    if all.is_empty() {
+        return verb.to_owned();
+    }
+    format!("/*M!100500 SET STATEMENT {} FOR */ {verb} /*+ SET_VAR({}) */", all.join(", "), all.join(") SET_VAR("))
+}
 
 /// Which snapshot a statement reads from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +89,19 @@ impl View {
 const IGNORED: &str = "MAX(/*!80000 s.is_visible = 'NO' OR */ /*M!100600 s.ignored = 'YES' OR */ FALSE)";
 
 /// A statement commits itself, and refuses values that do not fit, as staging refuses keys.
-pub(super) const REFUSES: &str = "@@autocommit AND @@sql_mode LIKE '%STRICT%'";
+pub(super) const REFUSES: &str =
+    "(@@autocommit AND @@completion_type <> 'CHAIN' AND @@unique_checks AND @@sql_mode LIKE '%STRICT%')";
+
+/// The settings that change what a merge gives, where the session has them otherwise than every session by default: as settings under which
+/// it does not.
+const STEADY: &str = "CAST(CONCAT_WS(',', IF(@@unique_checks, NULL, 'unique_checks=1'), IF(@@sql_safe_updates, 'sql_safe_updates=0', NULL), \
+    IF(@@sql_auto_is_null, 'sql_auto_is_null=0', NULL)) AS CHAR)";
+
+/// Whether the server makes tables of one engine only.
+const ENFORCED: &str = "/*M!100500 @@enforce_storage_engine IS NOT NULL OR */ FALSE";
+
+/// The session's mode, where an INSERT changes what does not fit.
+const LENIENT: &str = "CAST(IF(@@sql_mode LIKE '%STRICT%', '', CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')) AS CHAR)";
 
 /// What lets a few rows go without a staging table. It was never tried on MySQL.
 const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%'";
@@ -73,7 +110,8 @@ const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%'";
 /// table, and whether a statement commits itself. Of several indexes the best: MariaDB finds no rows by one on long texts, which is one of their hashes.
 pub(super) fn ask_index(stage: &Stage) -> Sql {
     let what = format!(
-        "s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW} AND {REFUSES}, @@autocommit"
+        "s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW} AND {REFUSES}, {COMMITS_ITSELF}, \
+         @@completion_type = 'RELEASE', {STEADY}, {LENIENT}, {ENFORCED}"
     );
     let best = "ORDER BY ignored_index, MAX(s.index_type = 'HASH'), s.index_name LIMIT 1";
     format!("{} {best}", unique_index(stage.table, stage.key, &what)).into()
@@ -100,7 +138,7 @@ pub(super) fn create_staged(stage: &Stage) -> Sql {
         "CREATE TEMPORARY TABLE {} (n BIGINT NOT NULL {STAGED_KEY}{own}) {} SELECT 0 AS n{of_target} \
          FROM (SELECT 1 AS one) AS d LEFT JOIN {} AS t ON FALSE WHERE d.one IS NULL",
         staged(stage),
-        engine(!stage.types.iter().all(|kind| is_number(kind.name()))),
+        engine(stage, !stage.types.iter().all(|kind| is_number(kind.name()))),
         DIALECT.table(stage.table)
     )
     .into()
@@ -148,17 +186,22 @@ pub(super) fn is_long(stage: &Stage) -> bool {
 pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {
     let staged = staged(stage);
     let values = DIALECT.placeholders(rows, stage.columns.len() + 1, 1);
-    format!("{STRICT}INSERT INTO {staged} (n, {}) VALUES {values}", staged_columns(stage, "")).into()
+    let insert = match stage.notes.get().and_then(|found| found.lenient.as_ref()) {
+        Some(mode) => format!("INSERT /*+ SET_VAR(sql_mode='{mode}') */"),
+        None => "INSERT".to_owned(),
+    };
+    format!("{STRICT}{insert} INTO {staged} (n, {}) VALUES {values}", staged_columns(stage, "")).into()
 }
 
 pub(super) fn create_made(stage: &Stage) -> Sql {
     let made = made(stage);
-    format!("CREATE TEMPORARY TABLE IF NOT EXISTS {made} (n BIGINT NOT NULL PRIMARY KEY) {}", engine(false)).into()
+    format!("CREATE TEMPORARY TABLE IF NOT EXISTS {made} (n BIGINT NOT NULL PRIMARY KEY) {}", engine(stage, false))
+        .into()
 }
 
 pub(super) fn clear_made(stage: &Stage) -> Sql {
     let made = made(stage);
-    format!("DELETE FROM {made}").into()
+    format!("{} FROM {made}", steady(stage, "DELETE")).into()
 }
 
 pub(super) fn add_made(stage: &Stage, rows: usize) -> Sql {
@@ -195,7 +238,8 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
         Some(Order::Unknown) | None => {}
     }
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {}",
+        "{} INTO {} ({}) SELECT {} FROM {} ORDER BY {} {NO_LIMIT}",
+        steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, "a."),
@@ -216,7 +260,8 @@ fn sorted(stage: &Stage) -> String {
 /// takes a sixth of the merge.
 fn merge_distinct(stage: &Stage, rows: &str) -> Sql {
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {rows} AS s LEFT JOIN {} ON {} WHERE {} IS NULL",
+        "{} INTO {} ({}) SELECT {} FROM {rows} AS s LEFT JOIN {} ON {} WHERE {} IS NULL {NO_LIMIT}",
+        steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, "s."),
@@ -228,24 +273,25 @@ fn merge_distinct(stage: &Stage, rows: &str) -> Sql {
 }
 
 pub(super) fn count_absent(stage: &Stage) -> Sql {
-    format!("SELECT COUNT(*) FROM {}", absent(stage, "s.n")).into()
+    format!("{} COUNT(*) FROM {} LIMIT 1", steady(stage, "SELECT"), absent(stage, "s.n")).into()
 }
 
 pub(super) fn find_absent(stage: &Stage) -> Sql {
-    format!("SELECT a.n FROM {} ORDER BY a.n", absent(stage, "s.n")).into()
+    format!("{} a.n FROM {} ORDER BY a.n {NO_LIMIT}", steady(stage, "SELECT"), absent(stage, "s.n")).into()
 }
 
 pub(super) fn mark_absent(stage: &Stage) -> Sql {
     let made = made(stage);
-    format!("INSERT INTO {made} (n) SELECT a.n FROM {}", absent(stage, "s.n")).into()
+    format!("{} INTO {made} (n) SELECT a.n FROM {} {NO_LIMIT}", steady(stage, "INSERT"), absent(stage, "s.n")).into()
 }
 
 /// Of the rows that were to be made, those whose key is still not there, which the locks then keep so.
 pub(super) fn find_still_absent(stage: &Stage) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
     format!(
-        "SELECT m.n FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n LEFT JOIN {} ON {} WHERE {} IS NULL \
-         ORDER BY m.n{}",
+        "{} m.n FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n LEFT JOIN {} ON {} WHERE {} IS NULL \
+         ORDER BY m.n {NO_LIMIT}{}",
+        steady(stage, "SELECT"),
         target(stage),
         same_key(stage, "s."),
         target_key(stage),
@@ -257,7 +303,8 @@ pub(super) fn find_still_absent(stage: &Stage) -> Sql {
 pub(super) fn insert_made(stage: &Stage) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n ORDER BY {}",
+        "{} INTO {} ({}) SELECT {} FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n ORDER BY {} {NO_LIMIT}",
+        steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, "s."),
@@ -269,8 +316,8 @@ pub(super) fn insert_made(stage: &Stage) -> Sql {
 /// How many rows are staged, how many keys they have, and how many of these the merge has made.
 pub(super) fn count_keys(stage: &Stage) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
-    format!("SELECT COUNT(*), COUNT(DISTINCT {}), (SELECT COUNT(*) FROM {made}) FROM {staged}", staged_key(stage, ""))
-        .into()
+    let (select, key) = (steady(stage, "SELECT"), staged_key(stage, ""));
+    format!("{select} COUNT(*), COUNT(DISTINCT {key}), (SELECT COUNT(*) FROM {made}) FROM {staged} LIMIT 1").into()
 }
 
 /// Whose values an update writes.
@@ -296,10 +343,11 @@ pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
     };
     let key = staged_key(stage, "s.");
     let update = format!(
-        "UPDATE (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS nth, \
+        "{} (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY s.n DESC) AS nth, \
          COUNT(m.n) OVER (PARTITION BY {key}) AS made, COUNT(*) OVER (PARTITION BY {key}) AS rows_of_key \
          FROM {staged} AS s LEFT JOIN {made} AS m ON m.n = s.n) AS x STRAIGHT_JOIN {} ON {} SET {set} \
          WHERE x.nth = 1 AND {which}",
+        steady(stage, "UPDATE"),
         staged_columns(stage, "s."),
         target(stage),
         same_key(stage, "x."),
@@ -315,7 +363,7 @@ pub(super) fn read_staged(stage: &Stage, which: Which, view: View) -> Sql {
     };
     format!(
         "SELECT {}, s.n AS {NUMBER}, {} IS NOT NULL AS {FOUND}, m.n IS NOT NULL AS {CREATED} FROM {staged} AS s {join} {made} AS m ON m.n = s.n \
-         LEFT JOIN {} ON {} ORDER BY s.n{}",
+         LEFT JOIN {} ON {} ORDER BY s.n {NO_LIMIT}{}",
         DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t."),
         target_key(stage),
         target(stage),
