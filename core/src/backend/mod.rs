@@ -59,6 +59,12 @@ pub trait Engine: plain::Plain {
     /// What the steps of a bulk call note on its staging table for each other.
     type Notes: Default + Send + Sync;
 
+    /// What a run over a table learns of its key from the first page.
+    type Paging: Default + Send + Sync;
+
+    /// Where a page begins or ends: the values of a key as the database has them, not as Rust makes them.
+    type Place: Clone + Send + Sync;
+
     /// Where this database's texts stand in a table's cache.
     const CACHE: usize;
 
@@ -207,6 +213,37 @@ pub trait Engine: plain::Plain {
 
     /// Repeats the key that was written last as [`key_bound`](Self::key_bound) needs it.
     fn repeat_bound(_encoder: &mut Self::Encoder, _key: &Key) {}
+
+    /// The first word of a statement that reads rows in the order of a key whose fields are of these types.
+    fn select_sorted(_key: &Key, _types: &[Self::TypeInfo]) -> String {
+        "SELECT".to_owned()
+    }
+
+    /// What is read behind the columns of a page's rows, each behind a comma: for [`place`](Self::place), or on the first page, for
+    /// [`paging`](Self::paging).
+    fn place_columns(_table: &Table, _key: &Key, _paging: Option<&Self::Paging>) -> String {
+        String::new()
+    }
+
+    /// Learns of the key from a row of the first page, and says whether the page has to be read again.
+    fn paging(_row: &Self::Row, _table: &Table, _key: &Key) -> Result<(Self::Paging, bool), sqlx::Error> {
+        Ok((Self::Paging::default(), false))
+    }
+
+    /// The place of a row of a page that has the key's columns at these positions and the [`place_columns`](Self::place_columns) at its end.
+    /// Nothing where what Rust makes of the values is bound again.
+    fn place(
+        _row: &Self::Row,
+        _key: &Key,
+        _positions: &[usize],
+        _types: &[Self::TypeInfo],
+        _paging: &Self::Paging,
+    ) -> Result<Option<Self::Place>, sqlx::Error> {
+        Ok(None)
+    }
+
+    /// Writes the values of a place.
+    fn put_place(_encoder: &mut Self::Encoder, _place: &Self::Place) {}
 
     /// Makes what collects the values of a key for [`identity`](Self::identity).
     fn identity_encoder() -> Self::Encoder {

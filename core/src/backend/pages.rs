@@ -21,18 +21,20 @@ pub(crate) struct Rows<'r> {
 }
 
 impl Rows<'_> {
-    /// Reads the keys of the first rows.
-    pub(crate) fn keys<DB: Backend>(self, limit: usize) -> Sql {
+    /// Reads the keys of the first rows, each with its place.
+    pub(crate) fn keys<DB: Backend>(self, select: &str, paging: Option<&DB::Paging>, limit: usize) -> Sql {
         let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
-        format!("SELECT {key} FROM {} ORDER BY {key} LIMIT {limit}", self.source::<DB>()).into()
+        let place = DB::place_columns(self.table, self.key, paging);
+        format!("{select} {key}{place} FROM {} ORDER BY {key} LIMIT {limit}", self.source::<DB>()).into()
     }
 
     /// Takes the first rows for a batch: in a transaction, they are the batch's until its end.
-    pub(crate) fn take<DB: Backend>(self, limit: usize, wait: bool) -> Sql {
+    pub(crate) fn take<DB: Backend>(self, select: &str, paging: &DB::Paging, limit: usize, wait: bool) -> Sql {
         let all = DB::DIALECT.columns(self.table, 0..self.table.columns.len(), "");
         let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
+        let place = DB::place_columns(self.table, self.key, Some(paging));
         let lock = DB::lock_rows(wait);
-        format!("SELECT {all} FROM {} ORDER BY {key} LIMIT {limit}{lock}", self.source::<DB>()).into()
+        format!("{select} {all}{place} FROM {} ORDER BY {key} LIMIT {limit}{lock}", self.source::<DB>()).into()
     }
 
     /// Counts the rows.

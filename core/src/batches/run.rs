@@ -6,7 +6,7 @@ use std::{
     marker::PhantomData,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Mutex as SyncMutex, PoisonError},
+    sync::{Mutex as SyncMutex, OnceLock, PoisonError},
 };
 
 use futures_core::future::BoxFuture;
@@ -76,29 +76,45 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     options: TransactionOptions,
     work: &'r dyn Work<DB, M>,
     stop: Shared<BoxFuture<'a, ()>>,
-    state: Mutex<State<'a, M::Key>>,
+    types: Vec<DB::TypeInfo>,
+    /// The first word of the statements that read rows.
+    select: String,
+    paging: OnceLock<DB::Paging>,
+    state: Mutex<State<'a, DB, M::Key>>,
 }
 
-struct State<'a, K> {
-    spans: Spans<K>,
+struct State<'a, DB: Backend, K> {
+    spans: Spans<At<DB, K>>,
     report: BatchReport<K>,
     on_progress: Box<dyn FnMut(BatchProgress) + Send + 'a>,
     /// It was told to stop, or has failed.
     over: bool,
 }
 
+/// A row's key, and its place where the database gives one.
+struct At<DB: Backend, K> {
+    key: K,
+    place: Option<DB::Place>,
+}
+
+impl<DB: Backend, K: Clone> Clone for At<DB, K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), place: self.place.clone() }
+    }
+}
+
 /// The keys of a batch's rows as they were read before it begins, each with what it is known by.
-struct Page<K> {
-    after: Option<K>,
-    keys: Vec<(K, Vec<u8>)>,
+struct Page<DB: Backend, K> {
+    after: Option<At<DB, K>>,
+    keys: Vec<(At<DB, K>, Vec<u8>)>,
     /// Whether to wait for rows that others have locked.
     wait: bool,
 }
 
 /// What one transaction is to do.
 #[derive(Clone)]
-struct Part<K> {
-    span: Span<K>,
+struct Part<A> {
+    span: Span<A>,
     limit: usize,
     wait: bool,
     /// Whether each row has a savepoint.
@@ -106,15 +122,15 @@ struct Part<K> {
 }
 
 /// What one transaction has done.
-struct Done<K> {
+struct Done<DB: Backend, K> {
     rows: u64,
     failures: Vec<(K, BoxError)>,
     seen: Vec<Vec<u8>>,
-    /// The last row's key, where there may be more rows.
-    more_after: Option<K>,
+    /// Where the last row is, where there may be more rows.
+    more_after: Option<At<DB, K>>,
 }
 
-impl<K> Default for Done<K> {
+impl<DB: Backend, K> Default for Done<DB, K> {
     fn default() -> Self {
         Self { rows: 0, failures: Vec::new(), seen: Vec::new(), more_after: None }
     }
@@ -178,7 +194,24 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             Some(isolation) if options.isolation.is_none() => options.isolation(isolation),
             _ => options,
         };
-        Ok(Self { pool, target, condition, values, size, concurrency, options, work, stop, state: Mutex::new(state) })
+        let types = model::types::<DB, M>();
+        let select = DB::select_sorted(target.key, &types);
+        let (paging, state) = (OnceLock::new(), Mutex::new(state));
+        Ok(Self {
+            pool,
+            target,
+            condition,
+            values,
+            size,
+            concurrency,
+            options,
+            work,
+            stop,
+            types,
+            select,
+            paging,
+            state,
+        })
     }
 
     /// Works until there is nothing left to look at.
@@ -211,7 +244,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    async fn next_page(&self) -> Result<Option<Page<M::Key>>, Error> {
+    async fn next_page(&self) -> Result<Option<Page<DB, M::Key>>, Error> {
         let state = &mut *self.state.lock().await;
         while !state.over && !state.spans.is_empty() {
             if self.stop.clone().now_or_never().is_some() {
@@ -237,7 +270,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(None)
     }
 
-    async fn do_page(&self, page: Page<M::Key>) -> Result<(), Error> {
+    async fn do_page(&self, page: Page<DB, M::Key>) -> Result<(), Error> {
         let up_to = page.keys.last().map(|(key, _)| key.clone());
         // Rows can be added between the keys meanwhile: so many that memory would not stay flat are left to another transaction.
         let limit = self.size.saturating_mul(2);
@@ -268,7 +301,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
 
     /// Does the rows in one transaction; where that fails, in one with savepoints; where that fails too, in one for each. Nothing, where others
     /// hold the rows for longer than the database waits, or the run is told to stop meanwhile.
-    async fn do_part(&self, part: &Part<M::Key>) -> Result<Option<Done<M::Key>>, Error> {
+    async fn do_part(&self, part: &Part<At<DB, M::Key>>) -> Result<Option<Done<DB, M::Key>>, Error> {
         for careful in [false, true] {
             match self.attempt(&Part { careful, ..part.clone() }, &SyncMutex::new(None)).await {
                 Ok(done) => return Ok(Some(done)),
@@ -286,7 +319,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         self.one_by_one(part).await.map(Some)
     }
 
-    async fn one_by_one(&self, part: &Part<M::Key>) -> Result<Done<M::Key>, Error> {
+    async fn one_by_one(&self, part: &Part<At<DB, M::Key>>) -> Result<Done<DB, M::Key>, Error> {
         let mut all = Done::default();
         let mut part = Part { limit: 1, ..part.clone() };
         loop {
@@ -303,10 +336,10 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
                     }
                 }
                 Err(abort) => match key {
-                    Some(key) if !abort.ends_run() => {
-                        all.seen.push(self.identity(&key)?);
-                        all.failures.push((key.clone(), abort.into_failure()));
-                        part.span.after = Some(key);
+                    Some(at) if !abort.ends_run() => {
+                        all.seen.push(self.identity(&at)?);
+                        all.failures.push((at.key.clone(), abort.into_failure()));
+                        part.span.after = Some(at);
                     }
                     _ => return Err(abort.into_error()),
                 },
@@ -315,7 +348,11 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// One transaction, done again while others stand in its way. `at` tells which row it has come to.
-    async fn attempt(&self, part: &Part<M::Key>, at: &SyncMutex<Option<M::Key>>) -> Result<Done<M::Key>, Abort> {
+    async fn attempt(
+        &self,
+        part: &Part<At<DB, M::Key>>,
+        at: &SyncMutex<Option<At<DB, M::Key>>>,
+    ) -> Result<Done<DB, M::Key>, Abort> {
         let work = async |tx: &mut Transaction<DB>| self.take(tx, part, at).await;
         self.options.clone().run(self.pool, work).await
     }
@@ -323,27 +360,27 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn take(
         &self,
         tx: &mut Transaction<DB>,
-        part: &Part<M::Key>,
-        at: &SyncMutex<Option<M::Key>>,
-    ) -> Result<Done<M::Key>, Abort> {
+        part: &Part<At<DB, M::Key>>,
+        at: &SyncMutex<Option<At<DB, M::Key>>>,
+    ) -> Result<Done<DB, M::Key>, Abort> {
         let rows = if part.wait { self.wait_for_rows(tx, part).await? } else { self.read_rows(tx, part).await? };
         let may_be_more = rows.len() == part.limit;
         let mut done = Done::default();
         let mut last = None;
         for row in rows {
-            let key = model::read_key::<DB, M>(KeyRow::of_row(&row, self.target.key))
-                .map_err(|error| Abort::Read(error.into()))?;
-            done.seen.push(self.identity(&key).map_err(Abort::Read)?);
-            *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+            let is_at = self.at(KeyRow::of_row(&row, self.target.key), &row, &self.target.key.columns);
+            let is_at = is_at.map_err(|error| Abort::Read(error.into()))?;
+            done.seen.push(self.identity(&is_at).map_err(Abort::Read)?);
+            *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(is_at.clone());
             let outcome = if part.careful { self.do_row_saved(tx, row).await } else { self.do_row(tx, row).await };
             match outcome {
                 Ok(()) => done.rows += 1,
                 Err(error) if part.careful && !tx.lost() && tx.check().await.is_ok() => {
-                    done.failures.push((key.clone(), error));
+                    done.failures.push((is_at.key.clone(), error));
                 }
                 Err(error) => return Err(Abort::Row(error)),
             }
-            last = Some(key);
+            last = Some(is_at);
         }
         done.more_after = last.filter(|_| may_be_more);
         Ok(done)
@@ -361,14 +398,33 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// The keys of the first rows of a span, without a transaction. It is asked again where another transaction stood in the way.
-    async fn read_keys(&self, span: &Span<M::Key>) -> Result<Vec<(M::Key, Vec<u8>)>, Error> {
-        let sql = self.rows(span).keys::<DB>(self.size);
-        let key = |row: &DB::Row| {
-            let key = model::read_key::<DB, M>(KeyRow::of_key(row, self.target.key))?;
-            let identity = self.identity(&key)?;
-            Ok((key, identity))
+    async fn read_keys(&self, span: &Span<At<DB, M::Key>>) -> Result<Vec<(At<DB, M::Key>, Vec<u8>)>, Error> {
+        let rows = loop {
+            let paging = self.paging.get();
+            let rows = self.read(&self.rows(span).keys::<DB>(&self.select, paging, self.size), span).await?;
+            if let (None, Some(row)) = (paging, rows.first()) {
+                let (found, again) = DB::paging(row, self.target.table, self.target.key)?;
+                self.paging.get_or_init(|| found);
+                if again {
+                    continue;
+                }
+            }
+            break rows;
         };
-        self.read(&sql, span).await?.iter().map(key).collect()
+        let positions: Vec<usize> = (0..self.target.key.columns.len()).collect();
+        let key = |row: &DB::Row| {
+            let at = self.at(KeyRow::of_key(row, self.target.key), row, &positions)?;
+            let identity = self.identity(&at)?;
+            Ok((at, identity))
+        };
+        rows.iter().map(key).collect()
+    }
+
+    /// Where a row of a page is, which has the key's columns at these positions.
+    fn at(&self, key: KeyRow<'_, DB>, row: &DB::Row, positions: &[usize]) -> Result<At<DB, M::Key>, sqlx::Error> {
+        let paging = self.paging.get_or_init(DB::Paging::default);
+        let place = DB::place(row, self.target.key, positions, &self.types, paging)?;
+        Ok(At { key: model::read_key::<DB, M>(key)?, place })
     }
 
     async fn count(&self) -> Result<u64, Error> {
@@ -378,7 +434,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    async fn read(&self, sql: &Sql, span: &Span<M::Key>) -> Result<Vec<DB::Row>, Error> {
+    async fn read(&self, sql: &Sql, span: &Span<At<DB, M::Key>>) -> Result<Vec<DB::Row>, Error> {
         let mut retry = Retry::new::<DB>();
         loop {
             let outcome = match Session::Pool(self.pool).link().await {
@@ -393,7 +449,11 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// The same where others may hold the rows for long: the run can be told to stop meanwhile.
-    async fn wait_for_rows(&self, tx: &mut Transaction<DB>, part: &Part<M::Key>) -> Result<Vec<DB::Row>, Abort> {
+    async fn wait_for_rows(
+        &self,
+        tx: &mut Transaction<DB>,
+        part: &Part<At<DB, M::Key>>,
+    ) -> Result<Vec<DB::Row>, Abort> {
         match select(pin!(self.read_rows(tx, part)), self.stop.clone()).await {
             Either::Left((rows, _)) => return rows,
             Either::Right(_) => {}
@@ -404,11 +464,16 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// The rows of a batch, taken by its transaction.
-    async fn read_rows(&self, tx: &mut Transaction<DB>, part: &Part<M::Key>) -> Result<Vec<DB::Row>, Abort> {
+    async fn read_rows(&self, tx: &mut Transaction<DB>, part: &Part<At<DB, M::Key>>) -> Result<Vec<DB::Row>, Abort> {
         tx.check().await?;
         let mut link = Link::Inside(&mut *tx);
         loop {
-            let sql = self.rows(&part.span).take::<DB>(part.limit, part.wait);
+            let sql = self.rows(&part.span).take::<DB>(
+                &self.select,
+                self.paging.get_or_init(DB::Paging::default),
+                part.limit,
+                part.wait,
+            );
             let statement = self.statement(&sql, &part.span).map_err(|error| Abort::Read(error.into()))?;
             match link.fetch(statement).await {
                 Err(error) if DB::cannot_skip(&error) => {}
@@ -417,7 +482,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    fn rows(&self, span: &Span<M::Key>) -> Rows<'_> {
+    fn rows(&self, span: &Span<At<DB, M::Key>>) -> Rows<'_> {
         Rows {
             table: self.target.table,
             key: self.target.key,
@@ -428,30 +493,34 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    fn statement(&self, sql: &Sql, span: &Span<M::Key>) -> Result<Statement<DB>, sqlx::Error> {
+    fn statement(&self, sql: &Sql, span: &Span<At<DB, M::Key>>) -> Result<Statement<DB>, sqlx::Error> {
         let mut encoder = DB::Encoder::default();
         for bind in &self.values {
             bind(&mut encoder).map_err(sqlx::Error::Encode)?;
         }
-        for key in [&span.after, &span.up_to].into_iter().flatten() {
-            self.write(key, &mut encoder)?;
+        for at in [&span.after, &span.up_to].into_iter().flatten() {
+            self.write(at, &mut encoder)?;
             DB::repeat_bound(&mut encoder, self.target.key);
         }
         Ok(Statement::cached(sql, DB::arguments(encoder)))
     }
 
     /// What a row is known by, which is asked only where others can lock it.
-    fn identity(&self, key: &M::Key) -> Result<Vec<u8>, Error> {
+    fn identity(&self, at: &At<DB, M::Key>) -> Result<Vec<u8>, Error> {
         if !DB::skips_locked() {
             return Ok(Vec::new());
         }
         let mut encoder = DB::identity_encoder();
-        self.write(key, &mut encoder)?;
+        self.write(at, &mut encoder)?;
         Ok(DB::identity(encoder))
     }
 
-    fn write(&self, key: &M::Key, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
-        model::put_key::<DB, M, M::Key>(key, self.target, encoder)
+    fn write(&self, at: &At<DB, M::Key>, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
+        match &at.place {
+            Some(place) => DB::put_place(encoder, place),
+            None => model::put_key::<DB, M, M::Key>(&at.key, self.target, encoder)?,
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 mod faults;
 mod isolation;
 mod kills;
+mod long_keys;
 mod merges;
 mod own_server;
 mod proxy;
@@ -17,6 +18,7 @@ mod statements;
 mod tables;
 mod types;
 mod verify;
+mod worded_keys;
 
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, MySqlPool};
 use upsertable::{Error, Handle, Upsertable};

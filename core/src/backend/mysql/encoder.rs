@@ -42,6 +42,19 @@ impl Encoder {
         }
     }
 
+    /// Adds a value that is encoded already.
+    pub(super) fn add_encoded(&mut self, kind: MySqlTypeInfo, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.values.push(Value { kind, end: self.bytes.len(), is_null: false });
+    }
+
+    /// Adds all values of another.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        let moved = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.values.extend(other.values.iter().map(|value| Value { end: value.end + moved, ..value.clone() }));
+    }
+
     /// Writes the last `width` values so many times again.
     pub(super) fn repeat_last(&mut self, width: usize, times: usize) {
         let first = self.values.len().saturating_sub(width);

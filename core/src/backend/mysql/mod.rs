@@ -5,6 +5,7 @@ mod errors;
 mod fit;
 mod keys;
 mod merge;
+mod places;
 mod rows;
 mod schema;
 mod short;
@@ -108,6 +109,8 @@ impl Backend for MySql {}
 impl Engine for MySql {
     type Encoder = Encoder;
     type Notes = OnceLock<Found>;
+    type Paging = places::Paging;
+    type Place = places::Place;
 
     const CACHE: usize = 2;
     const DIALECT: Dialect = DIALECT;
@@ -224,6 +227,33 @@ impl Engine for MySql {
 
     fn repeat_bound(encoder: &mut Encoder, key: &Key) {
         encoder.repeat_prefixes(key.columns.len());
+    }
+
+    fn select_sorted(key: &Key, types: &[MySqlTypeInfo]) -> String {
+        let is_long = |&column: &usize| stage::is_long_type(types[column].name());
+        stage::set_for(&[if key.columns.iter().any(is_long) { stage::SORTS_ALL } else { "" }], "SELECT")
+    }
+
+    fn place_columns(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
+        places::columns(table, key, paging)
+    }
+
+    fn paging(row: &MySqlRow, table: &Table, key: &Key) -> Result<(places::Paging, bool), sqlx::Error> {
+        places::learn(row, table, key)
+    }
+
+    fn place(
+        row: &MySqlRow,
+        key: &Key,
+        positions: &[usize],
+        types: &[MySqlTypeInfo],
+        paging: &places::Paging,
+    ) -> Result<Option<places::Place>, sqlx::Error> {
+        places::place(row, key, positions, types, paging).map(Some)
+    }
+
+    fn put_place(encoder: &mut Encoder, place: &places::Place) {
+        encoder.add_all(place);
     }
 
     fn identity(encoder: Encoder) -> Vec<u8> {

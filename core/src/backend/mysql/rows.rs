@@ -87,7 +87,7 @@ pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
 }
 
 /// A name as a string literal. What a backslash means hangs on the session, so a name with one is written in digits.
-fn text(name: &str) -> String {
+pub(super) fn text(name: &str) -> String {
     if !name.contains('\\') {
         return format!("'{}'", name.replace('\'', "''"));
     }

@@ -170,8 +170,11 @@ fn staged_type(sent: &str) -> Option<&'static str> {
         "DATE" => "DATE",
         "TIME" => "TIME(6)",
         "DATETIME" | "TIMESTAMP" => "DATETIME(6)",
-        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "SET" | "JSON" => LONG_TEXT,
-        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => LONG_BYTES,
+        // The driver calls JSON "BINARY", and sends it as text; a column of JSON refuses bytes.
+        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "SET" | "JSON" | "BINARY" => {
+            LONG_TEXT
+        }
+        "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => LONG_BYTES,
         _ => return None,
     })
 }
@@ -179,8 +182,17 @@ fn staged_type(sent: &str) -> Option<&'static str> {
 /// Whether staged rows hold values of any length, which are better not sorted.
 pub(super) fn is_long(stage: &Stage) -> bool {
     let beside_key = |column: &usize| !stage.key.columns.contains(column);
-    let long = |kind: &str| matches!(staged_type(kind), Some(LONG_TEXT | LONG_BYTES) | None);
-    stage.columns.iter().zip(&stage.types).any(|(column, kind)| beside_key(column) && long(kind.name()))
+    stage.columns.iter().zip(&stage.types).any(|(column, kind)| beside_key(column) && is_long_type(kind.name()))
+}
+
+/// Whether a field of this type sends values of any length.
+pub(super) fn is_long_type(sent: &str) -> bool {
+    matches!(staged_type(sent), Some(LONG_TEXT | LONG_BYTES) | None)
+}
+
+/// Whether a field of this type sends text.
+pub(super) fn is_text(sent: &str) -> bool {
+    staged_type(sent) == Some(LONG_TEXT)
 }
 
 pub(super) fn stage_rows(stage: &Stage, rows: usize) -> Sql {

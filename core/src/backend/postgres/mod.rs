@@ -62,6 +62,8 @@ impl Backend for Postgres {}
 impl Engine for Postgres {
     type Encoder = Encoder;
     type Notes = joins::Notes;
+    type Paging = ();
+    type Place = ();
 
     const CACHE: usize = 1;
     const DIALECT: Dialect = DIALECT;

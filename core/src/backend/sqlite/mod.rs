@@ -61,6 +61,8 @@ impl Backend for Sqlite {}
 impl Engine for Sqlite {
     type Encoder = SqliteArguments;
     type Notes = OnceLock<Nature>;
+    type Paging = ();
+    type Place = ();
 
     const CACHE: usize = 0;
     const DIALECT: Dialect = DIALECT;

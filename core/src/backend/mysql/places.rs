@@ -1,0 +1,134 @@
+//! Where a page of a table begins and ends.
+//!
+//! The values are those that the server has sent, bound again as they came: what Rust reads from them can be written otherwise. ENUM and SET
+//! are sorted by a number and sent as text, so of them the number is asked for.
+
+use std::sync::Arc;
+
+use sqlx::{
+    Decode, MySql, Row as _, Type, TypeInfo as _, ValueRef as _,
+    mysql::{MySqlRow, MySqlTypeInfo},
+};
+
+use super::{DIALECT, NO_SKIP_LOCKED, Ordering, encoder::Encoder, rows::text, stage};
+use crate::table::{Key, Table};
+
+pub(in crate::backend) type Place = Arc<Encoder>;
+
+/// Which of a key's columns are sorted by a number and sent as text.
+#[derive(Debug, Default)]
+pub struct Paging {
+    worded: Vec<usize>,
+}
+
+/// What is read behind the columns of a page: on the first the names of a table's columns that are sorted so, and the server's version.
+pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
+    let Some(paging) = paging else {
+        let schema = table.schema.map_or_else(|| "DATABASE()".to_owned(), text);
+        return format!(
+            ", (SELECT CAST(GROUP_CONCAT(LOWER(c.column_name) SEPARATOR '\n') AS CHAR) FROM information_schema.columns AS c \
+             WHERE c.table_schema = {schema} AND c.table_name = {} AND c.data_type IN ('enum', 'set')) AS `upsertable_worded`, \
+             VERSION() AS `upsertable_version`",
+            text(table.name)
+        );
+    };
+    let number = |&number: &usize| {
+        let name = DIALECT.name(table.columns[key.columns[number]].name);
+        format!(", CAST({name} + 0 AS UNSIGNED) AS `upsertable_place_{number}`")
+    };
+    paging.worded.iter().map(number).collect()
+}
+
+pub(super) fn learn(row: &MySqlRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
+    let worded: Option<String> = row.try_get("upsertable_worded")?;
+    let version: String = row.try_get("upsertable_version")?;
+    if locks_in_vain(&version) {
+        NO_SKIP_LOCKED.store(true, Ordering::Relaxed);
+    }
+    let worded = worded.unwrap_or_default();
+    let is_worded = |&number: &usize| {
+        let name = table.columns[key.columns[number]].name.to_lowercase();
+        worded.lines().any(|one| one == name)
+    };
+    let worded: Vec<usize> = (0..key.columns.len()).filter(is_worded).collect();
+    let again = !worded.is_empty();
+    Ok((Paging { worded }, again))
+}
+
+/// `TiDB` parses SKIP LOCKED and passes over nothing, so that two runs would do each row twice.
+fn locks_in_vain(version: &str) -> bool {
+    version.to_ascii_lowercase().contains("tidb")
+}
+
+/// The place of a row, of which the key's columns are at these positions.
+pub(super) fn place(
+    row: &MySqlRow,
+    key: &Key,
+    positions: &[usize],
+    types: &[MySqlTypeInfo],
+    paging: &Paging,
+) -> Result<Place, sqlx::Error> {
+    let mut place = Encoder::default();
+    for (number, (&position, &column)) in positions.iter().zip(&key.columns).enumerate() {
+        let behind = paging.worded.iter().position(|worded| *worded == number);
+        match behind.map(|behind| row.len() - paging.worded.len() + behind) {
+            Some(at) => place.add(&row.try_get::<u64, _>(at)?),
+            None => add_as_sent(&mut place, row, position, &types[column]),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(Arc::new(place))
+}
+
+/// Adds a value as the server has sent it. `field` is the type that the model's field sends, which tells text from bytes.
+fn add_as_sent(
+    place: &mut Encoder,
+    row: &MySqlRow,
+    position: usize,
+    field: &MySqlTypeInfo,
+) -> Result<(), sqlx::error::BoxDynError> {
+    let value = row.try_get_raw(position)?;
+    let kind = value.type_info().into_owned();
+    match kind.name() {
+        // A parameter is never of these types.
+        "BIT" => return place.add(&row.try_get::<u64, _>(position)?),
+        "YEAR" => return place.add(&row.try_get_unchecked::<u16, _>(position)?),
+        "MEDIUMINT" => return place.add(&row.try_get::<i32, _>(position)?),
+        "MEDIUMINT UNSIGNED" => return place.add(&row.try_get::<u32, _>(position)?),
+        _ => {}
+    }
+    let bytes = <&[u8] as Decode<MySql>>::decode(value)?;
+    match kind.name() {
+        "BOOLEAN" | "FLOAT" | "DOUBLE" | "DATE" | "TIME" | "DATETIME" | "TIMESTAMP" => place.add_encoded(kind, bytes),
+        name if name.contains("INT") => place.add_encoded(kind, bytes),
+        "DECIMAL" => add_long(place, kind, bytes)?,
+        _ if stage::is_text(field.name()) => add_long(place, <str as Type<MySql>>::type_info(), bytes)?,
+        _ => add_long(place, <[u8] as Type<MySql>>::type_info(), bytes)?,
+    }
+    Ok(())
+}
+
+/// With its length before it.
+fn add_long(place: &mut Encoder, kind: MySqlTypeInfo, bytes: &[u8]) -> Result<(), sqlx::error::BoxDynError> {
+    let mut encoded = Vec::with_capacity(bytes.len() + 9);
+    let _ = sqlx::Encode::<MySql>::encode_by_ref(&bytes, &mut encoded)?;
+    place.add_encoded(kind, &encoded);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_locks_in_vain_is_known_by_its_version() {
+        for version in ["8.0.11-TiDB-v8.5.0", "5.7.25-TiDB-v6.5.0-serverless", "8.0.11-tidb-v7"] {
+            assert!(locks_in_vain(version), "{version}");
+        }
+        for version in
+            ["9.7.4-2", "8.0.36", "10.11.19-MariaDB-0+deb12u1", "5.5.5-10.11.19-MariaDB", "8.0.36-28-Percona"]
+        {
+            assert!(!locks_in_vain(version), "{version}");
+        }
+    }
+}
