@@ -148,7 +148,7 @@ impl Target {
     /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
     pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
         if let Some(cause) = DB::key_mismatch(&error) {
-            self.key_mismatch(cause.to_owned())
+            self.key_mismatch(cause.into_owned())
         } else if let Some(reason) = DB::refusal(&error) {
             self.unsupported(reason.to_owned())
         } else if DB::is_missing_index(&error) {

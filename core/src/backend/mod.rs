@@ -275,7 +275,7 @@ pub trait Engine: plain::Plain {
     }
 
     /// Why the row that a statement made is not found by the key that it was asked for, if this error says so.
-    fn key_mismatch(_error: &sqlx::Error) -> Option<&'static str> {
+    fn key_mismatch(_error: &sqlx::Error) -> Option<Cow<'static, str>> {
         None
     }
 

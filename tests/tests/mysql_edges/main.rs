@@ -8,6 +8,7 @@ mod isolation;
 mod kills;
 mod long_keys;
 mod merges;
+mod mismatch;
 mod own_server;
 mod proxy;
 mod races;

@@ -144,6 +144,24 @@ impl Encoder {
         Ok(arguments)
     }
 
+    /// The same, and behind all of them some columns of the same rows again.
+    pub(super) fn of_rows_and_again(
+        &self,
+        rows: impl Iterator<Item = usize> + Clone,
+        width: usize,
+        columns: &[usize],
+        again: &[usize],
+    ) -> Result<MySqlArguments, BoxDynError> {
+        let mut arguments = self.of_rows(rows.clone(), width, columns)?;
+        for row in rows {
+            for column in again {
+                let value = row * width + column;
+                self.push(&mut arguments, value..value + 1)?;
+            }
+        }
+        Ok(arguments)
+    }
+
     fn push(&self, arguments: &mut MySqlArguments, range: Range<usize>) -> Result<(), BoxDynError> {
         let mut start = self.start(range.start);
         for value in &self.values[range] {

@@ -2,16 +2,20 @@
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
+use super::rows::MISMATCH;
 use crate::{backend::Aftermath, error::Ending};
 
 const DEADLOCK: u16 = 1213;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// The row was changed after the transaction's snapshot (`innodb_snapshot_isolation` of MariaDB).
 const RECORD_CHANGED: u16 = 1020;
-/// "Failed to read auto-increment value": a deadlock on the lock of the table's counter.
+/// "Failed to read auto-increment value": a deadlock on the lock of the table's counter, which ends the transaction, or a counter that is used
+/// up, which does not.
 const NO_AUTO_INCREMENT: u16 = 1467;
-/// COMMIT failed, as it does on Galera where another node was faster.
+/// "Got error 149 .. during COMMIT".
 const ERROR_DURING_COMMIT: u16 = 1180;
+/// The engine's number of a deadlock.
+const LOCK_DEADLOCK: &str = " 149";
 /// "Table definition has changed, please retry transaction".
 const DEFINITION_CHANGED: u16 = 1412;
 /// "Prepared statement needs to be re-prepared".
@@ -30,6 +34,8 @@ const STATEMENT_FORMAT: u16 = 1665;
 /// CREATE or DROP of a temporary table in a transaction, and a log of statements.
 const STATEMENT_FORMAT_CREATES: u16 = 3748;
 const NO_PRIMARY_KEY: u16 = 3750;
+/// "Cannot add or update a child row: a foreign key constraint fails".
+const NO_PARENT: u16 = 1452;
 /// A statement that writes, in a transaction that is READ ONLY.
 const READ_ONLY: u16 = 1792;
 /// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
@@ -46,6 +52,35 @@ pub(super) fn no_unique_index() -> sqlx::Error {
 
 pub(super) fn is_no_unique_index(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Configuration(error) if error.is::<NoUniqueIndex>())
+}
+
+/// The row that was made is not found by its key, for this reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Mismatch(String);
+
+pub(super) fn mismatch(cause: String) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(Mismatch(cause)))
+}
+
+pub(super) fn mismatch_cause(error: &sqlx::Error) -> Option<&str> {
+    match error {
+        sqlx::Error::Configuration(error) => error.downcast_ref::<Mismatch>().map(|mismatch| mismatch.0.as_str()),
+        _ => None,
+    }
+}
+
+/// Fewer or more rows than there were.
+#[derive(Debug, thiserror::Error)]
+#[error("the server was sent {expected} {what} and answers for {found}, so nothing was kept")]
+struct Miscounted {
+    what: &'static str,
+    expected: u64,
+    found: u64,
+}
+
+pub(super) fn miscounted(what: &'static str, expected: u64, found: u64) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(Miscounted { what, expected, found }))
 }
 
 /// The session is set to what a call cannot work with.
@@ -109,6 +144,27 @@ pub(super) fn is_out_of_range(error: &sqlx::Error) -> bool {
     number(error) == Some(DATA_OUT_OF_RANGE)
 }
 
+/// Whether this is the error of a row whose key is not as it was asked for: see [`MISMATCH`].
+pub(super) fn is_mismatch(error: &sqlx::Error) -> bool {
+    is_out_of_range(error) && error.as_database_error().is_some_and(|error| error.message().contains(MISMATCH))
+}
+
+/// Whether a row refers to one that is not there.
+pub(super) fn is_no_parent(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(NO_PARENT))
+}
+
+pub(super) fn is_no_auto_increment(error: &sqlx::Error) -> bool {
+    number(error) == Some(NO_AUTO_INCREMENT)
+}
+
+/// The table has no number left for a row. As a deadlock on the counter, which has the same number, it would have ended the transaction.
+pub(super) fn used_up() -> sqlx::Error {
+    refused(
+        "the table's AUTO_INCREMENT is used up, so it takes no further row; make the column larger, or reset the counter",
+    )
+}
+
 pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
     number(error) == Some(READ_ONLY)
 }
@@ -130,12 +186,16 @@ pub(in crate::backend) fn is_retryable(error: &dyn DatabaseError) -> bool {
                 | LOCK_WAIT_TIMEOUT
                 | RECORD_CHANGED
                 | NO_AUTO_INCREMENT
-                | ERROR_DURING_COMMIT
                 | DEFINITION_CHANGED
                 | NEEDS_REPREPARE
                 | NODE_NOT_READY
         )
-    )
+    ) || is_lost_at_commit(error)
+}
+
+/// What a COMMIT fails of on Galera where another node was faster: the engine's number of a deadlock is in the message. Others last.
+fn is_lost_at_commit(error: &dyn DatabaseError) -> bool {
+    number_of(error) == Some(ERROR_DURING_COMMIT) && error.message().contains(LOCK_DEADLOCK)
 }
 
 /// Whether the server has ended the connection.
@@ -149,7 +209,7 @@ pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool 
 /// it hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
 pub(super) fn aftermath(error: &sqlx::Error) -> Aftermath {
     let Some(error) = error.as_database_error() else { return Aftermath::Alive };
-    if matches!(number_of(error), Some(DEADLOCK | NO_AUTO_INCREMENT | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
+    if matches!(number_of(error), Some(DEADLOCK | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
         return Aftermath::Ended(Ending::Conflict);
     }
     let refused = |state: &str| ["21", "22", "23", "42"].iter().any(|class| state.starts_with(class));

@@ -13,9 +13,11 @@ use sqlx::{
 use super::{
     CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD, errors,
     keys::Keys,
-    stage::{self, Last, Stage, View},
+    rows, schema,
+    stage::{self, Last, Sorted, Stage, View},
 };
 use crate::{
+    Error,
     backend::{self, Which},
     bulk::{Chunk, Failure, Feed},
     handle::Link,
@@ -51,7 +53,10 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
                     keys.add(&values, chunk_rows, width);
                 }
             });
-            join(link.execute(Statement::cached(text, arguments)), meanwhile).await.0?;
+            let sent = join(link.execute(Statement::cached(text, arguments)), meanwhile).await.0?;
+            if sent != rows as u64 {
+                return Err(Error::Sql(errors::miscounted("rows to be staged", rows as u64, sent)).into());
+            }
             if rows == full && full_text.is_none() {
                 full_text = Some(text.clone());
             }
@@ -88,7 +93,7 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64
     if !is_own(link) {
         return merge_shared(link, stage).await;
     }
-    if stage::is_long(stage) {
+    if stage::is_long(stage) || has_triggers(stage) {
         return merge_marked(link, stage).await;
     }
     let mut progress = Progress::default();
@@ -100,9 +105,47 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64
                 let left = count(link, &stage::count_absent(stage)).await?;
                 progress.check(stage, left, error)?;
             }
+            // A row may refer to another of the same call: those are made as they came.
+            Err(error) if errors::is_no_parent(&error) => return merge_marked(link, stage).await,
+            Err(error) => return Err(explained(link, error).await),
             outcome => return outcome,
         }
     }
+}
+
+fn has_triggers(stage: &Stage) -> bool {
+    stage.notes.get().is_some_and(|found| found.triggers)
+}
+
+/// Makes the rows that are marked, and fails where one of them is not found by its key then.
+async fn insert_made(link: Linked<'_, '_>, stage: &Stage, marked: u64) -> Result<u64, sqlx::Error> {
+    let made = match link.execute(Statement::plain(&stage::insert_made(stage, Sorted::ByKey))).await {
+        Err(error) if errors::is_no_parent(&error) => {
+            link.execute(Statement::plain(&stage::insert_made(stage, Sorted::AsTheyCame))).await
+        }
+        made => made,
+    };
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => return Err(explained(link, error).await),
+    };
+    if made != marked {
+        return Err(errors::miscounted("rows to be made", marked, made));
+    }
+    if has_triggers(stage) && count(link, &stage::count_lost(stage)).await? > 0 {
+        let cause = schema::causes(link, &rows::ask_cause(stage.table, stage.key)).await?;
+        return Err(errors::mismatch(cause.unwrap_or_default()));
+    }
+    Ok(made)
+}
+
+/// Tells a table whose numbers are used up from a deadlock on its counter, which ends the transaction.
+pub(super) async fn explained(link: Linked<'_, '_>, error: sqlx::Error) -> sqlx::Error {
+    if errors::is_no_auto_increment(&error) && matches!(<MySql as backend::Engine>::is_open(link.raw()).await, Ok(true))
+    {
+        return errors::used_up();
+    }
+    error
 }
 
 pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
@@ -114,7 +157,7 @@ pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<
     loop {
         link.execute(Statement::plain(&stage::clear_made(stage))).await?;
         let absent = link.execute(Statement::plain(&stage::mark_absent(stage))).await?;
-        match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+        match insert_made(link, stage, absent).await {
             Err(error) if backend::is_unique_violation(&error) => progress.check(stage, absent, error)?,
             outcome => return outcome,
         }
@@ -136,7 +179,7 @@ async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::
             }
             link.execute(Statement::cached(&stage::add_made(stage, part), arguments)).await?;
         }
-        match link.execute(Statement::plain(&stage::insert_made(stage))).await {
+        match insert_made(link, stage, made.len() as u64).await {
             Err(error) if backend::is_unique_violation(&error) => {
                 // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
                 made = numbers(link, Statement::plain(&stage::find_still_absent(stage))).await?;
@@ -199,6 +242,9 @@ pub(super) async fn read_staged(
 ) -> Result<Vec<MySqlRow>, sqlx::Error> {
     let read = |view| Statement::cached(&stage::read_staged(stage, which, view), MySqlArguments::default());
     let rows = link.fetch(read(View::Own)).await?;
+    if which == Which::All && rows.len() as u64 != stage.rows() {
+        return Err(errors::miscounted("rows to be read back", stage.rows(), rows.len() as u64));
+    }
     let mut all_found = true;
     for row in &rows {
         all_found &= <MySql as backend::Engine>::mark(row)?.found;

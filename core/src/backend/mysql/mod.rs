@@ -13,9 +13,12 @@ mod stage;
 mod told;
 mod update;
 
-use std::sync::{
-    Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_core::future::BoxFuture;
@@ -29,7 +32,7 @@ use sqlx::{
 use self::{
     encoder::Encoder,
     keys::Order,
-    rows::{ASK_INDEX, ASK_TABLE, CREATE_PLAIN},
+    rows::{ASK_CAUSE, ASK_INDEX, ASK_TABLE, CREATE_PLAIN, SAVE_AND_ASK},
     stage::Stage,
     update::Kept,
 };
@@ -268,6 +271,18 @@ impl Engine for MySql {
         errors::aftermath(error)
     }
 
+    fn key_mismatch(error: &sqlx::Error) -> Option<Cow<'static, str>> {
+        errors::mismatch_cause(error).map(|cause| cause.to_owned().into())
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(async move { schema::causes(link, &rows::ask_cause(table, key)).await })
+    }
+
     fn refusal(error: &sqlx::Error) -> Option<&'static str> {
         errors::refusal(error)
     }
@@ -500,6 +515,7 @@ impl Engine for MySql {
 }
 
 /// What looking for the key's unique index found out.
+#[allow(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 pub struct Found {
     /// The name of the key's unique index.
     index: String,
@@ -511,6 +527,8 @@ pub struct Found {
     makes_few: bool,
     /// The settings, each with a value, under which the merge gives what it gives by default. None where the session has them.
     steady: String,
+    /// Whether a trigger runs for each row that is made, which may store it with another key.
+    triggers: bool,
     /// Whether a staging table may be of no other engine.
     innodb_only: bool,
     /// The session's mode, where it lets an INSERT change what does not fit.
@@ -551,6 +569,7 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
             packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
             makes_few: row.try_get(3).unwrap_or_default(),
             steady,
+            triggers: row.try_get(9).unwrap_or_default(),
             innodb_only: row.try_get(8).unwrap_or_default(),
             lenient: Some(lenient).filter(|mode| !mode.is_empty()),
             order: Mutex::default(),
@@ -583,17 +602,30 @@ async fn create_returning(
     texts: &RowTexts,
     write: Write<'_, MySql>,
 ) -> Result<Creation<MySql>, sqlx::Error> {
-    match link.fetch_written(statement(&texts.create, write, Part::Row)?).await {
+    let mut values = Encoder::default();
+    write(Part::Row, &mut values)?;
+    write(Part::Key, &mut values)?;
+    match link.fetch_written(Statement::cached(&texts.create, values.into_arguments())).await {
         Ok(made) => {
             let made = made.into_iter().next().inspect(|row| link.note_session(row, 1));
             Ok(made.map_or(Creation::KeyExists, Creation::Made))
         }
         Err(error) if super::is_unique_violation(&error) => Ok(Creation::SomethingExists(error)),
+        Err(error) if errors::is_mismatch(&error) => Err(cause(link, texts).await),
         Err(error) if errors::is_out_of_range(&error) => {
-            check_index(link, texts).await?;
+            check_index(link, texts, ASK_INDEX).await?;
             Err(error)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(merge::explained(link, error).await),
+    }
+}
+
+/// Why a row that was made is not found by its key.
+async fn cause(link: &mut Link<'_, MySql>, texts: &RowTexts) -> sqlx::Error {
+    let found = schema::causes(link, &texts.others[ASK_CAUSE]).await;
+    match found {
+        Ok(cause) => errors::mismatch(cause.unwrap_or_else(|| "it is stored with another key".to_owned())),
+        Err(error) => error,
     }
 }
 
@@ -603,10 +635,25 @@ async fn create_and_read(
     texts: &RowTexts,
     write: Write<'_, MySql>,
 ) -> Result<Creation<MySql>, sqlx::Error> {
-    check_index(link, texts).await?;
+    let is_pool = matches!(link, Link::Pooled(..));
+    if is_pool {
+        check_index(link, texts, ASK_INDEX).await?;
+    }
     // Else the row could be deleted before it is read, and nobody would know that it was made here.
     let kept = Kept::begin(link).await?;
-    let outcome = insert_and_read(kept.link, texts, write).await;
+    let outcome = async {
+        if !is_pool {
+            check_index(kept.link, texts, SAVE_AND_ASK).await?;
+        }
+        let made = insert_and_read(kept.link, texts, write).await;
+        // A pool's transaction is rolled back as a whole.
+        if matches!(&made, Err(error) if errors::mismatch_cause(error).is_some()) && !is_pool {
+            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {}", rows::ROW_SAVEPOINT));
+            kept.link.execute_written(Statement::plain(&undo)).await?;
+        }
+        made
+    };
+    let outcome = outcome.await;
     kept.end(outcome).await
 }
 
@@ -618,16 +665,25 @@ async fn insert_and_read(
     match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, Part::Row)?).await {
         Ok(_) => {}
         Err(error) if super::is_unique_violation(&error) => return Ok(Creation::SomethingExists(error)),
-        Err(error) => return Err(error),
+        Err(error) => return Err(merge::explained(link, error).await),
     }
     // Given up here, the row would be made and nobody would know.
     let made = link.fetch_written(statement(&texts.find, write, Part::Key)?).await?;
-    Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
+    match made.into_iter().next() {
+        Some(row) => Ok(Creation::Made(row)),
+        None => Err(cause(link, texts).await),
+    }
 }
 
 /// Fails where there is no unique index on the key.
-async fn check_index(link: &mut Link<'_, MySql>, texts: &RowTexts) -> Result<(), sqlx::Error> {
-    let answer = link.fetch(Statement::cached(&texts.others[ASK_INDEX], MySqlArguments::default())).await?;
+async fn check_index(link: &mut Link<'_, MySql>, texts: &RowTexts, ask: usize) -> Result<(), sqlx::Error> {
+    let question = &texts.others[ask];
+    let answer = link.fetch(match ask {
+        // Two statements in one text cannot be prepared.
+        SAVE_AND_ASK => Statement::plain(question),
+        _ => Statement::cached(question, MySqlArguments::default()),
+    });
+    let answer = answer.await?;
     if answer.first().map_or(Ok(false), |row| row.try_get::<bool, _>(0))? {
         return Ok(());
     }

@@ -14,9 +14,20 @@ use crate::{
 pub(super) const CREATE_PLAIN: usize = 0;
 pub(super) const ASK_INDEX: usize = 1;
 pub(super) const ASK_TABLE: usize = 2;
+/// The question for the unique index, which sets a savepoint in the same round trip.
+pub(super) const SAVE_AND_ASK: usize = 3;
+/// Why a row is not found by the key that it was made with.
+pub(super) const ASK_CAUSE: usize = 4;
+
+/// To which is rolled back where the row that was made is not found by its key. It is not released, for that would be one round trip more.
+pub(super) const ROW_SAVEPOINT: &str = "upsertable_row";
 
 /// A number that is too large for any type: an error that undoes the statement, where it is come to.
 pub(super) const FAIL: &str = "18446744073709551615 + 1";
+
+/// The same for a row whose key is not what was asked for: the server gives these words back.
+const OTHER_KEY: &str = "18446744073709551615 + 2";
+pub(super) const MISMATCH: &str = "+ 2";
 
 /// MariaDB looks for the index inside its INSERT. MySQL has no RETURNING, and refuses the text before it does anything.
 pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
@@ -31,10 +42,19 @@ pub(super) fn row_texts(table: &Table, key: &Key) -> RowTexts {
         // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
         reread: format!("{find} LOCK IN SHARE MODE").into(),
         find: find.into(),
-        create: format!("{create} RETURNING {all}, IF({indexed}, {COMMITS_ITSELF}, {FAIL}) AS `upsertable_indexed`")
-            .into(),
+        create: format!(
+            "{create} RETURNING {all}, IF({indexed}, IF({}, {COMMITS_ITSELF}, {OTHER_KEY}), {FAIL}) AS `upsertable_indexed`",
+            DIALECT.key_is(table, key, 1)
+        )
+        .into(),
         update: update_row(table, key, &indexed),
-        others: vec![create.into(), format!("SELECT {indexed} LIMIT 1").into(), ask_table(table)],
+        others: vec![
+            create.into(),
+            format!("SELECT {indexed} LIMIT 1").into(),
+            ask_table(table),
+            format!("SAVEPOINT {ROW_SAVEPOINT}; SELECT {indexed} LIMIT 1").into(),
+            ask_cause(table, key),
+        ],
     }
 }
 
@@ -71,6 +91,28 @@ fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
         DIALECT.key_is(table, key, 1)
     );
     (!set.is_empty()).then(|| update.into())
+}
+
+/// The schema and the name of a table, as the catalogue is asked for them.
+pub(super) fn place_of(table: &Table) -> (String, String) {
+    (table.schema.map_or_else(|| "DATABASE()".to_owned(), text), text(table.name))
+}
+
+/// What a table has that can store a key otherwise than it was sent: triggers, and columns that round, pad or convert.
+pub(super) fn ask_cause(table: &Table, key: &Key) -> Sql {
+    let (schema, name) = place_of(table);
+    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT CAST(CONCAT('the trigger ', t.trigger_name, ' can change it') AS CHAR) FROM information_schema.triggers AS t \
+         WHERE t.event_object_schema = {schema} AND t.event_object_table = {name} AND t.event_manipulation IN ('INSERT', 'UPDATE') \
+         UNION ALL SELECT CAST(CONCAT('the column ', c.column_name, ' (', c.column_type, ') can store it otherwise') AS CHAR) \
+         FROM information_schema.columns AS c WHERE c.table_schema = {schema} AND c.table_name = {name} \
+         AND c.column_name IN ({names}) AND (c.data_type IN ('date', 'year', 'decimal', 'float', 'double', 'char', 'binary', 'bit', 'enum', \
+         'set', 'uuid', 'inet4', 'inet6') OR c.datetime_precision < 6) \
+         UNION ALL SELECT CAST('this session has a sql_mode that is not strict, in which values that do not fit are cut' AS CHAR) \
+         FROM (SELECT 1 AS one) AS d WHERE @@sql_mode NOT LIKE '%STRICT%' {NO_LIMIT}"
+    )
+    .into()
 }
 
 /// Gives `what` for each unique index on exactly the key's columns. An index on the first characters of a column is none.

@@ -65,6 +65,15 @@ async fn show_create(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option
     Ok(Some((first.unwrap_or_default(), row.try_get(1)?)))
 }
 
+/// All causes in one sentence. Nothing where there are none.
+pub(super) async fn causes(link: &mut Link<'_, MySql>, ask: &Sql) -> Result<Option<String>, sqlx::Error> {
+    let mut causes = Vec::new();
+    for row in link.fetch(Statement::plain(ask)).await? {
+        causes.push(row.try_get::<String, _>(0)?);
+    }
+    Ok((!causes.is_empty()).then(|| causes.join(", ")))
+}
+
 /// MODIFY has to be told the whole column anew, and what it is not told is lost: so only a column of which nothing else is said, and of a
 /// table without CHECK.
 pub(super) async fn allow_null(

@@ -11,7 +11,7 @@ use std::{
 use sqlx::{MySql, TypeInfo as _};
 
 use super::{
-    CHUNK_BYTES, DIALECT, NO_LIMIT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
+    CHUNK_BYTES, DIALECT, MAX_BINDS, NO_LIMIT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
     keys::{Keys, Order},
     merge, rows,
     stage::{self, REFUSES, Stage},
@@ -47,6 +47,8 @@ pub(super) async fn merge_short(
     unit.begin_staging();
     // In a caller's transaction a statement that fails would leave the rows of those before it.
     let most = if unit.is_own() { FEW_ROWS } else { ONE_STATEMENT };
+    // The keys stand in the statement twice.
+    let most = most.min(MAX_BINDS / (stage.columns.len() + stage.key.columns.len()));
     if feed.has_more().await? || chunk.rows > most || NO_RETURNING.load(Ordering::Relaxed) {
         feed.take_back(chunk);
         return Ok(None);
@@ -71,6 +73,7 @@ pub(super) async fn merge_short(
         Err(Error::Sql(error))
             if backend::is_unique_violation(&error)
                 || errors::is_out_of_range(&error)
+                || errors::is_no_parent(&error)
                 || (unit.is_own() && backend::is_retryable(&error)) =>
         {
             forget(stage);
@@ -78,6 +81,7 @@ pub(super) async fn merge_short(
             feed.take_back_sent(chunk);
             Ok(None)
         }
+        Err(Error::Sql(error)) => Err(Error::Sql(merge::explained(unit.link()?, error).await).into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -182,10 +186,13 @@ async fn create(
     if parts.len() > 1 {
         unit.begin_merge().await?;
     }
-    let mut rest = absent.iter().copied();
+    let key: Vec<usize> = stage.key_positions().collect();
+    let mut rest = absent;
     for part in parts {
-        let rows = rest.by_ref().take(part);
-        let arguments = chunk.values.of_rows(rows, width, &columns).map_err(sqlx::Error::Encode)?;
+        let (rows, left) = rest.split_at(part);
+        rest = left;
+        let arguments = chunk.values.of_rows_and_again(rows.iter().copied(), width, &columns, &key);
+        let arguments = arguments.map_err(sqlx::Error::Encode)?;
         unit.link()?.fetch(Statement::cached(&insert_text(stage, part), arguments)).await?;
     }
     unit.commit_merge().await
@@ -247,11 +254,14 @@ fn absent_text(stage: &Stage, rows: usize, are_distinct: bool, target: &str) -> 
     .into()
 }
 
+/// It fails where a row that it has made has none of the keys that were asked for.
 fn insert_text(stage: &Stage, rows: usize) -> Sql {
     let columns = DIALECT.columns(stage.table, stage.columns.iter().copied(), "");
     let values = DIALECT.placeholders(rows, stage.columns.len(), 1);
+    let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
+    let keys = DIALECT.placeholders(rows, stage.key.columns.len(), 1);
     format!(
-        "INSERT INTO {} ({columns}) VALUES {values} RETURNING IF({REFUSES} AND EXISTS ({}), 1, {})",
+        "INSERT INTO {} ({columns}) VALUES {values} RETURNING IF({REFUSES} AND EXISTS ({}) AND ({key}) IN ({keys}), 1, {})",
         DIALECT.table(stage.table),
         rows::unique_index(stage.table, stage.key, "1"),
         rows::FAIL,

@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 
 use sqlx::TypeInfo as _;
 
-use super::{COMMITS_ITSELF, CREATED, DIALECT, FOUND, Found, NO_LIMIT, NUMBER, keys::Order, rows::unique_index};
+use super::{
+    COMMITS_ITSELF, CREATED, DIALECT, FOUND, Found, NO_LIMIT, NUMBER,
+    keys::Order,
+    rows::{place_of, unique_index},
+};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -109,9 +113,14 @@ const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%'";
 /// The name of the key's unique index, how large a statement may be, whether the index is ignored, whether a few rows go without a staging
 /// table, and whether a statement commits itself. Of several indexes the best: MariaDB finds no rows by one on long texts, which is one of their hashes.
 pub(super) fn ask_index(stage: &Stage) -> Sql {
+    let (schema, name) = place_of(stage.table);
+    let triggers = format!(
+        "EXISTS (SELECT 1 FROM information_schema.triggers AS tr WHERE tr.event_object_schema = {schema} AND tr.event_object_table = {name} \
+         AND tr.event_manipulation = 'INSERT')"
+    );
     let what = format!(
-        "s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW} AND {REFUSES}, {COMMITS_ITSELF}, \
-         @@completion_type = 'RELEASE', {STEADY}, {LENIENT}, {ENFORCED}"
+        "s.index_name, CAST(@@max_allowed_packet AS SIGNED), {IGNORED} AS ignored_index, {MAKES_FEW} AND {REFUSES} AND NOT {triggers}, {COMMITS_ITSELF}, \
+         @@completion_type = 'RELEASE', {STEADY}, {LENIENT}, {ENFORCED}, {triggers}"
     );
     let best = "ORDER BY ignored_index, MAX(s.index_type = 'HASH'), s.index_name LIMIT 1";
     format!("{} {best}", unique_index(stage.table, stage.key, &what)).into()
@@ -312,7 +321,33 @@ pub(super) fn find_still_absent(stage: &Stage) -> Sql {
     .into()
 }
 
-pub(super) fn insert_made(stage: &Stage) -> Sql {
+/// In which order rows are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sorted {
+    /// By their keys, so that all merges lock in one order.
+    ByKey,
+    /// As they came: a row may refer to one before it, and InnoDB looks for that one when it makes the row.
+    AsTheyCame,
+}
+
+/// How many of the rows that were made are not found by their keys.
+pub(super) fn count_lost(stage: &Stage) -> Sql {
+    let (staged, made) = (staged(stage), made(stage));
+    format!(
+        "{} COUNT(*) FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n LEFT JOIN {} ON {} WHERE {} IS NULL LIMIT 1",
+        steady(stage, "SELECT"),
+        target(stage),
+        same_key(stage, "s."),
+        target_key(stage),
+    )
+    .into()
+}
+
+pub(super) fn insert_made(stage: &Stage, sorted: Sorted) -> Sql {
+    let order = match sorted {
+        Sorted::ByKey => staged_key(stage, "s."),
+        Sorted::AsTheyCame => "s.n".to_owned(),
+    };
     let (staged, made) = (staged(stage), made(stage));
     format!(
         "{} INTO {} ({}) SELECT {} FROM {staged} AS s STRAIGHT_JOIN {made} AS m ON m.n = s.n ORDER BY {} {NO_LIMIT}",
@@ -320,7 +355,7 @@ pub(super) fn insert_made(stage: &Stage) -> Sql {
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, "s."),
-        staged_key(stage, "s.")
+        order
     )
     .into()
 }
