@@ -18,6 +18,3 @@ pub use std::{
     fmt,
     option::Option::{self, None, Some},
 };
-
-#[cfg(all(feature = "mysql", feature = "testing"))]
-pub use crate::backend::without_returning;

@@ -36,8 +36,6 @@ mod sqlite;
 mod stage;
 
 pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
-#[cfg(all(feature = "mysql", feature = "testing"))]
-pub use mysql::without_returning;
 pub(crate) use stage::{Mark, Stage, StageError, Which};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.

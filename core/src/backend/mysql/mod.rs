@@ -85,12 +85,6 @@ const CREATED: &str = "`upsertable_created`";
 /// A server that does not know `INSERT .. RETURNING` was met, so it is tried no more. Either way works on every server.
 static NO_RETURNING: AtomicBool = AtomicBool::new(false);
 
-/// Takes every server from here on for one that does not know `INSERT .. RETURNING`, as MySQL: so that MariaDB can stand in for it.
-#[cfg(feature = "testing")]
-pub fn without_returning() {
-    NO_RETURNING.store(true, Ordering::Relaxed);
-}
-
 /// A server that does not know `SKIP LOCKED` was met: MySQL before 8, MariaDB before 10.6. Waiting for locked rows works on every server.
 static NO_SKIP_LOCKED: AtomicBool = AtomicBool::new(false);
 

@@ -1,5 +1,7 @@
 //! PostgreSQL: its text, its limits and what its errors mean.
 
+use std::borrow::Cow;
+
 use futures_core::future::BoxFuture;
 use sqlx::{
     Arguments as _, Connection as _, Decode, Encode, Executor as _, PgConnection, Postgres, Row as _, Type,
@@ -182,9 +184,9 @@ impl Engine for Postgres {
         }
     }
 
-    fn key_mismatch(error: &sqlx::Error) -> Option<&'static str> {
+    fn key_mismatch(error: &sqlx::Error) -> Option<Cow<'static, str>> {
         let is_so = |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(rows::OTHER_KEY);
-        database_error(error).is_some_and(is_so).then_some("a trigger or the column's type has changed it")
+        database_error(error).is_some_and(is_so).then_some("a trigger or the column's type has changed it".into())
     }
 
     fn mismatch_cause<'l>(
