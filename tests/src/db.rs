@@ -53,6 +53,11 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Says how many connections to this test's database are open: see [`open`](Self::open).
     const OPEN: &'static str = "SELECT 0";
 
+    /// What runs once the tables are there.
+    fn after_schema() -> &'static [&'static str] {
+        &[]
+    }
+
     /// An empty database without tables.
     fn home() -> BoxFuture<'static, Self::Home>;
 
@@ -197,6 +202,9 @@ impl<T: TestDb> Fixture<T> {
         let fixture = Self { pool, outside, server, home, others: AtomicU32::new(0) };
         for table in schema::<T>() {
             fixture.run(&table).await;
+        }
+        for sql in T::after_schema() {
+            fixture.run(sql).await;
         }
         fixture
     }

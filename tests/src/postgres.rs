@@ -23,6 +23,22 @@ pub struct PostgresHome {
     schema: String,
 }
 
+/// Names a Citus coordinator to use in place of the server, on which the tables are distributed.
+const SHARDED: &str = "DATABASE_URL_CITUS";
+
+/// A unique index of a distributed table has the column that it is distributed by, and what others refer to is on every node.
+const DISTRIBUTE: [&str; 9] = [
+    "ALTER TABLE retweets DROP CONSTRAINT retweets_pkey",
+    "SELECT create_distributed_table('retweets', 'tweet')",
+    "SELECT create_reference_table('accounts')",
+    "ALTER TABLE notes DROP CONSTRAINT notes_pkey",
+    "SELECT create_distributed_table('notes', 'slug')",
+    "SELECT create_distributed_table('pledges', 'code')",
+    "SELECT create_distributed_table('tags', 'code')",
+    "SELECT create_distributed_table('words', 'word')",
+    "SELECT create_distributed_table('counted', 'k')",
+];
+
 static HOMES: AtomicU32 = AtomicU32::new(0);
 
 impl TestDb for OnPostgres {
@@ -55,7 +71,7 @@ impl TestDb for OnPostgres {
 
     fn home() -> BoxFuture<'static, PostgresHome> {
         Box::pin(async {
-            let Ok(url) = std::env::var("DATABASE_URL_POSTGRES") else { skip() };
+            let Ok(url) = std::env::var(SHARDED).or_else(|_| std::env::var("DATABASE_URL_POSTGRES")) else { skip() };
             let mut server: PgConnectOptions = url.parse().unwrap();
             let number = HOMES.fetch_add(1, Ordering::Relaxed);
             let schema = format!("upsertable_{}_{number}", std::process::id());
@@ -73,6 +89,10 @@ impl TestDb for OnPostgres {
             conn.close().await.unwrap();
             PostgresHome { server, schema }
         })
+    }
+
+    fn after_schema() -> &'static [&'static str] {
+        if std::env::var_os(SHARDED).is_some() { &DISTRIBUTE } else { &[] }
     }
 
     fn connect(home: &PostgresHome, connections: u32) -> BoxFuture<'_, Pool<Postgres>> {

@@ -36,7 +36,7 @@ mod sqlite;
 mod stage;
 
 pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
-pub(crate) use stage::{Mark, Stage, StageError, Which};
+pub(crate) use stage::{Mark, Stage, StageError, Which, account_for};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
 ///
@@ -201,6 +201,11 @@ pub trait Engine: plain::Plain {
 
     /// Whether a statement failed because the server does not know how to pass over locked rows, which is kept in mind.
     fn cannot_skip(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Whether a statement failed because the server locks no page of a table's rows at once, as of a sharded table.
+    fn cannot_lock_page(_error: &sqlx::Error) -> bool {
         false
     }
 

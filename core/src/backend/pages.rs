@@ -37,6 +37,15 @@ impl Rows<'_> {
         format!("{select} {all}{place} FROM {} ORDER BY {key} LIMIT {limit}{lock}", self.source::<DB>()).into()
     }
 
+    /// Takes one row by its whole key.
+    pub(crate) fn take_one<DB: Backend>(self, select: &str, paging: &DB::Paging, wait: bool) -> Sql {
+        let all = DB::DIALECT.columns(self.table, 0..self.table.columns.len(), "");
+        let place = DB::place_columns(self.table, self.key, Some(paging));
+        let is_key = DB::DIALECT.key_is(self.table, self.key, self.values + 1);
+        let joined = if self.condition.is_some() { "AND" } else { "WHERE" };
+        format!("{select} {all}{place} FROM {} {joined} {is_key}{}", self.source::<DB>(), DB::lock_rows(wait)).into()
+    }
+
     /// Counts the rows.
     pub(crate) fn count<DB: Backend>(self) -> Sql {
         format!("SELECT count(*) FROM {} LIMIT 1", self.source::<DB>()).into()

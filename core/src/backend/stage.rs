@@ -66,6 +66,20 @@ impl<DB: Backend> Stage<DB> {
     }
 }
 
+/// Rows that a server was sent are not all there, though it has said that they are.
+#[derive(Debug, thiserror::Error)]
+#[error("of {sent} rows that were {what}, the server has {there}; nothing of the call is kept")]
+pub(crate) struct Miscounted {
+    what: &'static str,
+    sent: u64,
+    there: u64,
+}
+
+/// Fails where the server has not as many rows as it was sent.
+pub(crate) fn account_for(what: &'static str, sent: u64, there: u64) -> Result<(), sqlx::Error> {
+    if sent == there { Ok(()) } else { Err(sqlx::Error::Configuration(Box::new(Miscounted { what, sent, there }))) }
+}
+
 /// Which staged rows to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {

@@ -6,7 +6,10 @@ use std::{
     marker::PhantomData,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Mutex as SyncMutex, OnceLock, PoisonError},
+    sync::{
+        Mutex as SyncMutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_core::future::BoxFuture;
@@ -80,6 +83,8 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     /// The first word of the statements that read rows.
     select: String,
     paging: OnceLock<DB::Paging>,
+    /// The server locks no page of rows at once.
+    by_rows: AtomicBool,
     state: Mutex<State<'a, DB, M::Key>>,
 }
 
@@ -142,6 +147,8 @@ enum Abort {
     Row(BoxError),
     /// The rows could not be read.
     Read(Error),
+    /// The server locks no page of rows at once; the next go takes them one by one.
+    Refused,
     /// The run was told to stop while it waited for rows that others have locked.
     Stopped,
     /// It could not be begun or committed.
@@ -159,7 +166,7 @@ impl Abort {
     fn ends_run(&self) -> bool {
         match self {
             Self::Read(_) | Self::Stopped => true,
-            Self::Row(_) | Self::Transaction(Error::RolledBack { .. } | Error::Ended { .. }) => false,
+            Self::Refused | Self::Row(_) | Self::Transaction(Error::RolledBack { .. } | Error::Ended { .. }) => false,
             Self::Transaction(error) => {
                 error.is_connection_lost() || error.as_sql().is_none_or(|error| error.as_database_error().is_none())
             }
@@ -170,7 +177,7 @@ impl Abort {
         match self {
             Self::Read(error) | Self::Transaction(error) => error,
             Self::Row(error) => Error::Sql(sqlx::Error::AnyDriverError(error)),
-            Self::Stopped => Error::Ended { reason: Ending::Cancelled },
+            Self::Refused | Self::Stopped => Error::Ended { reason: Ending::Cancelled },
         }
     }
 
@@ -210,6 +217,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             types,
             select,
             paging,
+            by_rows: AtomicBool::new(false),
             state,
         })
     }
@@ -354,7 +362,10 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         at: &SyncMutex<Option<At<DB, M::Key>>>,
     ) -> Result<Done<DB, M::Key>, Abort> {
         let work = async |tx: &mut Transaction<DB>| self.take(tx, part, at).await;
-        self.options.clone().run(self.pool, work).await
+        match self.options.clone().run(self.pool, work).await {
+            Err(Abort::Refused) => self.options.clone().run(self.pool, work).await,
+            outcome => outcome,
+        }
     }
 
     async fn take(
@@ -475,11 +486,42 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
                 part.wait,
             );
             let statement = self.statement(&sql, &part.span).map_err(|error| Abort::Read(error.into()))?;
+            if self.by_rows.load(Ordering::Relaxed) {
+                return self.read_row_by_row(&mut link, part).await.map_err(Abort::Read);
+            }
             match link.fetch(statement).await {
                 Err(error) if DB::cannot_skip(&error) => {}
+                Err(error) if DB::cannot_lock_page(&error) => {
+                    self.by_rows.store(true, Ordering::Relaxed);
+                    return Err(Abort::Refused);
+                }
                 outcome => return outcome.map_err(|error| Abort::Read(error.into())),
             }
         }
+    }
+
+    /// The rows of a batch where the server locks no page of them at once: each is taken by its whole key.
+    async fn read_row_by_row(
+        &self,
+        link: &mut Link<'_, DB>,
+        part: &Part<At<DB, M::Key>>,
+    ) -> Result<Vec<DB::Row>, Error> {
+        let paging = self.paging.get_or_init(DB::Paging::default);
+        let keys = self.rows(&part.span).keys::<DB>(&self.select, Some(paging), part.limit);
+        let positions: Vec<usize> = (0..self.target.key.columns.len()).collect();
+        let all = self.rows(&Span { after: None, up_to: None });
+        let take = all.take_one::<DB>(&self.select, paging, part.wait);
+        let mut rows = Vec::new();
+        for row in link.fetch(self.statement(&keys, &part.span)?).await? {
+            let at = self.at(KeyRow::of_key(&row, self.target.key), &row, &positions)?;
+            let mut encoder = DB::Encoder::default();
+            for bind in &self.values {
+                bind(&mut encoder).map_err(sqlx::Error::Encode)?;
+            }
+            self.write(&at, &mut encoder)?;
+            rows.extend(link.fetch(Statement::cached(&take, DB::arguments(encoder))).await?);
+        }
+        Ok(rows)
     }
 
     fn rows(&self, span: &Span<At<DB, M::Key>>) -> Rows<'_> {

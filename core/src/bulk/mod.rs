@@ -17,7 +17,7 @@ use tracing::Level;
 
 use crate::{
     Error,
-    backend::{Backend, Mark, Stage, StageError, Which},
+    backend::{Backend, Mark, Stage, StageError, Which, account_for},
     handle::{Link, Session},
     retry::Retry,
     sql::Statement,
@@ -260,6 +260,7 @@ impl Plan {
     /// A row of the table for each staged row.
     async fn read_all<DB: Backend>(self, link: &mut Link<'_, DB>, stage: &Stage<DB>) -> Result<Vec<DB::Row>, Error> {
         let rows = DB::read_staged(link, stage, Which::All).await?;
+        account_for("staged and read back", stage.rows(), rows.len() as u64)?;
         for row in &rows {
             let Mark { found, created, .. } = DB::mark(row)?;
             if !found {

@@ -237,3 +237,42 @@ async fn r8_an_index_that_compares_otherwise_is_told_by_verify_and_by_the_call()
     let error = Crate::verify(&db.pool).await.unwrap_err();
     assert!(error.to_string().contains("by the collation caseless"), "{error}");
 }
+
+/// An event trigger lets each hundredth row of a temporary table vanish, as no server should.
+#[tokio::test(flavor = "multi_thread")]
+async fn b11_rows_that_a_server_loses_on_the_way_are_an_error_and_nothing_is_kept() {
+    let db = crates("TEXT", &[]).await;
+    let schema = texts(&db.pool, "SELECT current_schema()::text").await.remove(0);
+    for sql in [
+        "CREATE FUNCTION loses() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN IF NEW.n % 100 = 7 AND NEW.w IS NULL THEN RETURN NULL; END IF; RETURN NEW; END'"
+            .to_owned(),
+        format!(
+            "CREATE FUNCTION made() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE made record; BEGIN \
+             FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE' AND schema_name = 'pg_temp' LOOP \
+             IF current_schema() = '{schema}' THEN EXECUTE format('CREATE TRIGGER loses BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION {schema}.loses()', \
+             made.object_identity); END IF; END LOOP; END $$"
+        ),
+        format!("CREATE EVENT TRIGGER {schema} ON ddl_command_end EXECUTE FUNCTION made()"),
+    ] {
+        db.run(&sql).await;
+    }
+    let rows = |count: i64| (0..count).map(|number| crate_of(&format!("code {number}")));
+    let mut failed = Vec::new();
+    for count in [200, 12_000] {
+        failed.push(Crate::bulk_get_or_create(&db.pool, rows(count)).await.map(drop));
+        failed.push(Crate::bulk_upsert(&db.pool, rows(count)).await.map(drop));
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        failed.push(Crate::bulk_upsert(&mut tx, rows(count)).await.map(drop));
+        tx.commit().await.unwrap();
+    }
+    failed.push(Crate::bulk_create_new(&db.pool, rows(30_000)).await.map(drop));
+    db.run(&format!("DROP EVENT TRIGGER {schema}")).await;
+    for outcome in failed {
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().contains("nothing of the call is kept") && !error.is_retryable(), "{error}");
+    }
+    assert_eq!(db.count("crates").await, 0);
+    db.assert_pool_clean("after rows that were lost").await;
+    assert_eq!(Crate::bulk_upsert(&db.pool, rows(200)).await.unwrap().created, 200);
+}

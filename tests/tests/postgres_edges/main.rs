@@ -11,6 +11,7 @@ mod proxy;
 mod races;
 mod restarts;
 mod settings;
+mod sharded;
 mod statistics;
 mod tables;
 mod texts;

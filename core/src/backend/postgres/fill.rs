@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error,
-    backend::{self, is_connection_lost},
+    backend::{self, account_for, is_connection_lost},
     bulk::{Chunk, Failure, Feed},
     handle::Link,
     sql::{Sql, Statement},
@@ -82,7 +82,8 @@ async fn fill_by_arrays(
         let mut arguments = arrays(stage, &chunk)?;
         // The server numbers the rows of an array from 1.
         arguments.add(sent(feed) - 1).map_err(sqlx::Error::Encode)?;
-        link.execute(Statement::once(&text, arguments)).await?;
+        let staged = link.execute(Statement::once(&text, arguments)).await?;
+        account_for("staged", chunk.rows as u64, staged)?;
         feed.note_sent(chunk.rows);
     }
     Ok(())
@@ -119,12 +120,13 @@ async fn fill_by_values(
         let mut arguments = values.arguments();
         arguments.add(sent(feed)).map_err(sqlx::Error::Encode)?;
         let text = stage::stage_values(stage, rows);
-        if first {
+        let staged = if first {
             // For the driver may have to ask for types inside the values, after which the server knows a statement that runs once no more.
-            stage_knowing_types(link, &text, arguments).await?;
+            stage_knowing_types(link, &text, arguments).await?
         } else {
-            link.execute(Statement::once(&text, arguments)).await?;
-        }
+            link.execute(Statement::once(&text, arguments)).await?
+        };
+        account_for("staged", rows as u64, staged)?;
         feed.note_sent(rows);
         if first && rows == full && can_copy(link) && can_copy_types(link, &stage.types).await? {
             feed.write_with(Encoder::fields);
@@ -140,14 +142,14 @@ async fn stage_knowing_types(
     link: &mut Link<'_, Postgres>,
     text: &Sql,
     arguments: PgArguments,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let mut attempt = Attempt::begin(link).await?;
     let outcome = attempt.link().execute(Statement::once(text, arguments.clone())).await;
     match attempt.end(outcome).await {
         Err(error) if database_error(&error).is_some_and(|error| error.code() == "26000") => {
-            link.execute(Statement::once(text, arguments)).await.map(drop)
+            link.execute(Statement::once(text, arguments)).await
         }
-        outcome => outcome.map(drop),
+        outcome => outcome,
     }
 }
 
@@ -189,7 +191,7 @@ async fn copy(
     let finished = link.observed(finished);
     match streamed {
         Err(failure) if !lost => Err(failure),
-        _ => Ok(finished?),
+        _ => Ok(account_for("copied", feed.sent() - before, finished?)?),
     }
 }
 
@@ -200,7 +202,7 @@ async fn copy_on(
     width: usize,
     feed: &mut Feed<'_, Postgres>,
     first: Option<Chunk<Postgres>>,
-) -> (Result<(), Failure>, Result<(), sqlx::Error>) {
+) -> (Result<(), Failure>, Result<u64, sqlx::Error>) {
     let mut copy = match conn.copy_in_raw(text).await {
         Ok(copy) => copy,
         Err(error) => return (Ok(()), Err(error)),
@@ -208,7 +210,7 @@ async fn copy_on(
     let streamed = stream(&mut copy, width, feed, first).await;
     // Also after a failure of the caller's: what arrived is dropped with the table, while a COPY that is broken off can leave the server's
     // answers where nobody reads them.
-    (streamed, copy.finish().await.map(drop))
+    (streamed, copy.finish().await)
 }
 
 async fn stream(

@@ -118,6 +118,10 @@ impl Engine for Postgres {
         if wait { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
     }
 
+    fn cannot_lock_page(error: &sqlx::Error) -> bool {
+        database_error(error).is_some_and(|error| error.code() == "0A000")
+    }
+
     fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
         rows::key_bound(table, key, first, bound)
     }
