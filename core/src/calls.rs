@@ -81,13 +81,18 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// # Statements
     ///
     /// A SELECT when the row exists, and an INSERT more when it does not. When another caller creates the row between the two, the SELECT
-    /// is done again. No id is used up for a row that is found. No transaction is begun.
+    /// is done again. No id is used up for a row that is found.
+    ///
+    /// On MySQL, whose INSERT gives back no row, a missing row costs two more: one looks for the unique index, one reads the row; BEGIN and
+    /// COMMIT are around them on a pool. In a transaction SAVEPOINT and RELEASE are around the INSERT on PostgreSQL; on MySQL a SAVEPOINT
+    /// goes with the look for the index.
     ///
     /// # Errors
     ///
     /// * [`Error::OtherUnique`]: the row is new by this key, and another row has its value in another unique index.
     /// * [`Error::MissingUniqueIndex`]: there is no unique index on the key, so the new row was not written.
     /// * [`Error::ManyRows`]: the key found more than one row.
+    /// * [`Error::KeyMismatch`]: the database stores the key otherwise, or hides the row that is in the way; nothing was written.
     /// * [`Error::Vanished`]: the row was deleted each time between the conflict and the re-read.
     /// * [`Error::Unsupported`]: a key with `nulls_not_distinct` on a database that has no such index.
     /// * [`Error::Ended`]: the transaction that was given is over.
@@ -253,13 +258,16 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// None for no rows; one or two for up to 10,000 on PostgreSQL and 1,000 on SQLite, fifteen at most for 1,000 on MariaDB. Otherwise one that
-    /// looks for the unique index, one for the temporary table, one for each chunk of some thousand rows (on PostgreSQL a COPY), one merge,
-    /// one that drops it; BEGIN and COMMIT of the merge on a pool where needed, or SAVEPOINT and RELEASE around all in a transaction. On
-    /// PostgreSQL from 20,000 rows on up to five more for the merge: one compares the size of the table with that of the rows, and where
-    /// neither triggers, rules nor policies are on the table, `enable_nestloop`, or `enable_hashjoin` and `enable_mergejoin`, can be off until
-    /// the merge is done. On SQLite up to three more: one looks for triggers and AUTOINCREMENT, one whether most rows are there already and in
-    /// which order they came; and where rows went in as they came and one that is there broke a constraint, all are looked for and merged anew.
+    /// None for no rows. Few rows go without a temporary table: on PostgreSQL one statement for up to 10,000 rows (from 1,001 on with BEGIN and
+    /// COMMIT), on SQLite two for up to 1,000, on MariaDB two to fifteen for up to 1,024.
+    ///
+    /// More rows are staged. On PostgreSQL eight: BEGIN, one that looks for the unique index and makes the temporary table, a COPY or one
+    /// INSERT for each 10,000 rows, SAVEPOINT, one that asks for the size of the table, the merge, RELEASE and COMMIT; one more where the key
+    /// has a text, and up to five more where the planner is told how to join. On SQLite six, and one for each thousand to four thousand rows;
+    /// on MySQL and MariaDB eight, and one for each two thousand rows. In a transaction SAVEPOINT and RELEASE are around all.
+    ///
+    /// On PostgreSQL a pool's call stages and merges in one transaction at READ COMMITTED. A slow stream holds it open, and no lock on the
+    /// table: [`commit_every`](crate::Bulk::commit_every) bounds it. On SQLite, MySQL and MariaDB only the merge is a transaction.
     ///
     /// # Errors
     ///
@@ -354,7 +362,10 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// # Statements
     ///
     /// An UPDATE when the row exists, and an INSERT more when it does not. When another caller creates the row between the two, the UPDATE is
-    /// done again. No id is used up for a row that is found. No transaction is begun.
+    /// done again. No id is used up for a row that is found.
+    ///
+    /// On MySQL and MariaDB a SELECT reads the row that was updated, with BEGIN and COMMIT around both on a pool; on MySQL a missing row costs
+    /// two more, as for [`get_or_create`](Self::get_or_create).
     ///
     /// # Errors
     ///
@@ -401,7 +412,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// One for as many keys as a statement can carry: on SQLite 32,766 values. None for no keys.
+    /// One for as many keys as a statement can carry: 5,000 on PostgreSQL, 10,000 on MySQL and MariaDB, 32,766 values on SQLite. None for no
+    /// keys. On PostgreSQL more than 512 keys have BEGIN and COMMIT around them, and keys of texts one more that asks for the columns' types.
     ///
     /// # Errors
     ///
@@ -455,11 +467,13 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// As for [`bulk_create_new`](Self::bulk_create_new), with at most three more, however many rows there are.
+    /// The rows are staged whatever their number: those of [`bulk_create_new`](Self::bulk_create_new), with at most six more on PostgreSQL,
+    /// four on MySQL and MariaDB and five on SQLite, however many rows there are.
     ///
     /// # Errors
     ///
-    /// As for [`bulk_create_new`](Self::bulk_create_new), and [`Error::Vanished`] where a row was deleted meanwhile.
+    /// As for [`bulk_create_new`](Self::bulk_create_new), [`Error::Vanished`] where a row was deleted meanwhile, and [`Error::KeyMismatch`]
+    /// where a row is stored with another key.
     ///
     /// # Cancel safety
     ///
@@ -496,7 +510,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// As for [`bulk_create_new`](Self::bulk_create_new), with at most five more, however many rows there are.
+    /// The rows are staged whatever their number: those of [`bulk_create_new`](Self::bulk_create_new), with at most nine more on PostgreSQL,
+    /// five on MySQL and MariaDB and seven on SQLite, however many rows there are.
     ///
     /// # Errors
     ///
@@ -569,7 +584,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     ///
     /// # Statements
     ///
-    /// One to three that read the schema, and one that counts duplicates where a unique index is missing.
+    /// Two to four that read the schema, and one that counts duplicates where a unique index is missing.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -66,6 +66,7 @@ pub struct Notes {
     /// Its name, quoted and with its schema. Each has one of its own, so that no call can take another's table for its own.
     pub(super) name: String,
     joined: Mutex<Joined>,
+    sizes: OnceLock<Sizes>,
 }
 
 impl Default for Notes {
@@ -73,7 +74,11 @@ impl Default for Notes {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         // A new `RandomState` is seeded anew.
         let chance = RandomState::new().hash_one(CALLS.fetch_add(1, Ordering::Relaxed));
-        Self { name: format!("pg_temp.upsertable_staged_{chance:016x}"), joined: Mutex::default() }
+        Self {
+            name: format!("pg_temp.upsertable_staged_{chance:016x}"),
+            joined: Mutex::default(),
+            sizes: OnceLock::new(),
+        }
     }
 }
 
@@ -104,7 +109,13 @@ pub(super) struct Joins {
 impl Joins {
     /// Chooses by the sizes of both tables.
     pub(super) async fn choose(link: &mut Link<'_, Postgres>, stage: &Stage, of: Of) -> Result<Self, sqlx::Error> {
-        let sizes = Sizes::ask(link, stage).await?;
+        let sizes = match stage.notes.sizes.get() {
+            Some(sizes) => *sizes,
+            None => {
+                let sizes = Sizes::ask(link, stage).await?;
+                *stage.notes.sizes.get_or_init(|| sizes)
+            }
+        };
         if sizes.is_misjudged && sizes.may_change {
             return Self::turn_off(link, Joined::ByHash).await;
         }
@@ -126,7 +137,7 @@ impl Joins {
         } else if sizes.similar && stage.rows() >= HASHED_ROWS && sizes.may_change {
             stage.notes.note(Joined::ByHash);
             return Self::turn_off(link, Joined::ByHash).await;
-        } else if of == Of::Marks && sizes.similar && sizes.may_change {
+        } else if of == Of::Marks && sizes.similar && stage.rows() > FEW_MARKED && sizes.may_change {
             return Self::turn_off(link, Joined::ByHash).await;
         }
         Ok(Self { off: Vec::new() })
@@ -192,6 +203,7 @@ fn read_cost(line: &str) -> Option<f64> {
     whole.split(' ').next()?.parse().ok()
 }
 
+#[derive(Clone, Copy)]
 struct Sizes {
     /// The table is up to [`TIMES_LARGER`] times as large as what is staged.
     similar: bool,
