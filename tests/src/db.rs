@@ -54,6 +54,7 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     const OPEN: &'static str = "SELECT 0";
 
     /// What runs once the tables are there.
+    #[must_use]
     fn after_schema() -> &'static [&'static str] {
         &[]
     }

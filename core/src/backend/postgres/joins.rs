@@ -109,12 +109,11 @@ pub(super) struct Joins {
 impl Joins {
     /// Chooses by the sizes of both tables.
     pub(super) async fn choose(link: &mut Link<'_, Postgres>, stage: &Stage, of: Of) -> Result<Self, sqlx::Error> {
-        let sizes = match stage.notes.sizes.get() {
-            Some(sizes) => *sizes,
-            None => {
-                let sizes = Sizes::ask(link, stage).await?;
-                *stage.notes.sizes.get_or_init(|| sizes)
-            }
+        let sizes = if let Some(sizes) = stage.notes.sizes.get() {
+            *sizes
+        } else {
+            let sizes = Sizes::ask(link, stage).await?;
+            *stage.notes.sizes.get_or_init(|| sizes)
         };
         if sizes.is_misjudged && sizes.may_change {
             return Self::turn_off(link, Joined::ByHash).await;
@@ -204,6 +203,7 @@ fn read_cost(line: &str) -> Option<f64> {
 }
 
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a column of one answer")]
 struct Sizes {
     /// The table is up to [`TIMES_LARGER`] times as large as what is staged.
     similar: bool,

@@ -242,7 +242,7 @@ fn without_needless_quotes(declared: &str) -> String {
     for (number, piece) in pieces.iter().enumerate() {
         // What stands between two quotes has an odd number.
         if number % 2 == 1 && !is_plain(piece) {
-            plain.push_str(&format!("\"{piece}\""));
+            plain.extend(["\"", piece, "\""]);
         } else {
             plain.push_str(piece);
         }

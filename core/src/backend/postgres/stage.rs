@@ -190,7 +190,7 @@ pub(super) fn merge_arrays_plainly(stage: &Stage, arrays: Arrays, late: Late) ->
         Late::Known => String::new(),
     };
     let first = first_looked_for(stage, arrays, &asked);
-    format!("WITH upsertable_probe AS ({}) {}", rows::probe(stage.table, stage.key), insert_from(stage, &first),)
+    format!("WITH upsertable_probe AS ({}) {}", rows::probe(stage.table, stage.key), insert_from(stage, &first))
 }
 
 /// Whether a statement asks for indexes that are checked late, which the probe does not notice, as no row comes to it. For that the server
