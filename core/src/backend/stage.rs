@@ -18,7 +18,7 @@ pub struct Stage<DB: Backend> {
     )]
     pub(crate) types: Vec<DB::TypeInfo>,
     /// Whether the merge marks the staged rows that it makes.
-    #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "MySQL stages alike"))]
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "elsewhere marks are rows of their own"))]
     pub(crate) marks: bool,
     /// How many rows are staged.
     rows: AtomicU64,
