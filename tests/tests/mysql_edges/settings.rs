@@ -40,7 +40,7 @@ const NUMBERED: &str = "CREATE TABLE numbered (id BIGINT AUTO_INCREMENT PRIMARY 
 
 fn thing(number: u32, note: &str) -> NewThing {
     NewThing {
-        name: format!("{}'\\ {number}", "long ".repeat(if number % 2 == 0 { 20 } else { 1 })),
+        name: format!("{}'\\ {number}", "long ".repeat(if number.is_multiple_of(2) { 20 } else { 1 })),
         at: chrono::DateTime::from_timestamp(1_700_000_000 + i64::from(number), 123_456_000).unwrap(),
         amount: sqlx::types::Decimal::new(i64::from(number) * 1_234_567, 6),
         ratio: 1.0 / f64::from(number + 1),
@@ -112,7 +112,8 @@ async fn call<'h, H: Handle<'h, MySql>>(name: &str, db: H) -> Result<String, Err
         "bulk_create_new" => format!("{}", Thing::bulk_create_new(db, rows()).await?),
         "bulk_get_or_create" => {
             let outcomes = Thing::bulk_get_or_create(db, rows()).await?;
-            outcomes.iter().map(|outcome| format!("{} {}", outcome.created, told(Some(&outcome.row)))).collect()
+            let told = outcomes.iter().map(|outcome| format!("{} {}", outcome.created, told(Some(&outcome.row))));
+            told.collect::<Vec<_>>().concat()
         }
         "bulk_upsert" => format!("{}", Thing::bulk_upsert(db, rows()).await?),
         "numbered get_or_create" => format!("{:?}", Numbered::get_or_create(db, numbered(7, "new")).await?),
@@ -231,7 +232,7 @@ async fn compare(settings: &[(&str, &str)]) {
         let outcomes = outcomes(&db.outside, &pool).await;
         for ((call, expected, wanted), (_, said, left)) in expected.iter().zip(outcomes) {
             let problem = match &said {
-                Ok(said) if Some(said) != expected.as_ref().ok() => format!("said {:.300}", said),
+                Ok(said) if Some(said) != expected.as_ref().ok() => format!("said {said:.300}"),
                 Ok(_) if *wanted != left => format!("left {} bytes in place of {}", left.len(), wanted.len()),
                 Ok(_) => continue,
                 Err(error) if left != before => format!("failed and left something: {error}"),

@@ -5,6 +5,7 @@ use upsertable::Upsertable;
 use crate::{number, with_tables};
 
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
+#[allow(clippy::struct_field_names, reason = "the column is called so")]
 #[upsertable(table = "moods")]
 #[unique(mood, tags, day)]
 struct Mood {

@@ -263,7 +263,7 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
         steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
-        staged_columns(stage, "a."),
+        values(stage, "a."),
         absent(stage, &format!("s.n, {}", staged_columns(stage, "s."))),
         staged_key(stage, "a.")
     )
@@ -285,7 +285,7 @@ fn merge_distinct(stage: &Stage, rows: &str) -> Sql {
         steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
-        staged_columns(stage, "s."),
+        values(stage, "s."),
         target(stage),
         same_key(stage, "s."),
         target_key(stage),
@@ -354,7 +354,7 @@ pub(super) fn insert_made(stage: &Stage, sorted: Sorted) -> Sql {
         steady(stage, "INSERT"),
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
-        staged_columns(stage, "s."),
+        values(stage, "s."),
         order
     )
     .into()
@@ -379,10 +379,9 @@ pub(super) enum Last {
 /// The staged rows come sorted by their key, so the table's rows are locked in that order.
 pub(super) fn update_rows(stage: &Stage, last: Last) -> Option<Sql> {
     let (staged, made) = (staged(stage), made(stage));
-    let set = stage
-        .table
-        .updatable(stage.key)
-        .map(|column| format!("t.{} = x.c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column)));
+    let set = stage.table.updatable(stage.key).map(|column| {
+        format!("t.{} = {}", DIALECT.name(stage.table.columns[column].name), value(stage, stage.position(column), "x."))
+    });
     let set = set.collect::<Vec<_>>().join(", ");
     let which = match last {
         Last::OfExisting => "x.made = 0",
@@ -441,6 +440,19 @@ pub(super) fn same_key(stage: &Stage, prefix: &str) -> String {
         format!("t.{} = {prefix}c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column))
     };
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The values of a staged row as they go into the table. MySQL copies a FLOAT to a FLOAT(10, 2), and a DOUBLE to a DOUBLE(10, 2), without
+/// rounding it, unless it is computed.
+fn values(stage: &Stage, prefix: &str) -> String {
+    let value = |position: usize| value(stage, position, prefix);
+    (0..stage.columns.len()).map(value).collect::<Vec<_>>().join(", ")
+}
+
+fn value(stage: &Stage, position: usize, prefix: &str) -> String {
+    let is_key = stage.key.columns.contains(&stage.columns[position]);
+    let computed = matches!(stage.types[position].name(), "FLOAT" | "DOUBLE") && !is_key;
+    format!("{prefix}c{position}{}", if computed { " /*!80000 * 1e0 */" } else { "" })
 }
 
 fn staged_columns(stage: &Stage, prefix: &str) -> String {
