@@ -21,6 +21,8 @@ pub(crate) struct OwnServer {
     dir: TempDir,
     kind: Kind,
     port: u16,
+    /// What it is started with beside what all are.
+    options: &'static [&'static str],
     child: Child,
 }
 
@@ -41,6 +43,11 @@ const BLOCK: u64 = 512;
 impl OwnServer {
     /// Nothing, and a line that says so, where its programs are missing.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// With these options too, of which the last counts.
+    pub(crate) async fn start_with(options: &'static [&'static str]) -> Option<Self> {
         let db = Fixture::<OnMySql>::with_connections(1).await;
         let kind = if db.server.is_mysql() { mysql() } else { mariadb() };
         let Some(kind) = kind else {
@@ -70,8 +77,8 @@ impl OwnServer {
         let installed = install.output().unwrap();
         assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(&kind, dir.path(), port);
-        let mut server = Self { dir, kind, port, child };
+        let child = run(&kind, dir.path(), port, options);
+        let mut server = Self { dir, kind, port, options, child };
         let mut conn = server.wait_until_up().await;
         conn.execute("CREATE DATABASE own").await.unwrap();
         Some(server)
@@ -117,11 +124,11 @@ impl OwnServer {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.child = run(&self.kind, self.dir.path(), self.port);
+        self.child = run(&self.kind, self.dir.path(), self.port, self.options);
     }
 }
 
-fn run(kind: &Kind, dir: &Path, port: u16) -> Child {
+fn run(kind: &Kind, dir: &Path, port: u16, options: &[&str]) -> Child {
     // Little is kept in memory, so that the quota is met while rows are staged: InnoDB ends the server where it meets one.
     let (program, little): (_, &[&str]) = match kind {
         Kind::MariaDb { program, .. } => (program, &["--aria-pagecache-buffer-size=8M", "--innodb-log-file-size=8M"]),
@@ -142,6 +149,7 @@ fn run(kind: &Kind, dir: &Path, port: u16) -> Child {
         .arg(format!("--socket={}", data.join("socket").display()))
         .arg(format!("--port={port}"))
         .args(user(dir))
+        .args(options)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

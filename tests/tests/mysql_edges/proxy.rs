@@ -1,4 +1,4 @@
-//! Stands between a pool and the server, and has the server kill the connection at a chosen step.
+//! Stands between a pool and the server, and at a chosen step has the server kill the connection, or makes its answer wrong.
 
 use std::{
     net::SocketAddr,
@@ -31,10 +31,22 @@ pub(crate) enum When {
     After,
 }
 
+/// How the server's answer is made wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It says that one row fewer was written.
+    OneFewer,
+    /// One row is missing of those that it gives.
+    OneLost,
+}
+
 /// The commands of all connections are counted together.
 #[derive(Default)]
 struct Plan {
     armed: Option<(usize, When)>,
+    lie: Option<(usize, Lie)>,
+    /// Whether the lie was told.
+    told: bool,
 }
 
 impl Plan {
@@ -42,6 +54,16 @@ impl Plan {
         let (left, when) = self.armed?;
         self.armed = (left > 1).then(|| (left - 1, when));
         (left == 1).then_some(when)
+    }
+
+    /// How to answer this command. What is prepared or closed tells no rows.
+    fn next_lie(&mut self, command: u8) -> Option<Lie> {
+        if !runs(command) {
+            return None;
+        }
+        let (left, lie) = self.lie?;
+        self.lie = (left > 1).then(|| (left - 1, lie));
+        (left == 1).then_some(lie)
     }
 }
 
@@ -77,6 +99,18 @@ impl Proxy {
         self.plan.lock().unwrap().armed = Some((step, when));
     }
 
+    /// The answer to this statement, counted from 1, is made wrong.
+    pub(crate) fn lie(&self, step: usize, lie: Lie) {
+        let mut plan = self.plan.lock().unwrap();
+        (plan.lie, plan.told) = (Some((step, lie)), false);
+    }
+
+    /// Whether the statement came, and whether there was something in its answer to make wrong.
+    pub(crate) fn told(&self) -> (bool, bool) {
+        let mut plan = self.plan.lock().unwrap();
+        (plan.lie.take().is_none(), plan.told)
+    }
+
     /// Whether it has been.
     pub(crate) fn disarm(&self) -> bool {
         self.plan.lock().unwrap().armed.take().is_none()
@@ -87,6 +121,8 @@ impl Proxy {
 struct Answers {
     lost: AtomicBool,
     came: Notify,
+    lie: Mutex<Option<Lie>>,
+    plan: Arc<Mutex<Plan>>,
 }
 
 async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>, admin: MySqlPool) {
@@ -97,11 +133,19 @@ async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>, adm
     if to_client.write_all(&greeting).await.is_err() {
         return;
     }
-    let answers = Arc::new(Answers { lost: AtomicBool::new(false), came: Notify::new() });
+    let answers = Arc::new(Answers {
+        lost: AtomicBool::new(false),
+        came: Notify::new(),
+        lie: Mutex::default(),
+        plan: Arc::clone(&plan),
+    });
     tokio::spawn(carry_answers(from_server, to_client, Arc::clone(&answers)));
     while let Some(packet) = read_packet(&mut from_client).await {
         // A command begins a new sequence; what belongs to the log-in does not.
         let when = if packet[3] == 0 { plan.lock().unwrap().next() } else { None };
+        if packet[3] == 0 {
+            *answers.lie.lock().unwrap() = plan.lock().unwrap().next_lie(packet[4]);
+        }
         if when == Some(When::After) {
             answers.lost.store(true, Ordering::SeqCst);
         }
@@ -121,14 +165,62 @@ async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>, adm
 
 /// Until the server ends the connection.
 async fn carry_answers(mut from_server: OwnedReadHalf, mut to_client: OwnedWriteHalf, answers: Arc<Answers>) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+    // The packet before, of an answer that is to lose its last row.
+    let mut held: Option<Vec<u8>> = None;
+    while let Some(mut packet) = read_packet(&mut from_server).await {
         if answers.lost.load(Ordering::SeqCst) {
             answers.came.notify_one();
-        } else if to_client.write_all(&buffer[..length]).await.is_err() {
+            continue;
+        }
+        let lie = *answers.lie.lock().unwrap();
+        let tells = match lie {
+            Some(Lie::OneFewer) => says_one_fewer(&mut packet),
+            // The end of the rows comes behind the last.
+            Some(Lie::OneLost) => {
+                let is_end = packet[4] == 0xfe && packet.len() < 64;
+                let loses = is_end && held.take_if(|row| row[4] == 0).is_some();
+                let row = (!is_end).then(|| std::mem::take(&mut packet));
+                let before = std::mem::replace(&mut held, row);
+                if let Some(before) = before
+                    && to_client.write_all(&before).await.is_err()
+                {
+                    return;
+                }
+                loses
+            }
+            None => false,
+        };
+        if tells {
+            *answers.lie.lock().unwrap() = None;
+            answers.plan.lock().unwrap().told = true;
+        }
+        // An answer without rows is over with its first packet.
+        if lie == Some(Lie::OneLost)
+            && held.as_ref().is_some_and(|packet| packet[3] == 1 && matches!(packet[4], 0 | 0xff))
+            && let Some(only) = held.take()
+        {
+            packet = only;
+            *answers.lie.lock().unwrap() = None;
+        }
+        if to_client.write_all(&packet).await.is_err() {
             return;
         }
     }
+}
+
+/// Of an OK packet that tells of more than one row.
+fn says_one_fewer(packet: &mut [u8]) -> bool {
+    if packet[3] != 1 || packet[4] != 0 {
+        return false;
+    }
+    // Up to 250 a number is one byte, above it stands behind its length.
+    let rows = match packet[5] {
+        0 | 1 => return false,
+        0xfc => &mut packet[6],
+        _ => &mut packet[5],
+    };
+    *rows = rows.wrapping_sub(1);
+    true
 }
 
 /// With its header: three bytes of length, and its number in the sequence.
@@ -152,4 +244,11 @@ fn has_answer(command: u8) -> bool {
     const QUIT: u8 = 0x01;
     const CLOSE_STATEMENT: u8 = 0x19;
     !matches!(command, QUIT | CLOSE_STATEMENT)
+}
+
+/// A statement is run, by its text or as it was prepared.
+fn runs(command: u8) -> bool {
+    const QUERY: u8 = 0x03;
+    const EXECUTE: u8 = 0x17;
+    matches!(command, QUERY | EXECUTE)
 }

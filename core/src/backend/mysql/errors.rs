@@ -165,8 +165,9 @@ pub(super) fn used_up() -> sqlx::Error {
     )
 }
 
-pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
-    number(error) == Some(READ_ONLY)
+/// Whether no temporary table can be dropped, nor made, in this transaction.
+pub(super) fn keeps_no_tables(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(READ_ONLY | STATEMENT_FORMAT_CREATES))
 }
 
 /// Whether a unique violation names this index, as all of the servers' languages do at the end: `for key 'index'`, `for key 'table.index'`.

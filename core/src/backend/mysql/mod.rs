@@ -420,7 +420,7 @@ impl Engine for MySql {
         Box::pin(async move {
             match link.execute(Statement::plain(&stage::drop_stage())).await {
                 // Then it was not made either.
-                Err(error) if errors::is_read_only(&error) => Ok(()),
+                Err(error) if errors::keeps_no_tables(&error) => Ok(()),
                 outcome => outcome.map(drop),
             }
         })
