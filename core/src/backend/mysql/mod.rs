@@ -557,13 +557,14 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<
             }
         }
         let (steady, lenient): (String, String) = (row.try_get(6)?, row.try_get(7)?);
+        let triggers: bool = row.try_get(9).unwrap_or_default();
         stage.notes.get_or_init(|| Found {
             index: row.try_get(0).unwrap_or_default(),
             usable: !row.try_get::<bool, _>(2).unwrap_or_default(),
             packet: usize::try_from(packet).unwrap_or(CHUNK_BYTES),
-            makes_few: row.try_get(3).unwrap_or_default(),
+            makes_few: !triggers && row.try_get(3).unwrap_or_default(),
             steady,
-            triggers: row.try_get(9).unwrap_or_default(),
+            triggers,
             innodb_only: row.try_get(8).unwrap_or_default(),
             lenient: Some(lenient).filter(|mode| !mode.is_empty()),
             order: Mutex::default(),
