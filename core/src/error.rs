@@ -12,11 +12,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The row conflicts with another row, but not on the key that was asked for.
+    /// The row conflicts with a row that has another key, in another unique index, whether a row with its own key is there or not.
     ///
     /// A `get_or_create` that answered with that other row would answer with the wrong one, and an insert that skipped the new row would lose it.
     #[error(
-        "{model}::{operation}: the new row has another key ({key}) than every row in the table, but the same value as one of them in another unique index; find the row by that index, or change the value"
+        "{model}::{operation}: a row with another key ({key}) has the same value in another unique index, so nothing was written; find that row by that index, or change the value"
     )]
     #[non_exhaustive]
     OtherUnique {

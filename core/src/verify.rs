@@ -172,7 +172,8 @@ async fn nullability<DB: Backend>(
         let what = format!("column {} can be NULL, and the field `{}` cannot", column.name, column.field);
         report.warning(what);
     }
-    if column.generated && !there.filled {
+    // NULL fills it, where both can be NULL.
+    if column.generated && !there.filled && !(column.nullable && there.nullable) {
         let what =
             format!("column {} is `generated` in the model, and the database has nothing to fill it with", column.name);
         report.problem(what, None);

@@ -106,7 +106,7 @@ impl TestDb for OnSqlite {
         table: &'static str,
     ) -> BoxFuture<'c, Plan> {
         Box::pin(async move {
-            let merges = format!("INSERT INTO `{table}`");
+            let merges = format!("INSERT OR ABORT INTO `{table}`");
             let merge = statements.iter().find(|sql| sql.contains(&merges)).expect("a bulk call merges its rows");
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {merge}"));
             let steps: Vec<String> = sqlx::query(explain)

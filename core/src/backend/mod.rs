@@ -214,6 +214,21 @@ pub trait Engine: plain::Plain {
         Self::DIALECT.key_bound(table, key, first, bound)
     }
 
+    /// The same where a run has learned how the key is sorted.
+    fn paging_bound(table: &Table, key: &Key, _paging: Option<&Self::Paging>, first: usize, bound: Bound) -> String {
+        Self::key_bound(table, key, first, bound)
+    }
+
+    /// How the rows of a page are sorted.
+    fn paging_order(table: &Table, key: &Key, _paging: Option<&Self::Paging>) -> String {
+        Self::DIALECT.columns(table, key.columns.iter().copied(), "")
+    }
+
+    /// All columns of a model as they are read, so that each is found by its name.
+    fn selected(table: &Table) -> String {
+        Self::DIALECT.columns(table, 0..table.columns.len(), "")
+    }
+
     /// Repeats the key that was written last as [`key_bound`](Self::key_bound) needs it.
     fn repeat_bound(_encoder: &mut Self::Encoder, _key: &Key) {}
 

@@ -25,16 +25,18 @@ impl Rows<'_> {
     pub(crate) fn keys<DB: Backend>(self, select: &str, paging: Option<&DB::Paging>, limit: usize) -> Sql {
         let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
         let place = DB::place_columns(self.table, self.key, paging);
-        format!("{select} {key}{place} FROM {} ORDER BY {key} LIMIT {limit}", self.source::<DB>()).into()
+        let order = DB::paging_order(self.table, self.key, paging);
+        format!("{select} {key}{place} FROM {} ORDER BY {order} LIMIT {limit}", self.source::<DB>(paging)).into()
     }
 
     /// Takes the first rows for a batch: in a transaction, they are the batch's until its end.
     pub(crate) fn take<DB: Backend>(self, select: &str, paging: &DB::Paging, limit: usize, wait: bool) -> Sql {
-        let all = DB::DIALECT.columns(self.table, 0..self.table.columns.len(), "");
-        let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
+        let all = DB::selected(self.table);
+        let order = DB::paging_order(self.table, self.key, Some(paging));
         let place = DB::place_columns(self.table, self.key, Some(paging));
         let lock = DB::lock_rows(wait);
-        format!("{select} {all}{place} FROM {} ORDER BY {key} LIMIT {limit}{lock}", self.source::<DB>()).into()
+        let source = self.source::<DB>(Some(paging));
+        format!("{select} {all}{place} FROM {source} ORDER BY {order} LIMIT {limit}{lock}").into()
     }
 
     /// Takes one row by its whole key.
@@ -48,10 +50,10 @@ impl Rows<'_> {
 
     /// Counts the rows.
     pub(crate) fn count<DB: Backend>(self) -> Sql {
-        format!("SELECT count(*) FROM {} LIMIT 1", self.source::<DB>()).into()
+        format!("SELECT count(*) FROM {} LIMIT 1", self.source::<DB>(None)).into()
     }
 
-    fn source<DB: Backend>(self) -> String {
+    fn source<DB: Backend>(self, paging: Option<&DB::Paging>) -> String {
         let mut conditions = Vec::new();
         if let Some(condition) = self.condition {
             // On a line of its own, as it may end in a comment.
@@ -60,7 +62,7 @@ impl Rows<'_> {
         let mut first = self.values + 1;
         for (wanted, bound) in [(self.after, Bound::After), (self.up_to, Bound::UpTo)] {
             if wanted {
-                conditions.push(DB::key_bound(self.table, self.key, first, bound));
+                conditions.push(DB::paging_bound(self.table, self.key, paging, first, bound));
                 first += self.key.columns.len();
             }
         }

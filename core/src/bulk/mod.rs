@@ -263,13 +263,13 @@ impl Plan {
         account_for("staged and read back", stage.rows(), rows.len() as u64)?;
         for row in &rows {
             let Mark { found, created, .. } = DB::mark(row)?;
+            if !found && created {
+                let cause = DB::mismatch_cause(link, stage.table, stage.key).await?;
+                let cause = cause.unwrap_or_else(|| "the row that was made is stored with another key".to_owned());
+                return Err(self.target.key_mismatch(cause));
+            }
             if !found {
-                let stored_otherwise = "the row that was made is stored with another key";
-                return Err(if created {
-                    self.target.key_mismatch(stored_otherwise.to_owned())
-                } else {
-                    self.target.vanished()
-                });
+                return Err(self.target.vanished());
             }
         }
         Ok(rows)

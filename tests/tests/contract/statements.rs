@@ -19,7 +19,10 @@ pub(super) fn data(statements: &[String]) -> Vec<&str> {
 }
 
 fn inserts<'s>(statements: &'s [String], table: &str) -> Vec<&'s str> {
-    data(statements).into_iter().filter(|sql| sql.contains("INSERT INTO") && sql.contains(table)).collect()
+    data(statements)
+        .into_iter()
+        .filter(|sql| sql.contains("INSERT") && sql.contains(" INTO ") && sql.contains(table))
+        .collect()
 }
 
 /// What a row costs that is not there. Where an INSERT gives no row back, the index is looked for before it, and the row read after it.

@@ -3,10 +3,14 @@
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
+mod clauses;
 mod faults;
 mod locks;
 mod merges;
+mod mismatch;
+mod pages;
 mod plans;
+mod settings;
 mod tables;
 mod types;
 

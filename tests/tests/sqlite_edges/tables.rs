@@ -284,11 +284,50 @@ async fn a_row_that_a_trigger_drops_is_neither_created_nor_told() {
     let done = Person::bulk_upsert(&mut tx, rows()).await.unwrap();
     assert_eq!((done.created, done.updated), (0, 1));
     let error = Person::upsert(&mut tx, person("d", 13)).await.unwrap_err();
-    assert!(matches!(error, Error::Vanished { .. }), "{error}");
+    assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
     // There is no row to answer with.
     let error = Person::bulk_get_or_create(&mut tx, rows()).await.unwrap_err();
-    assert!(matches!(error, Error::Vanished { .. }), "{error}");
+    assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
     tx.commit().await.unwrap();
     assert_eq!(*told.lock().unwrap(), ["b"]);
     assert_clean(&pool, "after a trigger").await;
+}
+
+/// The database fills the column of this model in, with NULL where it has nothing else.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
+#[upsertable(table = "people")]
+#[unique(email)]
+struct Noted {
+    email: String,
+    #[upsertable(generated)]
+    note: Option<String>,
+}
+
+#[tokio::test]
+async fn verify_takes_null_for_what_fills_a_column() {
+    let pool = in_memory(&["CREATE TABLE people (email TEXT NOT NULL UNIQUE, note TEXT)"]).await;
+    let verified = Noted::verify(&pool).await.unwrap();
+    assert!(verified.warnings.is_empty(), "{verified:?}");
+    assert_eq!(Noted::get_or_create(&pool, NewNoted { email: "a".into() }).await.unwrap().row.note, None);
+    run(&pool, "DROP TABLE people; CREATE TABLE people (email TEXT NOT NULL UNIQUE, note TEXT NOT NULL)").await;
+    let error = Noted::verify(&pool).await.unwrap_err();
+    assert!(error.to_string().contains("nothing to fill it with"), "{error}");
+}
+
+#[tokio::test]
+async fn a_view_and_a_partial_index_are_told_with_what_helps() {
+    let pool =
+        in_memory(&[PEOPLE, "ALTER TABLE people RENAME TO behind", "CREATE VIEW people AS SELECT * FROM behind"]).await;
+    let error = Person::verify(&pool).await.unwrap_err();
+    assert!(error.to_string().contains("view") && error.to_string().contains("name the table behind it"), "{error}");
+    let error = Person::get_or_create(&pool, person("a", 1)).await.unwrap_err();
+    assert!(error.to_string().contains("view"), "{error}");
+
+    let pool = in_memory(&[
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT NOT NULL, age INTEGER NOT NULL)",
+        "CREATE UNIQUE INDEX some ON people (email) WHERE age > 0",
+    ])
+    .await;
+    let error = Person::verify(&pool).await.unwrap_err();
+    assert!(error.to_string().contains("make one without WHERE"), "{error}");
 }

@@ -212,7 +212,7 @@ async fn a_trigger_that_drops_the_row_is_neither_created_nor_found() {
     ])
     .await;
     let error = Person::get_or_create(&pool, person("a", -1)).await.unwrap_err();
-    assert!(matches!(error, upsertable::Error::Vanished { .. }), "{error}");
+    assert!(matches!(error, upsertable::Error::KeyMismatch { .. }), "{error}");
     let done = Person::bulk_create_new(&pool, [person("a", -1), person("b", 1)]).await.unwrap();
     assert_eq!((done.received, done.created), (2, 1));
 }

@@ -2,11 +2,13 @@
 
 mod index;
 mod nature;
+mod places;
 mod rows;
 mod sample;
 mod schema;
 mod short;
 mod stage;
+mod watched;
 
 use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
@@ -31,10 +33,11 @@ use super::{
     Which, filter::Quotes,
 };
 use crate::{
+    Error,
     bulk::{Chunk, Failure, Feed},
     find::{Part, Write, statement},
     handle::Link,
-    sql::{Dialect, Sql, Statement, index_name},
+    sql::{Bound, Dialect, Sql, Statement, index_name},
     table::{Key, Table},
     transaction::TransactionOptions,
     unit::Unit,
@@ -61,8 +64,8 @@ impl Backend for Sqlite {}
 impl Engine for Sqlite {
     type Encoder = SqliteArguments;
     type Notes = OnceLock<Nature>;
-    type Paging = ();
-    type Place = ();
+    type Paging = places::Paging;
+    type Place = places::Place;
 
     const CACHE: usize = 0;
     const DIALECT: Dialect = DIALECT;
@@ -157,6 +160,63 @@ impl Engine for Sqlite {
         queue(conn, format!("RELEASE SAVEPOINT {savepoint}"));
     }
 
+    fn paging_bound(table: &Table, key: &Key, paging: Option<&places::Paging>, first: usize, bound: Bound) -> String {
+        places::bound(table, key, paging, first, bound)
+    }
+
+    fn paging_order(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
+        places::order(table, key, paging)
+    }
+
+    fn selected(table: &Table) -> String {
+        rows::selected(table, "")
+    }
+
+    fn place_columns(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
+        places::columns(table, key, paging)
+    }
+
+    fn paging(row: &SqliteRow, table: &Table, key: &Key) -> Result<(places::Paging, bool), sqlx::Error> {
+        places::learn(row, table, key)
+    }
+
+    fn place(
+        row: &SqliteRow,
+        _: &Key,
+        positions: &[usize],
+        _: &[SqliteTypeInfo],
+        _: &places::Paging,
+    ) -> Result<Option<places::Place>, sqlx::Error> {
+        places::place(row, positions).map(Some)
+    }
+
+    fn put_place(encoder: &mut SqliteArguments, place: &places::Place) {
+        places::put(encoder, place);
+    }
+
+    // What a session can be set to, so that it writes nothing.
+    fn refusal(error: &sqlx::Error) -> Option<&'static str> {
+        // Not "virtual table", which is worded alike.
+        if error.as_database_error().is_some_and(|error| error.message().contains("cannot UPSERT a view")) {
+            return Some("a view has no unique index, so that no call can write to it: name the table behind it");
+        }
+        error.as_database_error().filter(|error| primary_code(*error) == Some(8)).map(|_| {
+            "the connection may not write (\"attempt to write a readonly database\"): turn `PRAGMA query_only` off, or open a database that can be written"
+        })
+    }
+
+    fn key_mismatch(error: &sqlx::Error) -> Option<Cow<'static, str>> {
+        watched::mismatch_cause(error).map(|cause| cause.to_owned().into())
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(async move { watched::cause(link, &rows::mismatch_cause(table, key)).await })
+    }
+
     fn refuse_key(key: &Key) -> Option<&'static str> {
         key.nulls_not_distinct.then_some(
             "a unique index of SQLite never takes two NULLs for equal, so a key with `nulls_not_distinct` works on PostgreSQL 15 and later only",
@@ -172,10 +232,7 @@ impl Engine for Sqlite {
         texts: &'l RowTexts,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
-        Box::pin(async move {
-            let made = link.fetch_written(statement(&texts.create, write, Part::Row)?).await?;
-            Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made))
-        })
+        Box::pin(watched::create(link, texts, write))
     }
 
     // An index on a column of another collation, as in `CREATE UNIQUE INDEX .. (email COLLATE NOCASE)`.
@@ -203,7 +260,7 @@ impl Engine for Sqlite {
             let Some(update) = columns.and_then(|columns| rows::update_as_index(table, key, &columns)) else {
                 return Ok(None);
             };
-            Ok(link.fetch_written(statement(&update, write, Part::Update)?).await?.pop())
+            watched::update(link, &rows::row_texts(table, key), &update, write).await
         })
     }
 
@@ -217,14 +274,11 @@ impl Engine for Sqlite {
 
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
-        _: &'l RowTexts,
+        texts: &'l RowTexts,
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
-        Box::pin(async move {
-            let updated = link.fetch_written(statement(update, write, Part::Update)?).await?;
-            Ok(updated.into_iter().next())
-        })
+        Box::pin(watched::update(link, texts, update, write))
     }
 
     fn inspect<'l>(
@@ -232,6 +286,13 @@ impl Engine for Sqlite {
         table: &'static Table,
     ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
         Box::pin(schema::inspect(link, table))
+    }
+
+    fn refuse_table<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(schema::refuse_table(link, table))
     }
 
     fn fit(kind: &SqliteTypeInfo, column: &ColumnFound) -> Fit {
@@ -272,7 +333,10 @@ impl Engine for Sqlite {
                 let next = stage_chunk(stage, feed.sent() + rows as u64);
                 // The connection's thread works on them while the next are written here.
                 let (sent, ahead) = join(link.execute(statement), lazy(|_| feed.read_ahead(next))).await;
-                sent?;
+                let staged = sent?;
+                if staged != rows as u64 {
+                    return Err(Error::from(not_all(rows as u64, "staged", staged)).into());
+                }
                 feed.note_sent(rows);
                 ahead?;
             }
@@ -281,7 +345,7 @@ impl Engine for Sqlite {
     }
 
     fn merges_whole<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
-        Box::pin(async move { Ok(nature(link, stage).await?.fails_as_a_whole) })
+        Box::pin(async move { Ok(nature(link, stage).await?.fails_as_a_whole()) })
     }
 
     fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
@@ -289,13 +353,23 @@ impl Engine for Sqlite {
             if stage::has_many_rows(stage) {
                 link.execute(Statement::plain(&stage::FREE_PAGES.into())).await?;
             }
-            if nature(link, stage).await?.skips_quietly && sample::is_fastest_as_it_came(link, stage).await? {
+            let nature = nature(link, stage).await?;
+            if nature.triggers {
+                return merge_watched(
+                    link,
+                    stage,
+                    &stage::merge_new(stage, nature.or_abort()),
+                    &stage::count_new(stage),
+                )
+                .await;
+            }
+            if nature.skips_quietly && sample::is_fastest_as_it_came(link, stage).await? {
                 match link.execute(Statement::plain(&stage::merge_as_it_came(stage))).await {
                     Err(error) if is_refused(&error) => {}
                     merged => return merged,
                 }
             }
-            link.execute(Statement::plain(&stage::merge_new(stage))).await
+            link.execute(Statement::plain(&stage::merge_new(stage, nature.or_abort()))).await
         })
     }
 
@@ -303,7 +377,15 @@ impl Engine for Sqlite {
         Box::pin(async move {
             link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
             link.execute(Statement::plain(&stage::mark_new(stage))).await?;
-            link.execute(Statement::plain(&stage::insert_marked(stage))).await
+            let nature = nature(link, stage).await?;
+            let created = link.execute(Statement::plain(&stage::insert_marked(stage, nature.or_abort()))).await?;
+            // A row that a trigger has dropped is not counted, and one that it has stored with another key is.
+            if nature.triggers && count(link, Statement::plain(&stage::count_made(stage))).await? < created {
+                return Err(watched::mismatch(
+                    watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?,
+                ));
+            }
+            Ok(created)
         })
     }
 
@@ -312,7 +394,8 @@ impl Engine for Sqlite {
             let existing = link
                 .execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_NOWHERE, stage::MARK_UPDATE)))
                 .await?;
-            let Some(update) = stage::update_marked(stage) else { return Ok(existing) };
+            let or_abort = nature(link, stage).await?.or_abort();
+            let Some(update) = stage::update_marked(stage, or_abort) else { return Ok(existing) };
             link.execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_HERE, stage::MARK_AGAIN))).await?;
             link.execute(Statement::plain(&update)).await?;
             Ok(existing)
@@ -341,7 +424,7 @@ impl Engine for Sqlite {
     }
 
     fn merge_text(stage: &Stage) -> Sql {
-        stage::merge_new(stage)
+        stage::merge_new(stage, rows::OR_ABORT)
     }
 
     fn explain_merge(stage: &Stage) -> Sql {
@@ -390,6 +473,43 @@ async fn nature(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Nature, sq
     }
     let nature = Nature::ask(link, stage.table).await?;
     Ok(*stage.notes.get_or_init(|| nature))
+}
+
+/// The first number of a statement's first row.
+async fn count(link: &mut Link<'_, Sqlite>, count: Statement<Sqlite>) -> Result<u64, sqlx::Error> {
+    let row = link.fetch(count).await?.pop();
+    let number: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+/// Creates rows where a trigger may store one with another key: as many keys have to be there more as rows were made.
+async fn merge_watched(
+    link: &mut Link<'_, Sqlite>,
+    stage: &Stage,
+    merge: &Sql,
+    count_new: &Sql,
+) -> Result<u64, sqlx::Error> {
+    link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
+    let before = count(link, Statement::plain(count_new)).await?;
+    let created = link.execute(Statement::plain(merge)).await?;
+    let after = count(link, Statement::plain(count_new)).await?;
+    if before.saturating_sub(after) < created {
+        return Err(watched::mismatch(watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?));
+    }
+    Ok(created)
+}
+
+/// Fewer or more rows than there were.
+#[derive(Debug, thiserror::Error)]
+#[error("{expected} rows were sent and {found} {what}, so nothing was kept")]
+struct NotAll {
+    expected: u64,
+    what: &'static str,
+    found: u64,
+}
+
+fn not_all(expected: u64, what: &'static str, found: u64) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(NotAll { expected, what, found }))
 }
 
 /// Whether a row was refused, which may be one that is there: where a conflict clause alone is to skip those, they are checked before they are

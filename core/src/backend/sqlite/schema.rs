@@ -2,6 +2,7 @@
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
+use super::SHOWN;
 use crate::{
     backend::{ColumnFound, Fit, IndexFound, TableFound},
     handle::Link,
@@ -12,12 +13,32 @@ use crate::{
 /// Columns, hidden ones but those that are computed left out.
 const COLUMNS: &str = "
 SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden IN (2, 3), pk, (SELECT count(*) FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0)
-FROM pragma_table_xinfo(?1, ?2) WHERE hidden <> 1";
+FROM pragma_table_xinfo(?1, ?2) WHERE hidden <> 1 ORDER BY cid";
 
 /// The columns of the unique indexes; an expression has no name.
 const INDEXES: &str = r#"
 SELECT il.name, il.partial, ii.name FROM pragma_index_list(?1, ?2) AS il, pragma_index_xinfo(il.name, ?2) AS ii
 WHERE il."unique" = 1 AND ii.key = 1 ORDER BY il.seq, ii.seqno"#;
+
+/// Why no call that writes works on a table, if it is of such a kind: only a table has a unique index.
+pub(super) async fn refuse_table(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Option<String>, sqlx::Error> {
+    let kind = Sql::from(
+        "SELECT type FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE AND (?2 IS NULL OR schema = ?2 COLLATE NOCASE)",
+    );
+    let rows = link.fetch(Statement::cached(&kind, of_table(table)?)).await?;
+    let name = SHOWN.table(table);
+    let kinds = rows.iter().map(|row| row.try_get::<&str, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    // One of the name that can be written is the one that is meant.
+    Ok(match kinds.first() {
+        Some(_) if kinds.iter().any(|kind| !["view", "virtual"].contains(kind)) => None,
+        Some(kind) => {
+            let (what, help) =
+                if *kind == "view" { ("view", ": name the table behind it") } else { ("virtual table", "") };
+            Some(format!("{name} is a {what}, which no unique index can be on, so that no call can write to it{help}"))
+        }
+        None => None,
+    })
+}
 
 pub(super) async fn inspect(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Option<TableFound>, sqlx::Error> {
     let columns = columns(link, table).await?;
@@ -68,7 +89,10 @@ async fn indexes(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Vec<Index
         let (name, partial, column): (String, bool, Option<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if indexes.last().is_none_or(|index| index.name != name) {
-            let unusable = partial.then(|| "it is partial".to_owned());
+            let unusable = partial.then(|| {
+                "it is partial, and keeps only those rows apart that its WHERE holds for: make one without WHERE"
+                    .to_owned()
+            });
             indexes.push(IndexFound { name, columns: Vec::new(), nulls_not_distinct: false, unusable });
         }
         if let Some(index) = indexes.last_mut() {

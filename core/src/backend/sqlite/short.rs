@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use sqlx::{Sqlite, TypeInfo as _};
 
 use super::{
-    DIALECT, chunk_rows,
+    DIALECT, chunk_rows, count,
     index::{self, KeyColumn},
-    is_refused, nature,
-    stage::Stage,
+    is_refused,
+    nature::Nature,
+    rows::{self, OR_ABORT},
+    stage::{self, Stage},
+    watched,
 };
 use crate::{
     Error,
@@ -41,27 +44,34 @@ pub(super) async fn merge_short(
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
     // One row is created or not. Of several a part could be kept.
-    let nature = if chunk.rows > 1 { Some(nature(unit.link()?, stage).await?) } else { None };
+    let mut nature = if chunk.rows > 1 { Some(super::nature(unit.link()?, stage).await?) } else { None };
     let is_pooled = matches!(unit.link()?, Link::Pooled(..));
-    if !is_pooled || nature.is_some_and(|nature| !nature.fails_as_a_whole) {
+    if !is_pooled || nature.is_some_and(|nature| !nature.fails_as_a_whole()) {
         unit.begin_staging();
     }
     let mut skips_quietly = nature.is_some_and(|nature| nature.skips_quietly);
     let mut text = if skips_quietly {
         create_as_they_come(stage, chunk.rows)
     } else {
-        create_missing(unit.link()?, stage, chunk.rows).await?
+        create_missing(unit.link()?, stage, chunk.rows, nature).await?
     };
     let mut retry = Retry::new::<Sqlite>();
     loop {
-        let error = match create(unit, &text, &chunk).await {
+        let error = match create(unit, stage, &text, &chunk, nature).await {
             Ok(created) => return Ok(Some(created)),
             Err(error) => error,
         };
+        if nature.is_none() && error.as_sql().is_some_and(watched::finds_triggers) {
+            let found = super::nature(unit.link()?, stage).await?;
+            nature = Some(found);
+            unit.begin_staging();
+            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
+            continue;
+        }
         if skips_quietly && error.as_sql().is_some_and(is_refused) {
             unit.rollback_merge().await?;
             skips_quietly = false;
-            text = create_missing(unit.link()?, stage, chunk.rows).await?;
+            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
             continue;
         }
         if !((is_pooled || unit.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
@@ -71,12 +81,45 @@ pub(super) async fn merge_short(
     }
 }
 
-async fn create(unit: &mut Unit<'_, Sqlite>, text: &Sql, chunk: &Chunk<Sqlite>) -> Result<u64, Error> {
+async fn create(
+    unit: &mut Unit<'_, Sqlite>,
+    stage: &Stage,
+    text: &Sql,
+    chunk: &Chunk<Sqlite>,
+    nature: Option<Nature>,
+) -> Result<u64, Error> {
     unit.begin_merge().await?;
-    let values = chunk.values.clone();
-    let statement = if is_kept(chunk.rows) { Statement::cached(text, values) } else { Statement::once(text, values) };
-    let created = unit.link()?.execute(statement).await?;
+    let statement = |text: &Sql| {
+        let values = chunk.values.clone();
+        if is_kept(chunk.rows) { Statement::cached(text, values) } else { Statement::once(text, values) }
+    };
+    let created = if nature.is_some_and(|nature| nature.triggers) {
+        create_watched(unit.link()?, stage, text, chunk.rows, statement).await?
+    } else {
+        unit.link()?.execute(statement(text)).await?
+    };
     unit.commit_merge().await?;
+    Ok(created)
+}
+
+/// A trigger may store a row with another key: as many keys have to be there more as rows were made.
+async fn create_watched(
+    link: &mut Link<'_, Sqlite>,
+    stage: &Stage,
+    text: &Sql,
+    rows: usize,
+    statement: impl Fn(&Sql) -> Statement<Sqlite> + Sync,
+) -> Result<u64, Error> {
+    let key = key_columns(link, stage).await?;
+    let new = count_new(stage, key.as_deref(), rows);
+    link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
+    let before = count(link, statement(&new)).await?;
+    let created = link.execute(statement(text)).await?;
+    let after = count(link, statement(&new)).await?;
+    if before.saturating_sub(after) < created {
+        let cause = watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?;
+        return Err(watched::mismatch(cause).into());
+    }
     Ok(created)
 }
 
@@ -95,7 +138,7 @@ async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Optio
 fn create_as_they_come(stage: &Stage, rows: usize) -> Sql {
     let table = stage.table;
     format!(
-        "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO NOTHING",
+        "INSERT{OR_ABORT} INTO {} ({}) VALUES {} ON CONFLICT ({}) DO NOTHING",
         DIALECT.table(table),
         DIALECT.columns(table, stage.columns.iter().copied(), ""),
         DIALECT.placeholders(rows, stage.columns.len(), 1),
@@ -105,18 +148,48 @@ fn create_as_they_come(stage: &Stage, rows: usize) -> Sql {
 }
 
 /// The same where a row that is skipped would fire a trigger, use up an id, or break a constraint that is checked first.
-async fn create_missing(link: &mut Link<'_, Sqlite>, stage: &Stage, rows: usize) -> Result<Sql, sqlx::Error> {
+async fn create_missing(
+    link: &mut Link<'_, Sqlite>,
+    stage: &Stage,
+    rows: usize,
+    nature: Option<Nature>,
+) -> Result<Sql, sqlx::Error> {
     let key = key_columns(link, stage).await?;
-    Ok(create_rows(stage, key.as_deref(), rows))
+    Ok(create_rows(stage, key.as_deref(), rows, nature))
 }
 
 /// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts. ON
 /// CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
-fn create_rows(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
+fn create_rows(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize, nature: Option<Nature>) -> Sql {
+    let table = stage.table;
+    // Where the table was not asked for triggers, the statement asks it.
+    let (or_abort, condition) = nature
+        .map_or_else(|| (OR_ABORT, rows::without_triggers(table)), |nature| (nature.or_abort(), "true".to_owned()));
+    let (with, missing) = missing_rows(stage, key, rows);
+    format!(
+        "{with} INSERT{or_abort} INTO {} ({}) SELECT {} FROM ({missing}) WHERE {condition} ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(table),
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        staged_names(stage, ""),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// How many keys of the rows are not in the table.
+fn count_new(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
+    let (with, missing) = missing_rows(stage, key, rows);
+    format!("{with} SELECT count(*) FROM ({missing})").into()
+}
+
+fn staged_names(stage: &Stage, prefix: &str) -> String {
+    (0..stage.columns.len()).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// The rows, and a query for the first row of each key that is not there.
+fn missing_rows(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize) -> (String, String) {
     let (table, width) = (stage.table, stage.columns.len());
     let into = DIALECT.table(table);
-    let names =
-        |prefix: &str| (0..width).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ");
     let collation = |position: usize| {
         let column = key.and_then(|columns| columns.get(position));
         column.map_or(String::new(), |column| format!(" COLLATE {}", DIALECT.name(&column.collation)))
@@ -128,24 +201,20 @@ fn create_rows(stage: &Stage, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
     });
     let grouped =
         key_columns().map(|(position, &column)| format!("s.\"c{}\"{}", stage.position(column), collation(position)));
-    let mut sql = format!("WITH \"upsertable_rows\"(\"n\", {}) AS (VALUES ", names(""));
+    let mut sql = format!("WITH \"upsertable_rows\"(\"n\", {}) AS (VALUES ", staged_names(stage, ""));
     for row in 0..rows {
         // Writing to a `String` cannot fail.
         let _ = write!(sql, "{}({row}", if row == 0 { "" } else { "," });
         (0..width).for_each(|_| sql.push_str(",?"));
         sql.push(')');
     }
-    let _ = write!(
-        sql,
-        ") INSERT INTO {into} ({}) SELECT {} FROM (SELECT {}, min(s.\"n\") FROM \"upsertable_rows\" AS s LEFT JOIN {into} AS t ON {} \
-         WHERE t.{} IS NULL GROUP BY {}) WHERE true ON CONFLICT ({}) DO NOTHING",
-        DIALECT.columns(table, stage.columns.iter().copied(), ""),
-        names(""),
-        names("s."),
+    sql.push(')');
+    let missing = format!(
+        "SELECT {}, min(s.\"n\") FROM \"upsertable_rows\" AS s LEFT JOIN {into} AS t ON {} WHERE t.{} IS NULL GROUP BY {}",
+        staged_names(stage, "s."),
         same_key.collect::<Vec<_>>().join(" AND "),
         DIALECT.name(table.columns[stage.key.columns[0]].name),
         grouped.collect::<Vec<_>>().join(", "),
-        DIALECT.columns(table, stage.key.columns.iter().copied(), ""),
     );
-    sql.into()
+    (sql, missing)
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{DIALECT, index::KeyColumn};
+use super::{
+    DIALECT,
+    index::KeyColumn,
+    rows::{self, OR_ABORT},
+};
 use crate::{
     backend::{self, Which},
     sql::Sql,
@@ -69,7 +73,7 @@ pub(super) const FREE_PAGES: &str = "PRAGMA shrink_memory";
 /// The anti-join keeps rows that are there from using up an id, and few of them from being sorted; the grouping keeps the first of several rows
 /// with one key, and sorts, so that the index is filled in its order. ON CONFLICT is for what both can miss, and names the key, so that SQLite
 /// refuses the statement where there is no unique index on it.
-pub(super) fn merge_new(stage: &Stage) -> Sql {
+pub(super) fn merge_new(stage: &Stage, or_abort: &str) -> Sql {
     let table = stage.table;
     let into = DIALECT.table(table);
     let columns = DIALECT.columns(table, stage.columns.iter().copied(), "");
@@ -90,7 +94,7 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
             "SELECT {staged} FROM (SELECT {staged_of_s}, min(s.\"n\") FROM {STAGE} AS s {absent} GROUP BY {staged_key}) WHERE true"
         )
     };
-    format!("INSERT INTO {into} ({columns}) {new} ON CONFLICT ({key}) DO NOTHING").into()
+    format!("INSERT{or_abort} INTO {into} ({columns}) {new} ON CONFLICT ({key}) DO NOTHING").into()
 }
 
 /// The same for rows that are inserted one by one as they came: the index refuses those that are there, and all but the first with one key.
@@ -98,7 +102,7 @@ pub(super) fn merge_new(stage: &Stage) -> Sql {
 pub(super) fn merge_as_it_came(stage: &Stage) -> Sql {
     let table = stage.table;
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {STAGE} WHERE true ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
+        "INSERT{OR_ABORT} INTO {} ({}) SELECT {} FROM {STAGE} WHERE true ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
         DIALECT.table(table),
         DIALECT.columns(table, stage.columns.iter().copied(), ""),
         staged_columns(stage, ""),
@@ -127,13 +131,35 @@ pub(super) fn mark_new(stage: &Stage) -> Sql {
 }
 
 /// The key is named for the same reason as in [`merge_new`].
-pub(super) fn insert_marked(stage: &Stage) -> Sql {
+pub(super) fn insert_marked(stage: &Stage, or_abort: &str) -> Sql {
     format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {STAGE} WHERE \"w\" = {MARK_CREATED} ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
+        "INSERT{or_abort} INTO {} ({}) SELECT {} FROM {STAGE} WHERE \"w\" = {MARK_CREATED} ORDER BY \"n\" ON CONFLICT ({}) DO NOTHING",
         DIALECT.table(stage.table),
         DIALECT.columns(stage.table, stage.columns.iter().copied(), ""),
         staged_columns(stage, ""),
         DIALECT.columns(stage.table, stage.key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// How many keys are staged that are not in the table.
+pub(super) fn count_new(stage: &Stage) -> Sql {
+    let absent = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
+    format!(
+        "SELECT count(*) FROM (SELECT 1 FROM {STAGE} AS s LEFT JOIN {} AS t ON {} WHERE {absent} IS NULL GROUP BY {})",
+        DIALECT.table(stage.table),
+        same_key(stage),
+        staged_key(stage, "s.")
+    )
+    .into()
+}
+
+/// How many of the rows that were to be made are in the table.
+pub(super) fn count_made(stage: &Stage) -> Sql {
+    format!(
+        "SELECT count(*) FROM {STAGE} AS s WHERE s.\"w\" = {MARK_CREATED} AND EXISTS (SELECT 1 FROM {} AS t WHERE {})",
+        DIALECT.table(stage.table),
+        same_key(stage)
     )
     .into()
 }
@@ -148,13 +174,13 @@ pub(super) fn mark_last(stage: &Stage, keys: &str, mark: u8) -> Sql {
     .into()
 }
 
-pub(super) fn update_marked(stage: &Stage) -> Option<Sql> {
+pub(super) fn update_marked(stage: &Stage, or_abort: &str) -> Option<Sql> {
     let set = stage.table.updatable(stage.key).map(|column| {
         format!("{} = s.\"c{}\"", DIALECT.name(stage.table.columns[column].name), stage.position(column))
     });
     let set = set.collect::<Vec<_>>().join(", ");
     let update = format!(
-        "UPDATE {} AS t SET {set} FROM {STAGE} AS s WHERE s.\"w\" IN ({MARK_UPDATE}, {MARK_AGAIN}) AND {}",
+        "UPDATE{or_abort} {} AS t SET {set} FROM {STAGE} AS s WHERE s.\"w\" IN ({MARK_UPDATE}, {MARK_AGAIN}) AND {}",
         DIALECT.table(stage.table),
         same_key(stage)
     );
@@ -162,7 +188,7 @@ pub(super) fn update_marked(stage: &Stage) -> Option<Sql> {
 }
 
 pub(super) fn read_staged(stage: &Stage, which: Which) -> Sql {
-    let columns = DIALECT.columns(stage.table, 0..stage.table.columns.len(), "t.");
+    let columns = rows::selected(stage.table, "t.");
     let found = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
     let only = match which {
         Which::All => String::new(),

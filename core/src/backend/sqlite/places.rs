@@ -1,0 +1,119 @@
+//! Where a page of a table begins and ends.
+//!
+//! The values are those that are stored, bound again as they came: what Rust reads from them can be written otherwise, as a time can. The rows
+//! are sorted as the unique index compares them, so that no two are in one place.
+
+use std::sync::Arc;
+
+use sqlx::{
+    Arguments as _, Decode, Row as _, Sqlite, TypeInfo as _, ValueRef as _,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use super::{DIALECT, rows};
+use crate::{
+    sql::Bound,
+    table::{Key, Table},
+};
+
+/// A value as it is stored.
+#[derive(Debug)]
+pub enum Stored {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(Arc<str>),
+    Blob(Vec<u8>),
+}
+
+pub(in crate::backend) type Place = Arc<[Stored]>;
+
+/// The collations of the key's columns in its unique index, where they have to be said.
+pub(in crate::backend) type Paging = Vec<String>;
+
+const COLLATIONS: &str = "upsertable: collations";
+const COLLATED: &str = "upsertable: collated";
+
+/// What is read behind the columns of the first page: the unique index's columns with their collations, and whether the table says a collation.
+pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
+    if paging.is_some() {
+        return String::new();
+    }
+    let of_index = rows::of_index(table);
+    let schema = DIALECT.name(table.schema.unwrap_or("main"));
+    let name = rows::text(table.name);
+    format!(
+        ", (SELECT group_concat(name || char(9) || coll, char(10)) FROM pragma_index_xinfo((SELECT il.name FROM {} LIMIT 1){of_index}) \
+         WHERE key = 1) AS \"{COLLATIONS}\", \
+         (SELECT coalesce(max(instr(lower(sql), 'collate')), 1) FROM (\
+         SELECT name, type, sql FROM {schema}.sqlite_schema UNION ALL SELECT name, type, sql FROM temp.sqlite_schema) \
+         WHERE type = 'table' AND name = {name} COLLATE NOCASE) AS \"{COLLATED}\"",
+        rows::unique_indexes(table, key),
+    )
+}
+
+/// The collations, and whether the first page was sorted otherwise.
+pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
+    // A row id is a number.
+    let Some(found) = row.try_get::<Option<String>, _>(COLLATIONS)? else { return Ok((Paging::new(), false)) };
+    let collation = |&column: &usize| {
+        let wanted = table.columns[column].name;
+        let of_column = |line: &str| {
+            let (name, collation) = line.rsplit_once('\t')?;
+            name.eq_ignore_ascii_case(wanted).then(|| collation.to_owned())
+        };
+        found.lines().find_map(of_column).unwrap_or_else(|| "BINARY".to_owned())
+    };
+    let collations: Paging = key.columns.iter().map(collation).collect();
+    let plain = row.try_get::<i64, _>(COLLATED)? == 0 && collations.iter().all(|collation| collation == "BINARY");
+    Ok(if plain { (Paging::new(), false) } else { (collations, true) })
+}
+
+pub(super) fn order(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
+    let mut columns = Vec::new();
+    for (number, &column) in key.columns.iter().enumerate() {
+        let collation = paging.and_then(|paging| paging.get(number));
+        let collation = collation.map_or(String::new(), |name| format!(" COLLATE {}", DIALECT.name(name)));
+        columns.push(format!("{}{collation}", DIALECT.name(table.columns[column].name)));
+    }
+    columns.join(", ")
+}
+
+pub(super) fn bound(table: &Table, key: &Key, paging: Option<&Paging>, first: usize, bound: Bound) -> String {
+    let columns = order(table, key, paging);
+    format!("({columns}) {} {}", bound.last(), DIALECT.placeholders(1, key.columns.len(), first))
+}
+
+/// The place of a row, of which the key's columns are at these positions.
+pub(super) fn place(row: &SqliteRow, positions: &[usize]) -> Result<Place, sqlx::Error> {
+    positions.iter().map(|&position| stored(row, position)).collect()
+}
+
+fn stored(row: &SqliteRow, position: usize) -> Result<Stored, sqlx::Error> {
+    let value = row.try_get_raw(position)?;
+    if value.is_null() {
+        return Ok(Stored::Null);
+    }
+    // The type of a value that is there is the one that it is stored with, whatever the column is declared as.
+    let kind = value.type_info().into_owned();
+    let read = match kind.name() {
+        "INTEGER" => <i64 as Decode<Sqlite>>::decode(value).map(Stored::Integer),
+        "REAL" => <f64 as Decode<Sqlite>>::decode(value).map(Stored::Real),
+        "TEXT" => <String as Decode<Sqlite>>::decode(value).map(|text| Stored::Text(text.into())),
+        _ => <Vec<u8> as Decode<Sqlite>>::decode(value).map(Stored::Blob),
+    };
+    read.map_err(|source| sqlx::Error::ColumnDecode { index: position.to_string(), source })
+}
+
+pub(super) fn put(encoder: &mut SqliteArguments, place: &Place) {
+    for value in &**place {
+        // None of these fails to be encoded.
+        let _ = match value {
+            Stored::Null => encoder.add(None::<i64>),
+            Stored::Integer(value) => encoder.add(*value),
+            Stored::Real(value) => encoder.add(*value),
+            Stored::Text(value) => encoder.add(Arc::clone(value)),
+            Stored::Blob(value) => encoder.add(value.clone()),
+        };
+    }
+}
