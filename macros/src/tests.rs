@@ -134,7 +134,7 @@ fn words_on_a_field() {
     one_mistake(&field("#[upsertable(table = \"a\")] a: i64"), "table", "goes on the struct");
     one_mistake(&field("#[upsertable(skip)] a: i64"), "skip", "`#[sqlx(skip)]`");
     one_mistake(&field("#[upsertable(default = \"0\")] a: i64"), "default", "`#[sqlx(default)]`");
-    one_mistake(&field("#[upsertable(json(nullable))] a: Option<A>"), "json", "`#[sqlx(json(nullable))]`");
+    one_mistake(&field("#[upsertable(json(nullable))] a: Option<A>"), "json", "`#[sqlx(json (nullable))]`");
     one_mistake(&field("#[unique] a: i64"), "#[unique]", "goes on the struct");
     one_mistake(&field("#[upsertable(generated, create_only)] a: i64"), "create_only", "`generated`: no statement");
     one_mistake(&field("#[upsertable(generated)] #[sqlx(skip)] a: i64"), "generated", "not a column that could be");
