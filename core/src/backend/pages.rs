@@ -45,7 +45,12 @@ impl Rows<'_> {
         let place = DB::place_columns(self.table, self.key, Some(paging));
         let is_key = DB::DIALECT.key_is(self.table, self.key, self.values + 1);
         let joined = if self.condition.is_some() { "AND" } else { "WHERE" };
-        format!("{select} {all}{place} FROM {} {joined} {is_key}{}", self.source::<DB>(), DB::lock_rows(wait)).into()
+        format!(
+            "{select} {all}{place} FROM {} {joined} {is_key}{}",
+            self.source::<DB>(Some(paging)),
+            DB::lock_rows(wait)
+        )
+        .into()
     }
 
     /// Counts the rows.

@@ -70,19 +70,6 @@ pub(super) fn mismatch_cause(error: &sqlx::Error) -> Option<&str> {
     }
 }
 
-/// Fewer or more rows than there were.
-#[derive(Debug, thiserror::Error)]
-#[error("the server was sent {expected} {what} and answers for {found}, so nothing was kept")]
-struct Miscounted {
-    what: &'static str,
-    expected: u64,
-    found: u64,
-}
-
-pub(super) fn miscounted(what: &'static str, expected: u64, found: u64) -> sqlx::Error {
-    sqlx::Error::Configuration(Box::new(Miscounted { what, expected, found }))
-}
-
 /// The session is set to what a call cannot work with.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

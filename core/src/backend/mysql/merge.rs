@@ -17,8 +17,7 @@ use super::{
     stage::{self, Last, Sorted, Stage, View},
 };
 use crate::{
-    Error,
-    backend::{self, Which},
+    backend::{self, Which, account_for},
     bulk::{Chunk, Failure, Feed},
     handle::Link,
     sql::{Sql, Statement},
@@ -54,9 +53,7 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
                 }
             });
             let sent = join(link.execute(Statement::cached(text, arguments)), meanwhile).await.0?;
-            if sent != rows as u64 {
-                return Err(Error::Sql(errors::miscounted("rows to be staged", rows as u64, sent)).into());
-            }
+            account_for("staged", rows as u64, sent)?;
             if rows == full && full_text.is_none() {
                 full_text = Some(text.clone());
             }
@@ -129,9 +126,7 @@ async fn insert_made(link: Linked<'_, '_>, stage: &Stage, marked: u64) -> Result
         Ok(made) => made,
         Err(error) => return Err(explained(link, error).await),
     };
-    if made != marked {
-        return Err(errors::miscounted("rows to be made", marked, made));
-    }
+    account_for("marked and made", marked, made)?;
     if has_triggers(stage) && count(link, &stage::count_lost(stage)).await? > 0 {
         let cause = schema::causes(link, &rows::ask_cause(stage.table, stage.key)).await?;
         return Err(errors::mismatch(cause.unwrap_or_default()));
@@ -242,8 +237,8 @@ pub(super) async fn read_staged(
 ) -> Result<Vec<MySqlRow>, sqlx::Error> {
     let read = |view| Statement::cached(&stage::read_staged(stage, which, view), MySqlArguments::default());
     let rows = link.fetch(read(View::Own)).await?;
-    if which == Which::All && rows.len() as u64 != stage.rows() {
-        return Err(errors::miscounted("rows to be read back", stage.rows(), rows.len() as u64));
+    if which == Which::All {
+        account_for("staged and read back", stage.rows(), rows.len() as u64)?;
     }
     let mut all_found = true;
     for row in &rows {

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
-    Which, filter::Quotes,
+    Which, account_for, filter::Quotes,
 };
 use crate::{
     Error,
@@ -334,9 +334,7 @@ impl Engine for Sqlite {
                 // The connection's thread works on them while the next are written here.
                 let (sent, ahead) = join(link.execute(statement), lazy(|_| feed.read_ahead(next))).await;
                 let staged = sent?;
-                if staged != rows as u64 {
-                    return Err(Error::from(not_all(rows as u64, "staged", staged)).into());
-                }
+                account_for("staged", rows as u64, staged)?;
                 feed.note_sent(rows);
                 ahead?;
             }
@@ -497,19 +495,6 @@ async fn merge_watched(
         return Err(watched::mismatch(watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?));
     }
     Ok(created)
-}
-
-/// Fewer or more rows than there were.
-#[derive(Debug, thiserror::Error)]
-#[error("{expected} rows were sent and {found} {what}, so nothing was kept")]
-struct NotAll {
-    expected: u64,
-    what: &'static str,
-    found: u64,
-}
-
-fn not_all(expected: u64, what: &'static str, found: u64) -> sqlx::Error {
-    sqlx::Error::Configuration(Box::new(NotAll { expected, what, found }))
 }
 
 /// Whether a row was refused, which may be one that is there: where a conflict clause alone is to skip those, they are checked before they are
