@@ -33,7 +33,6 @@ use super::{
     Which, account_for, filter::Quotes,
 };
 use crate::{
-    Error,
     bulk::{Chunk, Failure, Feed},
     find::{Part, Write, statement},
     handle::Link,
