@@ -9,13 +9,18 @@ use upsertable_tests::{
 
 use super::{Fixture, Subject, plain};
 
+/// Whether this INSERT was refused for its RETURNING, which a process tries once where the server does not know it, and sent again without.
+fn is_refused(sql: &str, statements: &[String]) -> bool {
+    statements.iter().any(|other| sql.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with(" RETURNING")))
+}
+
 /// The statements that are not about transactions. MySQL asks for the index in one text with a savepoint.
 pub(super) fn data(statements: &[String]) -> Vec<&str> {
     let about_transactions =
         ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "START TRANSACTION", "SET TRANSACTION"];
     let asks_too = |sql: &str| sql.starts_with("SAVEPOINT") && sql.contains("; SELECT");
     let is_data = |sql: &&str| asks_too(sql) || !about_transactions.iter().any(|word| sql.starts_with(word));
-    statements.iter().map(String::as_str).filter(is_data).collect()
+    statements.iter().map(String::as_str).filter(is_data).filter(|sql| !is_refused(sql, statements)).collect()
 }
 
 fn inserts<'s>(statements: &'s [String], table: &str) -> Vec<&'s str> {
@@ -130,7 +135,7 @@ async fn statements_sees_the_transaction_and_plain_sqlx_inside_it() {
     };
     let (value, seen) = statements(work).await;
     assert_eq!(value, 7);
-    let words = seen.iter().map(|sql| sql.split(' ').next().unwrap());
+    let words = seen.iter().filter(|sql| !is_refused(sql, &seen)).map(|sql| sql.split(' ').next().unwrap());
     let words: Vec<&str> = words.map(|word| if word == "START" { "BEGIN" } else { word }).collect();
     let insert: &[&str] = match (Subject::SAVES_BEFORE_INSERT, db.server.is_mysql()) {
         (true, _) => &["SAVEPOINT", "INSERT", "RELEASE"],
