@@ -147,14 +147,14 @@ pub struct PendingCallback(Callback);
 
 impl<'c, DB: Backend> AfterCommit<'c> for &'c mut Transaction<DB> {
     fn take(self, callback: PendingCallback) -> Call<'c, Committed> {
-        self.queue(callback.0);
+        self.queue.callback(callback.0);
         Box::pin(std::future::ready(Ok(Committed::default())))
     }
 }
 
 impl<'c, DB: Backend> AfterCommit<'c> for &'c mut Conn<DB> {
     fn take(self, callback: PendingCallback) -> Call<'c, Committed> {
-        self.queue(callback.0);
+        self.queue.callback(callback.0);
         Box::pin(std::future::ready(Ok(Committed::default())))
     }
 }

@@ -91,13 +91,13 @@ impl<DB: Backend> Session<'_, DB> {
 
     /// Whether a hook waits for created rows of this model.
     pub(crate) fn wants_created(&self, model: &Erased<DB>) -> bool {
-        matches!(self, Self::Inside(conn) if conn.wants_created(model.id))
+        matches!(self, Self::Inside(conn) if conn.queue.wants_created(model.id))
     }
 
     /// Tells the hooks of rows that the call has created.
     pub(crate) fn created(&mut self, model: &Erased<DB>, rows: &[DB::Row]) -> Result<(), Error> {
         if let Self::Inside(conn) = self
-            && conn.wants_created(model.id)
+            && conn.queue.wants_created(model.id)
         {
             for row in rows {
                 (model.created)(conn, row)?;

@@ -2,6 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
+    collections::HashMap,
     fmt,
     future::Future,
     panic::Location,
@@ -74,13 +75,13 @@ impl Registry for Hooks {
 
 impl<DB: Backend> Registry for Transaction<DB> {
     fn register(&mut self, hook: PendingHook) {
-        self.queue_hook(hook.0);
+        self.queue.hook(hook.0);
     }
 }
 
 impl<DB: Backend> Registry for Conn<DB> {
     fn register(&mut self, hook: PendingHook) {
-        self.queue_hook(hook.0);
+        self.queue.hook(hook.0);
     }
 }
 
@@ -117,44 +118,60 @@ impl Hook {
     pub(crate) fn callback(&self, created: &mut CreatedRows) -> Option<Callback> {
         (self.make)(created)
     }
-
-    pub(crate) fn is_for(&self, model: TypeId) -> bool {
-        self.model == model
-    }
 }
 
-/// The rows that a transaction has created, by model, in the order created.
+/// The rows that a transaction has created of the models that have hooks, each model's in the order created.
 #[derive(Default)]
-pub(crate) struct CreatedRows(Vec<(TypeId, Box<dyn Rows>)>);
+pub(crate) struct CreatedRows(HashMap<TypeId, OfModel>);
+
+struct OfModel {
+    /// The place of the model's first hook among all that waits for the commit.
+    since: usize,
+    rows: Box<dyn Rows>,
+}
 
 impl CreatedRows {
-    /// Takes a row of the hook's model out of its `Option<M>`.
-    pub(crate) fn push(&mut self, hook: &Hook, row: &mut dyn Any) {
-        let position = self.0.iter().position(|(model, _)| hook.is_for(*model)).unwrap_or_else(|| {
-            self.0.push((hook.model, (hook.gather)()));
-            self.0.len() - 1
-        });
-        self.0[position].1.push(row);
+    /// Gathers the rows of the hook's model from now on.
+    pub(crate) fn gather_for(&mut self, hook: &Hook, place: usize) {
+        self.0.entry(hook.model).or_insert_with(|| OfModel { since: place, rows: (hook.gather)() });
+    }
+
+    pub(crate) fn gathers(&self, model: TypeId) -> bool {
+        self.0.contains_key(&model)
+    }
+
+    /// Takes a row of this model out of its `Option<M>`, if the model has a hook.
+    pub(crate) fn push(&mut self, model: TypeId, row: &mut dyn Any) {
+        if let Some(of_model) = self.0.get_mut(&model) {
+            of_model.rows.push(row);
+        }
     }
 
     /// How many rows there are of each model.
-    pub(crate) fn lengths(&self) -> Vec<usize> {
-        self.0.iter().map(|(_, rows)| rows.len()).collect()
+    pub(crate) fn lengths(&self) -> HashMap<TypeId, usize> {
+        self.0.iter().map(|(model, of_model)| (*model, of_model.rows.len())).collect()
     }
 
-    /// Forgets what came after `lengths` were taken.
-    pub(crate) fn truncate(&mut self, lengths: &[usize]) {
-        for (position, (_, rows)) in self.0.iter_mut().enumerate() {
-            rows.truncate(lengths.get(position).copied().unwrap_or(0));
+    /// Forgets the models whose first hook has this place or a later one, and the rows that came after `lengths` were taken.
+    pub(crate) fn return_to(&mut self, place: usize, lengths: &HashMap<TypeId, usize>) {
+        self.0.retain(|_, of_model| of_model.since < place);
+        for (model, of_model) in &mut self.0 {
+            of_model.rows.truncate(lengths.get(model).copied().unwrap_or(0));
         }
     }
 
     /// All rows of a model, shared by all its hooks; nothing where there are none.
     fn shared<M: Send + Sync + 'static>(&mut self) -> Option<Arc<[M]>> {
-        let gathered = self.0.iter_mut().find_map(|(_, rows)| rows.as_any().downcast_mut::<Gathered<M>>())?;
+        let gathered = self.0.get_mut(&TypeId::of::<M>())?.rows.as_any().downcast_mut::<Gathered<M>>()?;
         let rows = &mut gathered.rows;
         let shared = gathered.shared.get_or_insert_with(|| std::mem::take(rows).into());
         (!shared.is_empty()).then(|| Arc::clone(shared))
+    }
+
+    /// How many models are gathered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

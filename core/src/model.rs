@@ -81,7 +81,7 @@ fn created<DB: Backend, M: On<DB>>(conn: &mut Conn<DB>, row: &DB::Row) -> Result
     // Compiled for every model: of a `match` the compiler makes less code than of `?`.
     match read::<DB, M>(row) {
         Ok(row) => {
-            conn.created(TypeId::of::<M>(), &mut Some(row));
+            conn.queue.created(TypeId::of::<M>(), &mut Some(row));
             Ok(())
         }
         Err(error) => Err(error),

@@ -80,7 +80,7 @@ pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> F {
 #[cfg(feature = "testing")]
 #[must_use = "the callbacks are dropped without having run"]
 pub fn capture<DB: Backend>(tx: &mut Transaction<DB>) -> Captured {
-    Captured(tx.take_callbacks())
+    Captured(tx.queue.take())
 }
 
 /// Callbacks that were taken out of a transaction: see [`capture`].

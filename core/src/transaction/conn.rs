@@ -1,21 +1,17 @@
 //! The connection of a transaction, and what is known of it.
 
-use std::{
-    any::{Any, TypeId},
-    fmt,
-};
+use std::fmt;
 
 use sqlx::{Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::TransactionOptions;
+use super::{TransactionOptions, queue::Queue};
 use crate::{
     Error,
-    after_commit::Callback,
     backend::{self, Aftermath, Backend, Begin},
     error::Ending,
     handle::Link,
-    hooks::{CreatedRows, Hook, Hooks},
+    hooks::Hooks,
     testing,
 };
 
@@ -27,20 +23,8 @@ pub struct Conn<DB: Backend> {
     /// How many BEGINs and SAVEPOINTs of sqlx's counting are open.
     levels: usize,
     pub(super) state: State,
-    queue: Vec<Queued>,
-    created: CreatedRows,
-}
-
-/// Work that waits for the commit, in the order registered.
-enum Queued {
-    Callback(Callback),
-    Hook(Hook),
-}
-
-/// How far the queue was when a savepoint was set.
-pub(super) struct QueueMark {
-    queued: usize,
-    created: Vec<usize>,
+    /// What waits for the commit.
+    pub(crate) queue: Queue,
 }
 
 /// What is known of whether the transaction is still one.
@@ -87,8 +71,7 @@ impl<DB: Backend> Conn<DB> {
             levels: 0,
             // Marked as unfinished until BEGIN is answered.
             state: State { unfinished: true, ..State::default() },
-            queue: hooks.iter().cloned().map(Queued::Hook).collect(),
-            created: CreatedRows::default(),
+            queue: Queue::new(hooks),
         };
         let Begin { before, begin } = DB::begin(options);
         if let Some(before) = before {
@@ -200,52 +183,6 @@ impl<DB: Backend> Conn<DB> {
             Err(error) => self.observe(error),
         }
         outcome
-    }
-
-    pub(crate) fn queue(&mut self, callback: Callback) {
-        self.queue.push(Queued::Callback(callback));
-    }
-
-    pub(crate) fn queue_hook(&mut self, hook: Hook) {
-        self.queue.push(Queued::Hook(hook));
-    }
-
-    /// Whether somebody wants to know of created rows of this model.
-    pub(crate) fn wants_created(&self, model: TypeId) -> bool {
-        self.hook_for(model).is_some()
-    }
-
-    /// Takes a created row of this model out of its `Option<M>`, if somebody wants to know of it.
-    pub(crate) fn created(&mut self, model: TypeId, row: &mut dyn Any) {
-        if let Some(hook) = self.hook_for(model).cloned() {
-            self.created.push(&hook, row);
-        }
-    }
-
-    fn hook_for(&self, model: TypeId) -> Option<&Hook> {
-        self.queue.iter().find_map(|queued| match queued {
-            Queued::Hook(hook) if hook.is_for(model) => Some(hook),
-            _ => None,
-        })
-    }
-
-    /// What is to run now that the transaction is committed.
-    pub(crate) fn take_callbacks(&mut self) -> Vec<Callback> {
-        let mut created = std::mem::take(&mut self.created);
-        let callback = |queued| match queued {
-            Queued::Callback(callback) => Some(callback),
-            Queued::Hook(hook) => hook.callback(&mut created),
-        };
-        std::mem::take(&mut self.queue).into_iter().filter_map(callback).collect()
-    }
-
-    pub(super) fn mark(&self) -> QueueMark {
-        QueueMark { queued: self.queue.len(), created: self.created.lengths() }
-    }
-
-    pub(super) fn return_to(&mut self, mark: &QueueMark) {
-        self.queue.truncate(mark.queued);
-        self.created.truncate(&mark.created);
     }
 
     /// Rolls back all that is open.

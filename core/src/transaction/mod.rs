@@ -3,6 +3,7 @@
 mod closure;
 mod conn;
 mod executor;
+mod queue;
 mod savepoint;
 
 use std::{
@@ -163,7 +164,7 @@ impl<DB: Backend> Transaction<DB> {
         F: Future + Send + 'static,
         F::Output: Output,
     {
-        self.0.queue(Callback::new(callback));
+        self.0.queue.callback(Callback::new(callback));
     }
 
     /// Commits, gives the connection back to the pool, and runs the callbacks.
@@ -201,7 +202,7 @@ impl<DB: Backend> Transaction<DB> {
         let mut conn = self.0;
         let task = tokio::spawn(testing::inherit(async move {
             conn.commit().await?;
-            let callbacks = conn.take_callbacks();
+            let callbacks = conn.queue.take();
             drop(conn);
             Ok(run_callbacks(callbacks).await)
         }));
@@ -283,7 +284,7 @@ impl<DB: Backend> Transaction<DB> {
     {
         async move {
             self.0.check().await?;
-            let mut guard = Savepoint { mark: self.0.mark(), tx: self, done: false };
+            let mut guard = Savepoint { mark: self.0.queue.mark(), tx: self, done: false };
             if let Err(error) = guard.tx.0.begin_savepoint().await {
                 guard.done = true;
                 return Err(Error::from(error).into());

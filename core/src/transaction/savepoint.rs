@@ -2,13 +2,13 @@
 
 use std::future::Future;
 
-use super::{Transaction, conn::QueueMark};
+use super::{Transaction, queue::Mark};
 use crate::{Error, backend::Backend};
 
 /// An open savepoint. Dropped before it is done, it leaves the transaction marked as ended.
 pub(super) struct Savepoint<'t, DB: Backend> {
     pub(super) tx: &'t mut Transaction<DB>,
-    pub(super) mark: QueueMark,
+    pub(super) mark: Mark,
     pub(super) done: bool,
 }
 
@@ -32,7 +32,7 @@ impl<DB: Backend> Savepoint<'_, DB> {
 
     /// The error that led here is the one to tell; where the rollback fails too, the transaction is over.
     pub(super) async fn rollback(mut self) {
-        self.tx.0.return_to(&self.mark);
+        self.tx.0.queue.return_to(&self.mark);
         self.done = self.tx.0.check().await.is_err() || self.tx.0.rollback_savepoint().await.is_ok();
     }
 }
@@ -40,7 +40,7 @@ impl<DB: Backend> Savepoint<'_, DB> {
 impl<DB: Backend> Drop for Savepoint<'_, DB> {
     fn drop(&mut self) {
         if !self.done {
-            self.tx.0.return_to(&self.mark);
+            self.tx.0.queue.return_to(&self.mark);
             self.tx.0.set_unfinished(true);
         }
     }
