@@ -101,8 +101,10 @@ pub enum Error {
         operation: &'static str,
     },
 
-    /// The transaction is over: the server ended it, or a call inside it was cancelled half-way. Nothing of it is kept.
-    #[error("the transaction was ended by {reason} and nothing of it is kept; begin a new one")]
+    /// The transaction is over: the server ended it, a statement of the caller did, or a call inside it was cancelled half-way.
+    ///
+    /// Nothing of it is kept, but where the caller's own statement has committed it: see [`Ending`]. No callback runs in any case.
+    #[error("the transaction was ended by {reason}{}; begin a new one", reason.kept())]
     #[non_exhaustive]
     Ended {
         /// Who ended it.
@@ -173,6 +175,29 @@ pub enum Ending {
     Server,
     /// A call inside the transaction was dropped before it was done.
     Cancelled,
+    /// A statement of the caller that begins with this word, such as ROLLBACK or COMMIT.
+    Statement(&'static str),
+    /// A statement of the caller that begins with this word and commits what ran before it, as DDL does on MySQL and MariaDB.
+    ImplicitCommit(&'static str),
+    /// The server, or a statement that ran past this crate on the connection of [`raw`](crate::Transaction::raw).
+    Unseen,
+}
+
+impl Ending {
+    /// The words that follow on who it was.
+    fn kept(self) -> &'static str {
+        match self {
+            Self::Conflict | Self::Server | Self::Cancelled => " and nothing of it is kept",
+            Self::Statement(_) => ", so what ran before is kept or undone as that statement said",
+            Self::ImplicitCommit(_) => ", so what ran before is kept",
+            Self::Unseen => ", so what ran before may be kept",
+        }
+    }
+
+    /// Whether the caller may have committed something, so that the work must not be done again.
+    pub(crate) fn is_callers(self) -> bool {
+        matches!(self, Self::Statement(_) | Self::ImplicitCommit(_) | Self::Unseen)
+    }
 }
 
 impl std::fmt::Display for Ending {
@@ -181,6 +206,11 @@ impl std::fmt::Display for Ending {
             Self::Conflict => "the server, because of a conflict with another transaction",
             Self::Server => "the server",
             Self::Cancelled => "a call that was cancelled half-way",
+            Self::Statement(word) => return write!(f, "a statement of the caller: {word}"),
+            Self::ImplicitCommit(word) => {
+                return write!(f, "a statement of the caller that commits implicitly: {word}");
+            }
+            Self::Unseen => "the server or a statement on its raw connection",
         })
     }
 }

@@ -18,6 +18,8 @@ pub struct Quotes {
     pub(crate) hash_comments: bool,
     /// `/* one /* inside */ another */`
     pub(crate) nested_comments: bool,
+    /// Names in quotes that differ by case alone are two.
+    pub(crate) exact_names: bool,
 }
 
 impl Quotes {
@@ -29,6 +31,7 @@ impl Quotes {
         dollars: false,
         hash_comments: false,
         nested_comments: false,
+        exact_names: false,
     };
 
     /// Writes a condition as the database needs it, with placeholders counted on from `first`, and counts them. Where placeholders are
@@ -59,9 +62,60 @@ impl Quotes {
         (out, count)
     }
 
+    /// The statements of a text. Those of nothing but blanks and comments are left out.
+    pub(crate) fn statements(self, text: &str) -> Vec<&str> {
+        let mut statements = Vec::new();
+        let (mut begin, mut position) = (0, 0);
+        let last = text.rfind(';');
+        while Some(position) <= last {
+            let (before, rest) = text.split_at(position);
+            let quoted = self.quoted(rest, before);
+            if quoted == 0 && rest.starts_with(';') {
+                statements.push(&text[begin..position]);
+                begin = position + 1;
+            }
+            position += quoted.max(rest.chars().next().map_or(1, char::len_utf8));
+        }
+        statements.push(&text[begin..]);
+        statements.retain(|statement| self.words(statement).next().is_some());
+        statements
+    }
+
+    /// The words and the quoted texts of a statement, without comments and without what stands between them.
+    pub(crate) fn words(self, statement: &str) -> impl Iterator<Item = &str> {
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            while position < statement.len() {
+                let (before, rest) = statement.split_at(position);
+                let quoted = self.quoted(rest, before);
+                let word = rest.find(|character| !is_word(character)).unwrap_or(rest.len());
+                let skipped = rest.chars().next().map_or(1, char::len_utf8);
+                position += quoted.max(word).max(skipped);
+                if quoted > 0 && !self.is_comment(rest) {
+                    return Some(&rest[..quoted]);
+                }
+                if quoted == 0 && word > 0 {
+                    return Some(&rest[..word]);
+                }
+            }
+            None
+        })
+    }
+
+    fn is_comment(self, rest: &str) -> bool {
+        rest.starts_with("/*") || self.is_line_comment(rest)
+    }
+
+    /// On MySQL, which has the other kind too, `--` begins a comment before a blank only.
+    fn is_line_comment(self, rest: &str) -> bool {
+        let dashes = rest.strip_prefix("--");
+        dashes.is_some_and(|behind| !self.hash_comments || !behind.starts_with(|next: char| !next.is_whitespace()))
+            || self.hash_comments && rest.starts_with('#')
+    }
+
     /// How long the quoted text or the comment is that `rest` begins with: 0 where it begins with none. `before` is what stands before it.
     fn quoted(self, rest: &str, before: &str) -> usize {
-        if rest.starts_with("--") || self.hash_comments && rest.starts_with('#') {
+        if self.is_line_comment(rest) {
             return rest.find('\n').unwrap_or(rest.len());
         }
         if rest.starts_with("/*") {
@@ -178,6 +232,23 @@ mod tests {
         assert_eq!(mysql(r#"a = "\"?" AND b = ? /* /* ? */ AND c = ?"#), 2);
         let sqlite = |condition| SQLITE.placeholders(condition, PLAIN, 1).1;
         assert_eq!(sqlite(r"a = '\' AND [b?] = ? AND `c?` = ?"), 2);
+    }
+
+    #[test]
+    fn a_text_falls_into_statements() {
+        assert_eq!(POSTGRES.statements("SELECT 1"), ["SELECT 1"]);
+        assert_eq!(POSTGRES.statements("SELECT ';'; -- ;\nCOMMIT;"), ["SELECT ';'", " -- ;\nCOMMIT"]);
+        assert_eq!(POSTGRES.statements("DO $$ BEGIN; END $$; /* ; */ ;"), ["DO $$ BEGIN; END $$"]);
+        assert_eq!(MYSQL.statements("SELECT 2--1; COMMIT # ;"), ["SELECT 2--1", " COMMIT # ;"]);
+        assert_eq!(MYSQL.statements("SELECT 'é\\';'; x"), ["SELECT 'é\\';'", " x"]);
+        assert_eq!(SQLITE.statements(" ;; "), [""; 0]);
+    }
+
+    #[test]
+    fn a_statement_falls_into_words() {
+        let words = |quotes: Quotes, text: &str| quotes.words(text).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(POSTGRES, "/* a */ ROLLBACK--b\nTO \"x y\""), ["ROLLBACK", "TO", "\"x y\""]);
+        assert_eq!(words(MYSQL, "(SELECT `é`.ü)"), ["SELECT", "`é`", "ü"]);
     }
 
     #[test]

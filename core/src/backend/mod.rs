@@ -19,7 +19,7 @@ use crate::{
     sql::{Bound, Dialect, Sql, Statement},
     table::{Column, Key, Table},
     testing,
-    transaction::{Isolation, TransactionOptions},
+    transaction::{Enders, Isolation, TransactionOptions},
     unit::Unit,
 };
 
@@ -312,6 +312,12 @@ pub trait Engine: plain::Plain {
 
     /// Whether the connection is still inside its transaction, asked of the database itself.
     fn is_open(conn: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
+
+    /// The caller's statements that end a transaction.
+    const ENDERS: Enders;
+
+    /// Whether an error says that a savepoint is not there, or that no transaction is open in which it could be.
+    fn is_no_savepoint(error: &sqlx::Error) -> bool;
 
     /// Why a key cannot be used on this database, if it cannot.
     fn refuse_key(key: &Key) -> Option<&'static str>;

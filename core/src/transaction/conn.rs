@@ -5,19 +5,32 @@ use std::fmt;
 use sqlx::{Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::{TransactionOptions, queue::Queue};
+use super::{
+    TransactionOptions,
+    control::{Controls, GUARD, PlainSavepoints, Underway},
+    queue::Queue,
+};
 use crate::{
     Error,
     backend::{self, Aftermath, Backend, Begin},
     error::Ending,
     handle::Link,
     hooks::Hooks,
+    sql::{Sql, Statement},
     testing,
 };
 
 /// The connection of a [`Transaction`](super::Transaction): an sqlx `Executor` that sees every statement, whichever way it is run.
 ///
 /// It refuses statements once the transaction has ended, where plain sqlx would run them outside any transaction.
+///
+/// # Your own transaction control
+///
+/// * A statement of yours that ends the transaction (`ROLLBACK`, `COMMIT`, on MySQL and MariaDB also `BEGIN` and what commits implicitly, such as DDL) gives
+///   [`Error::Ended`] from then on, with the statement's first word as its reason. No callback runs.
+/// * A statement that may do so costs two more: a savepoint is set before it, and asked for after it.
+/// * `ROLLBACK TO SAVEPOINT` drops the callbacks and created rows that came after your `SAVEPOINT`. One to a savepoint that was not set through
+///   this connection ends the transaction.
 pub struct Conn<DB: Backend> {
     pub(super) inner: PoolConnection<DB>,
     /// How many BEGINs and SAVEPOINTs of sqlx's counting are open.
@@ -25,14 +38,17 @@ pub struct Conn<DB: Backend> {
     pub(super) state: State,
     /// What waits for the commit.
     pub(crate) queue: Queue,
+    savepoints: PlainSavepoints,
 }
 
 /// What is known of whether the transaction is still one.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    ended: Option<Ending>,
-    /// The database may have ended it; the reason to give if it says so.
-    ask: Option<Ending>,
+    pub(super) ended: Option<Ending>,
+    /// It may be over; the reason to give if the database says so.
+    pub(super) ask: Option<Ending>,
+    /// The savepoint to ask for is set.
+    pub(super) guarded: bool,
     /// A statement may have failed, so that the database answers COMMIT with a rollback.
     aborted: bool,
     /// The last statement lost against another transaction.
@@ -50,8 +66,12 @@ impl State {
             Aftermath::Alive => {}
             Aftermath::Aborted => self.aborted = true,
             Aftermath::Ask => self.ask = Some(reason),
-            Aftermath::Ended(reason) => self.ended = self.ended.or(Some(reason)),
+            Aftermath::Ended(reason) => self.end(reason),
         }
+    }
+
+    pub(super) fn end(&mut self, reason: Ending) {
+        self.ended = self.ended.or(Some(reason));
     }
 
     /// A statement has succeeded, so whatever conflict there was before has been dealt with.
@@ -72,6 +92,7 @@ impl<DB: Backend> Conn<DB> {
             // Marked as unfinished until BEGIN is answered.
             state: State { unfinished: true, ..State::default() },
             queue: Queue::new(hooks),
+            savepoints: PlainSavepoints::default(),
         };
         let Begin { before, begin } = DB::begin(options);
         if let Some(before) = before {
@@ -91,20 +112,55 @@ impl<DB: Backend> Conn<DB> {
     /// Whether statements may still run here.
     pub(crate) async fn check(&mut self) -> Result<(), Error> {
         if self.state.unfinished {
-            self.state.ended = self.state.ended.or(self.state.ask).or(Some(Ending::Cancelled));
+            self.state.end(self.state.ask.unwrap_or(Ending::Cancelled));
         }
         if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
-            if DB::is_open(&mut self.inner).await? {
+            if self.is_open().await? {
                 self.state.ask = None;
-                self.state.aborted = true;
             } else {
-                self.state.ended = Some(reason);
+                self.state.end(reason);
             }
         }
         match self.state.ended {
             Some(reason) => Err(Error::Ended { reason }),
             None => Ok(()),
         }
+    }
+
+    /// Asks the database whether this transaction is open.
+    async fn is_open(&mut self) -> Result<bool, sqlx::Error> {
+        if !std::mem::take(&mut self.state.guarded) {
+            self.state.aborted = true;
+            return DB::is_open(&mut self.inner).await;
+        }
+        match self.guard("RELEASE SAVEPOINT").await {
+            Ok(()) => Ok(true),
+            Err(error) if DB::is_no_savepoint(&error) => Ok(false),
+            Err(error) => {
+                self.observe(&error);
+                // Aborted by a statement of the caller, it is open.
+                if self.state.aborted && self.state.ended.is_none() { Ok(true) } else { Err(error) }
+            }
+        }
+    }
+
+    async fn guard(&mut self, verb: &str) -> Result<(), sqlx::Error> {
+        let sql = Sql::from(format!("{verb} {GUARD}"));
+        Link::<DB>::Bare(&mut self.inner).execute(Statement::plain(&sql)).await.map(drop)
+    }
+
+    /// Prepares for a text of the caller: what follows on it is noted as the server answers.
+    pub(super) async fn underway(&mut self, text: &str) -> Result<(&mut DB::Connection, Underway<'_>), Error> {
+        self.check().await?;
+        self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
+        let controls = Controls::of::<DB>(text);
+        if let Some(ending) = controls.may_end() {
+            // Refused where a failed statement has aborted the transaction.
+            self.state.guarded = self.guard("SAVEPOINT").await.is_ok();
+            self.state.ask = Some(ending);
+        }
+        let Self { inner, levels, state, queue, savepoints } = self;
+        Ok((inner, Underway { controls, state, queue, savepoints, level: *levels, failed: false }))
     }
 
     /// Draws the conclusions from an error of a statement that ran here.
@@ -123,7 +179,8 @@ impl<DB: Backend> Conn<DB> {
 
     /// Whether the work here lost against another transaction, so that it may succeed when it is done again.
     pub(crate) fn lost(&self) -> bool {
-        self.state.conflict || self.state.ended == Some(Ending::Conflict)
+        !self.state.ended.is_some_and(Ending::is_callers)
+            && (self.state.conflict || self.state.ended == Some(Ending::Conflict))
     }
 
     /// Notes that the work here has lost, whatever has succeeded since.
@@ -133,7 +190,7 @@ impl<DB: Backend> Conn<DB> {
 
     /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
     pub(super) fn doubt(&mut self) {
-        self.state.ask = self.state.ask.or(Some(Ending::Server));
+        self.state.ask = self.state.ask.or(Some(Ending::Unseen));
     }
 
     /// Marks the time in which a call that is dropped leaves the transaction half-way.
@@ -179,7 +236,10 @@ impl<DB: Backend> Conn<DB> {
 
     fn level_ended(&mut self, outcome: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
         match &outcome {
-            Ok(()) => self.levels -= 1,
+            Ok(()) => {
+                self.levels -= 1;
+                self.savepoints.level_ended(self.levels);
+            }
             Err(error) => self.observe(error),
         }
         outcome

@@ -2,31 +2,46 @@
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::{StreamExt as _, TryFutureExt as _};
-use sqlx::{Describe, Either, Execute, Executor, SqlStr};
+use sqlx::{Describe, Either, Execute, Executor, SqlStr, error::BoxDynError};
 
 use super::Conn;
 use crate::{Error, backend::Backend, testing};
 
-/// Notes the statement for [`testing::statements`] when the driver asks for its text.
-struct Noted<E>(E);
+/// A statement of the caller, taken apart so that its text can be read before it runs.
+struct Taken<DB: Backend> {
+    sql: SqlStr,
+    statement: Option<DB::Statement>,
+    arguments: Result<Option<DB::Arguments>, BoxDynError>,
+    persistent: bool,
+}
 
-impl<'q, DB: Backend, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
+impl<DB: Backend> Taken<DB> {
+    fn new<'q>(mut query: impl Execute<'q, DB>) -> Self {
+        Self {
+            statement: query.statement().cloned(),
+            arguments: query.take_arguments(),
+            persistent: query.persistent(),
+            sql: query.sql(),
+        }
+    }
+}
+
+impl<DB: Backend> Execute<'_, DB> for Taken<DB> {
     fn sql(self) -> SqlStr {
-        let sql = self.0.sql();
-        testing::record(sql.as_str());
-        sql
+        testing::record(self.sql.as_str());
+        self.sql
     }
 
     fn statement(&self) -> Option<&DB::Statement> {
-        self.0.statement()
+        self.statement.as_ref()
     }
 
-    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, sqlx::error::BoxDynError> {
-        self.0.take_arguments()
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        std::mem::replace(&mut self.arguments, Ok(None))
     }
 
     fn persistent(&self) -> bool {
-        self.0.persistent()
+        self.persistent
     }
 }
 
@@ -48,17 +63,13 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
         E: Execute<'q, DB> + 'q,
     {
         let stream = async move {
-            self.check().await.map_err(refused)?;
-            let Conn { inner, state, .. } = self;
-            state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let rows = DB::fetch_many(&mut **inner, Noted(query));
-            Ok(rows.inspect(move |step| {
-                // What follows the first answer may be left unread.
-                state.unfinished = false;
-                match step {
-                    Ok(_) => state.observe_success(),
-                    Err(error) => state.observe::<DB>(error),
-                }
+            let query = Taken::new(query);
+            let (inner, underway) = self.underway(query.sql.as_str()).await.map_err(refused)?;
+            let rows = DB::fetch_many(inner, query);
+            Ok(futures_util::stream::unfold((rows, underway), async |(mut rows, mut underway)| {
+                let step = rows.next().await;
+                underway.step::<DB>(step.as_ref());
+                step.map(|step| (step, (rows, underway)))
             }))
         };
         Box::pin(stream.try_flatten_stream())
@@ -71,11 +82,15 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
         E: Execute<'q, DB> + 'q,
     {
         Box::pin(async move {
-            self.check().await.map_err(refused)?;
-            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
-            let outcome = DB::fetch_optional(&mut self.inner, Noted(query)).await;
-            self.state.unfinished = false;
-            self.observed(outcome)
+            let query = Taken::new(query);
+            let (inner, mut underway) = self.underway(query.sql.as_str()).await.map_err(refused)?;
+            let outcome = DB::fetch_optional(inner, query).await;
+            underway.state.unfinished = false;
+            match &outcome {
+                Ok(_) => underway.all_answered(),
+                Err(error) => underway.failed::<DB>(error),
+            }
+            outcome
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod closure;
 mod conn;
+mod control;
 mod executor;
 mod queue;
 mod savepoint;
@@ -18,6 +19,7 @@ use sqlx::Pool;
 
 pub use closure::{Call, Isolation, TransactionOptions, transaction};
 pub use conn::Conn;
+pub(crate) use control::Enders;
 pub use savepoint::CallOnce;
 use savepoint::Savepoint;
 

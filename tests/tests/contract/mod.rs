@@ -16,6 +16,7 @@ mod find_all;
 mod handles;
 mod hooks;
 mod hours;
+mod plain_sql;
 mod redaction;
 mod retry;
 mod rows;

@@ -48,7 +48,7 @@ use crate::{
     sql::{Bound, Dialect, Sql, Statement},
     table::{Column, Key, Table},
     testing,
-    transaction::{Isolation, TransactionOptions},
+    transaction::{Enders, Isolation, TransactionOptions},
     unit::Unit,
 };
 pub(super) use errors::{is_connection_lost, is_retryable};
@@ -283,6 +283,45 @@ impl Engine for MySql {
 
     fn is_missing_index(error: &sqlx::Error) -> bool {
         errors::is_no_unique_index(error)
+    }
+
+    // https://dev.mysql.com/doc/refman/9.7/en/implicit-commit.html, https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/
+    const ENDERS: Enders = Enders::AllBut {
+        keep: &[
+            "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN",
+            "DESCRIBE", "DESC", "DO", "SET", "USE", "HELP",
+        ],
+        commit: &[
+            "ALTER",
+            "ANALYZE",
+            "BEGIN",
+            "CACHE",
+            "CHANGE",
+            "CHECK",
+            "CREATE",
+            "DROP",
+            "FLUSH",
+            "GRANT",
+            "IMPORT",
+            "INSTALL",
+            "LOAD",
+            "LOCK",
+            "OPTIMIZE",
+            "RENAME",
+            "REPAIR",
+            "RESET",
+            "REVOKE",
+            "SET",
+            "START",
+            "STOP",
+            "TRUNCATE",
+            "UNINSTALL",
+            "UNLOCK",
+        ],
+    };
+
+    fn is_no_savepoint(error: &sqlx::Error) -> bool {
+        errors::is_no_savepoint(error)
     }
 
     fn is_open(conn: &mut MySqlConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {

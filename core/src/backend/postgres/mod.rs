@@ -34,6 +34,7 @@ use crate::{
     handle::Link,
     sql::{Bound, Dialect, Sql, Statement},
     table::{Column, Key, Table},
+    transaction::Enders,
     unit::Unit,
 };
 use attempt::Attempt;
@@ -108,7 +109,8 @@ impl Engine for Postgres {
         row.try_get(0)
     }
 
-    const QUOTES: Quotes = Quotes { dollars: true, escape_prefix: true, nested_comments: true, ..Quotes::STANDARD };
+    const QUOTES: Quotes =
+        Quotes { dollars: true, escape_prefix: true, nested_comments: true, exact_names: true, ..Quotes::STANDARD };
 
     fn skips_locked() -> bool {
         true
@@ -202,6 +204,12 @@ impl Engine for Postgres {
             let rows = link.fetch(Statement::plain(&index::mismatch_cause(table, key))).await?;
             rows.first().map_or(Ok(None), |row| row.try_get(0))
         })
+    }
+
+    const ENDERS: Enders = Enders::Only(&["COMMIT", "END", "ROLLBACK", "ABORT", "BEGIN", "START", "PREPARE"]);
+
+    fn is_no_savepoint(error: &sqlx::Error) -> bool {
+        database_error(error).is_some_and(|error| matches!(error.code(), "25P01" | "3B001"))
     }
 
     fn is_open(conn: &mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {

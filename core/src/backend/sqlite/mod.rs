@@ -38,7 +38,7 @@ use crate::{
     handle::Link,
     sql::{Bound, Dialect, Sql, Statement, index_name},
     table::{Key, Table},
-    transaction::TransactionOptions,
+    transaction::{Enders, TransactionOptions},
     unit::Unit,
 };
 
@@ -126,6 +126,12 @@ impl Engine for Sqlite {
         error
             .as_database_error()
             .is_some_and(|error| error.message().contains("does not match any PRIMARY KEY or UNIQUE constraint"))
+    }
+
+    const ENDERS: Enders = Enders::Only(&["COMMIT", "END", "ROLLBACK", "BEGIN"]);
+
+    fn is_no_savepoint(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| error.message().starts_with("no such savepoint"))
     }
 
     // The autocommit flag cannot be read without unsafe code. This pragma asks for it, and on the temporary database does nothing else:
