@@ -104,7 +104,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// # Cancel safety
     ///
     /// Dropped half-way, the row has been created or not; calling again is safe. Inside a [`Transaction`](crate::Transaction), dropping it
-    /// while it inserts ends the transaction.
+    /// while it inserts ends the transaction. A connection that you lent: see [`Handle`](crate::Handle#dropped-calls).
     ///
     /// # Example
     ///
@@ -283,7 +283,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// # Cancel safety
     ///
     /// Dropped half-way, nothing is written, or all rows where the merge was under way already, and nothing is left on the connection. Inside
-    /// a [`Transaction`](crate::Transaction) that ends the transaction.
+    /// a [`Transaction`](crate::Transaction) that ends the transaction. A connection that you lent: see [`Handle`](crate::Handle#dropped-calls).
     ///
     /// # Example
     ///
@@ -374,7 +374,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     /// # Cancel safety
     ///
     /// Dropped half-way, the row has been written or not; calling again is safe. Inside a [`Transaction`](crate::Transaction) that ends the
-    /// transaction.
+    /// transaction. A connection that you lent: see [`Handle`](crate::Handle#dropped-calls).
     ///
     /// # Example
     ///

@@ -1,5 +1,7 @@
 //! What a call accepts as its database, and how a call runs its statements there.
 
+use std::ops::{Deref, DerefMut};
+
 use futures_core::future::BoxFuture;
 use futures_util::TryStreamExt as _;
 use sqlx::{Either, Pool, pool::PoolConnection};
@@ -13,13 +15,39 @@ use crate::{
     transaction::{Conn, Transaction},
 };
 
-/// Where a call runs: `&Pool<DB>`, `&mut DB::Connection`, or `&mut Transaction<DB>` of this crate (`&mut tx` or `&mut *tx`).
+/// Where a call runs: `&Pool<DB>`, a connection, or `&mut Transaction<DB>` of this crate (`&mut tx` or `&mut *tx`).
 ///
-/// It is implemented for these and cannot be implemented elsewhere. Of an sqlx transaction, give its connection: `&mut *tx`.
+/// A connection is `&mut DB::Connection` or `&mut PoolConnection<DB>`. The trait cannot be implemented elsewhere. Of an sqlx transaction, give its
+/// connection: `&mut *tx`.
 ///
 /// * On a **pool**, a call takes one connection, does its work in a transaction of its own where it needs one, and does the work again when it lost against another transaction.
 /// * On a **connection**, a call that needs a transaction begins one, or sets a savepoint in the one that is open, also in one begun with plain SQL.
 /// * In a **[`Transaction`]**, a call that needs to be undone as a whole sets a savepoint. A call that writes and is dropped half-way ends the transaction.
+///
+/// # Dropped calls
+///
+/// A call that is dropped half-way leaves nothing on a pool, and ends a [`Transaction`]. On a connection that you lent it is undone before the
+/// connection's next statement, but on MySQL and MariaDB: there sqlx does not know of a `BEGIN` that was given up before its answer, so the
+/// connection can be left in a transaction that nobody commits.
+///
+/// * Give the pool's connection as `&mut conn`, and it is closed when it goes back.
+/// * Where you gave `&mut *conn`, or an sqlx transaction on it, close it yourself: `conn.close_on_drop()`.
+///
+/// ```
+/// # use upsertable::Upsertable;
+/// # #[derive(Debug, sqlx::FromRow, Upsertable)]
+/// # #[unique(name)]
+/// # struct Song { #[upsertable(generated)] id: i64, name: String, score: i64 }
+/// # #[cfg(feature = "mysql")]
+/// # async fn example(pool: sqlx::MySqlPool, songs: Vec<NewSong>) -> Result<(), upsertable::Error> {
+/// # use std::time::Duration;
+/// let mut conn = pool.acquire().await?;
+/// let done = tokio::time::timeout(Duration::from_secs(5), Song::bulk_upsert(&mut conn, songs)).await;
+/// drop(conn); // closed if the time was up
+/// # drop(done);
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a database handle",
     label = "expected `&Pool<DB>`, a `&mut` connection, or `&mut` of upsertable's `Transaction`",
@@ -49,32 +77,74 @@ impl<'c, DB: Backend> Handle<'c, DB> for &'c mut Conn<DB> {
     }
 }
 
+impl<'c, DB: Backend> Handle<'c, DB> for &'c mut PoolConnection<DB> {
+    fn session(self) -> Session<'c, DB> {
+        Session::Bare(Borrowed::Pooled(self))
+    }
+}
+
 #[cfg(feature = "mysql")]
 impl<'c> Handle<'c, sqlx::MySql> for &'c mut sqlx::MySqlConnection {
     fn session(self) -> Session<'c, sqlx::MySql> {
-        Session::Bare(self)
+        Session::Bare(Borrowed::Connection(self))
     }
 }
 
 #[cfg(feature = "sqlite")]
 impl<'c> Handle<'c, sqlx::Sqlite> for &'c mut sqlx::SqliteConnection {
     fn session(self) -> Session<'c, sqlx::Sqlite> {
-        Session::Bare(self)
+        Session::Bare(Borrowed::Connection(self))
     }
 }
 
 #[cfg(feature = "postgres")]
 impl<'c> Handle<'c, sqlx::Postgres> for &'c mut sqlx::PgConnection {
     fn session(self) -> Session<'c, sqlx::Postgres> {
-        Session::Bare(self)
+        Session::Bare(Borrowed::Connection(self))
     }
 }
 
 /// A handle, taken apart.
 pub enum Session<'c, DB: Backend> {
     Pool(&'c Pool<DB>),
-    Bare(&'c mut DB::Connection),
+    Bare(Borrowed<'c, DB>),
     Inside(&'c mut Conn<DB>),
+}
+
+/// A connection that a caller lends.
+pub enum Borrowed<'c, DB: Backend> {
+    Connection(&'c mut DB::Connection),
+    /// It can be closed, once it goes back to its pool, where a call on it was given up.
+    Pooled(&'c mut PoolConnection<DB>),
+}
+
+impl<DB: Backend> Borrowed<'_, DB> {
+    fn reborrow(&mut self) -> Borrowed<'_, DB> {
+        match self {
+            Self::Connection(conn) => Borrowed::Connection(&mut **conn),
+            Self::Pooled(conn) => Borrowed::Pooled(conn),
+        }
+    }
+}
+
+impl<DB: Backend> Deref for Borrowed<'_, DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        match self {
+            Self::Connection(conn) => conn,
+            Self::Pooled(conn) => conn,
+        }
+    }
+}
+
+impl<DB: Backend> DerefMut for Borrowed<'_, DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Connection(conn) => conn,
+            Self::Pooled(conn) => conn,
+        }
+    }
 }
 
 impl<DB: Backend> Session<'_, DB> {
@@ -110,7 +180,7 @@ impl<DB: Backend> Session<'_, DB> {
     pub(crate) async fn link(&mut self) -> Result<Link<'_, DB>, Error> {
         Ok(match self {
             Self::Pool(pool) => Link::Pooled(pool.acquire().await?, pool),
-            Self::Bare(conn) => Link::Bare(&mut **conn),
+            Self::Bare(conn) => Link::Bare(conn.reborrow()),
             Self::Inside(conn) => {
                 conn.check().await?;
                 Link::Inside(conn)
@@ -122,11 +192,27 @@ impl<DB: Backend> Session<'_, DB> {
 /// A connection in use by a call.
 pub enum Link<'c, DB: Backend> {
     Pooled(PoolConnection<DB>, &'c Pool<DB>),
-    Bare(&'c mut DB::Connection),
+    Bare(Borrowed<'c, DB>),
     Inside(&'c mut Conn<DB>),
 }
 
+impl<'c, DB: Backend> Link<'c, DB> {
+    pub(crate) fn bare(conn: &'c mut DB::Connection) -> Self {
+        Self::Bare(Borrowed::Connection(conn))
+    }
+}
+
 impl<DB: Backend> Link<'_, DB> {
+    /// Lets nobody use what a call that was given up has left half-way, as far as the handle can.
+    pub(crate) fn give_up(&mut self) {
+        match self {
+            Self::Pooled(conn, _) => conn.close_on_drop(),
+            Self::Bare(Borrowed::Pooled(conn)) => conn.close_on_drop(),
+            Self::Bare(Borrowed::Connection(_)) => {}
+            Self::Inside(conn) => conn.set_unfinished(true),
+        }
+    }
+
     /// Runs a statement and counts the rows that it changed.
     pub(crate) async fn execute(&mut self, statement: Statement<DB>) -> Result<u64, sqlx::Error> {
         let changed = |step: Either<DB::QueryResult, DB::Row>| match step {
@@ -240,11 +326,7 @@ impl<DB: Backend> Drop for Running<'_, '_, DB> {
         if self.done || !DB::BROKEN_WHEN_GIVEN_UP {
             return;
         }
-        match self.link {
-            Link::Pooled(conn, _) => conn.close_on_drop(),
-            Link::Inside(conn) => conn.set_unfinished(true),
-            Link::Bare(_) => {}
-        }
+        self.link.give_up();
     }
 }
 

@@ -288,6 +288,11 @@ impl<DB: Backend> Drop for Unit<'_, DB> {
         {
             DB::queue_clean_first(conn);
         }
+        if let (true, Some(link @ Link::Bare(_))) =
+            (DB::CLOSE_UNFINISHED && !matches!(self.scope, Scope::Idle | Scope::Done), &mut self.link)
+        {
+            link.give_up();
+        }
         match (self.scope, self.link.take()) {
             (Scope::Idle | Scope::Done, Some(Link::Pooled(conn, _))) => drop(conn),
             (_, Some(Link::Pooled(conn, _))) if DB::CLOSE_UNFINISHED => drop(conn.detach()),
@@ -297,10 +302,10 @@ impl<DB: Backend> Drop for Unit<'_, DB> {
                 }
                 DB::queue_clean(link.raw());
             }
-            (Scope::Begun, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 1),
-            (Scope::Merging, Some(Link::Bare(conn))) => DB::queue_rollback(conn, 2),
-            (Scope::Counted, Some(Link::Bare(conn))) => DB::TransactionManager::start_rollback(conn),
-            (Scope::Plain, Some(Link::Bare(conn))) => DB::queue_rollback_to(conn, PLAIN_SAVEPOINT),
+            (Scope::Begun, Some(Link::Bare(mut conn))) => DB::queue_rollback(&mut conn, 1),
+            (Scope::Merging, Some(Link::Bare(mut conn))) => DB::queue_rollback(&mut conn, 2),
+            (Scope::Counted, Some(Link::Bare(mut conn))) => DB::TransactionManager::start_rollback(&mut conn),
+            (Scope::Plain, Some(Link::Bare(mut conn))) => DB::queue_rollback_to(&mut conn, PLAIN_SAVEPOINT),
             // Left marked as unfinished, a transaction of ours refuses its next statement.
             _ => {}
         }

@@ -1,8 +1,11 @@
 //! The connection of a transaction, and what is known of it.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-use sqlx::{Pool, pool::PoolConnection};
+use sqlx::{Connection as _, Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
 use super::{
@@ -19,6 +22,9 @@ use crate::{
     sql::{Sql, Statement},
     testing,
 };
+
+/// A transaction that was left alone for so long may have been ended by the server.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The connection of a [`Transaction`](super::Transaction): an sqlx `Executor` that sees every statement, whichever way it is run.
 ///
@@ -55,13 +61,19 @@ pub(super) struct State {
     conflict: bool,
     /// A call is in the middle of its work. Found so by the next one, it was dropped there.
     pub(super) unfinished: bool,
+    /// When a statement was answered last.
+    used: Option<Instant>,
 }
 
 impl State {
     pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
         // Once a statement has failed, the others fail because of it.
         self.conflict = backend::is_retryable(error) || (self.aborted && self.conflict);
+        self.used = Some(Instant::now());
         let reason = if self.conflict { Ending::Conflict } else { Ending::Server };
+        if backend::is_connection_lost(error) {
+            return self.end(Ending::Server);
+        }
         match DB::aftermath(error) {
             Aftermath::Alive => {}
             Aftermath::Aborted => self.aborted = true,
@@ -77,6 +89,7 @@ impl State {
     /// A statement has succeeded, so whatever conflict there was before has been dealt with.
     pub(super) fn observe_success(&mut self) {
         self.conflict = false;
+        self.used = Some(Instant::now());
     }
 
     fn is_doubtful(&self) -> bool {
@@ -96,7 +109,7 @@ impl<DB: Backend> Conn<DB> {
         };
         let Begin { before, begin } = DB::begin(options);
         if let Some(before) = before {
-            Link::<DB>::Bare(&mut conn.inner).prepare_begin(&before).await?;
+            Link::<DB>::bare(&mut conn.inner).prepare_begin(&before).await?;
         }
         testing::record(begin.as_str());
         DB::TransactionManager::begin(&mut conn.inner, Some(begin.text())).await?;
@@ -146,7 +159,7 @@ impl<DB: Backend> Conn<DB> {
 
     async fn guard(&mut self, verb: &str) -> Result<(), sqlx::Error> {
         let sql = Sql::from(format!("{verb} {GUARD}"));
-        Link::<DB>::Bare(&mut self.inner).execute(Statement::plain(&sql)).await.map(drop)
+        Link::<DB>::bare(&mut self.inner).execute(Statement::plain(&sql)).await.map(drop)
     }
 
     /// Prepares for a text of the caller: what follows on it is noted as the server answers.
@@ -260,6 +273,14 @@ impl<DB: Backend> Conn<DB> {
         if self.state.aborted {
             let asked = DB::before_commit(&mut self.inner).await;
             asked.map_err(|source| Error::RolledBack { source: Some(Box::new(source)) })?;
+        }
+        // A COMMIT that meets a closed connection may have been done, and this tells that it has not.
+        if self.state.used.is_some_and(|used| used.elapsed() >= IDLE)
+            && let Err(error) = self.inner.ping().await
+            && backend::is_connection_lost(&error)
+        {
+            self.observe(&error);
+            return self.check().await;
         }
         testing::record("COMMIT");
         match DB::TransactionManager::commit(&mut self.inner).await {

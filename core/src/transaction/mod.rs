@@ -173,7 +173,8 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Statements
     ///
-    /// One: `COMMIT`.
+    /// One: `COMMIT`. After a second and more without a statement the connection is pinged first, which tells whether the server has ended the
+    /// transaction meanwhile.
     ///
     /// # Errors
     ///

@@ -1,10 +1,16 @@
 //! A server that goes away and comes back, that closes idle connections, and that has no room left.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, future::join_all};
 use sqlx::{Executor as _, MySqlPool, mysql::MySqlPoolOptions};
-use upsertable::{Error, Transaction, Upsertable as _};
+use upsertable::{Ending, Error, Transaction, Upsertable as _};
 
 use crate::{
     CALLS, NewPerson, PEOPLE, Person, assert_clean, call, number,
@@ -104,6 +110,34 @@ async fn an_idle_connection_that_the_server_closed_does_not_reach_a_pool_s_calle
     assert!(error.is_connection_lost(), "{error}");
     tx.commit().await.unwrap_err();
     assert_eq!(number(&db.pool, "SELECT count(*) FROM people WHERE email = 'in tx'").await, 0);
+}
+
+/// However often it is asked, and at the COMMIT too: the server had closed the connection before that came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_server_ended_for_being_idle_is_over() {
+    let db = with_tables(1, &[PEOPLE]).await;
+    for calls in 0..3 {
+        let mut tx = transaction_with_a_row(&db.pool).await;
+        let id: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&mut *tx).await.unwrap();
+        let ran = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
+        tx.on_commit(async move { runs.store(true, Ordering::Relaxed) });
+        sqlx::query("SET SESSION wait_timeout = 1").execute(&mut *tx).await.unwrap();
+        let still_there = format!("SELECT count(*) FROM information_schema.processlist WHERE id = {id}");
+        while number(&db.outside, &still_there).await > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for call_again in 0..calls {
+            let error = call("get_or_create", &mut tx).await.unwrap_err();
+            let is_ended = matches!(error, Error::Ended { reason: Ending::Server, .. });
+            assert!(is_ended || (call_again == 0 && error.is_connection_lost()), "{call_again}: {error}");
+        }
+        let error = tx.commit().await.unwrap_err();
+        assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "after {calls} calls: {error}");
+        assert!(!ran.load(Ordering::Relaxed));
+        assert_clean(&mut db.pool.acquire().await.unwrap(), "idle for too long").await;
+        assert_eq!(number(&db.pool, "SELECT count(*) FROM people WHERE email = 'in tx'").await, 0);
+    }
 }
 
 const BULK_CALLS: [&str; 3] = ["bulk_create_new", "bulk_get_or_create", "bulk_upsert"];

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use upsertable::{Error, Upsertable as _};
+use upsertable::{Ending, Error, Upsertable as _};
 use upsertable_tests::models::{Retweet, retweet};
 
 use crate::{MANY, fixture};
@@ -237,12 +237,23 @@ async fn connections_that_the_server_closed_while_idle() {
         done.unwrap_or_else(|error| panic!("call {call}: {error}"));
     }
     let before = db.count("retweets").await;
-    let mut tx = upsertable::begin(&pool).await.unwrap();
-    let idle: i32 = sqlx::query_scalar(pid).fetch_one(&mut *tx).await.unwrap();
-    sqlx::query("SET idle_in_transaction_session_timeout = 20").execute(&mut *tx).await.unwrap();
-    gone(idle).await;
-    let error = Retweet::get_or_create(&mut tx, retweet(9, 9)).await.unwrap_err();
-    assert!(error.is_connection_lost(), "{error}");
-    assert!(matches!(tx.commit().await, Err(Error::Ended { .. })));
-    assert_eq!(db.count("retweets").await, before);
+    // The newer servers have a limit for the whole of a transaction too.
+    for setting in ["idle_in_transaction_session_timeout", "transaction_timeout"] {
+        for calls in 0..3 {
+            let mut tx = upsertable::begin(&pool).await.unwrap();
+            let idle: i32 = sqlx::query_scalar(pid).fetch_one(&mut *tx).await.unwrap();
+            if sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SET {setting} = 20"))).execute(&mut *tx).await.is_err() {
+                continue;
+            }
+            gone(idle).await;
+            for call in 0..calls {
+                let error = Retweet::get_or_create(&mut tx, retweet(9, 9)).await.unwrap_err();
+                let is_ended = matches!(error, Error::Ended { reason: Ending::Server, .. });
+                assert!(is_ended || (call == 0 && error.is_connection_lost()), "{setting}: {call}: {error}");
+            }
+            let error = tx.commit().await.unwrap_err();
+            assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "{setting}, {calls} calls: {error}");
+            assert_eq!(db.count("retweets").await, before);
+        }
+    }
 }

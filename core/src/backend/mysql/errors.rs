@@ -39,7 +39,9 @@ const NO_PARENT: u16 = 1452;
 /// A statement that writes, in a transaction that is READ ONLY.
 const READ_ONLY: u16 = 1792;
 /// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
-const GOODBYES: [u16; 3] = [1053, 1927, 4031];
+const GOODBYES: [u16; 3] = [1053, 1927, IDLE_TOO_LONG];
+/// Said when the connection is closed, and so before whatever is sent there after that.
+const IDLE_TOO_LONG: u16 = 4031;
 
 /// There is no unique index on the key.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +189,10 @@ fn is_lost_at_commit(error: &dyn DatabaseError) -> bool {
 }
 
 /// Whether the server has ended the connection.
+pub(super) fn is_farewell(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(number_of) == Some(IDLE_TOO_LONG)
+}
+
 pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| {
         GOODBYES.contains(&error.number()) || error.code().is_some_and(|state| state.starts_with("08"))

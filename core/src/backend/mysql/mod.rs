@@ -265,6 +265,10 @@ impl Engine for MySql {
         errors::aftermath(error)
     }
 
+    fn is_farewell(error: &sqlx::Error) -> bool {
+        errors::is_farewell(error)
+    }
+
     fn key_mismatch(error: &sqlx::Error) -> Option<Cow<'static, str>> {
         errors::mismatch_cause(error).map(|cause| cause.to_owned().into())
     }

@@ -82,10 +82,11 @@ impl<'l, 'c> Kept<'l, 'c> {
 /// Given up half-way.
 impl Drop for Kept<'_, '_> {
     fn drop(&mut self) {
-        match (self.begun, &mut *self.link) {
-            (true, Link::Pooled(conn, _)) => conn.close_on_drop(),
-            (true, Link::Bare(conn)) => MySql::queue_rollback(conn, 1),
-            _ => {}
+        if self.begun {
+            if let Link::Bare(conn) = &mut *self.link {
+                MySql::queue_rollback(conn, 1);
+            }
+            self.link.give_up();
         }
     }
 }

@@ -141,13 +141,7 @@ impl Engine for Postgres {
     }
 
     fn aftermath(error: &sqlx::Error) -> Aftermath {
-        if super::is_connection_lost(error) {
-            Aftermath::Ended(Ending::Server)
-        } else if error.as_database_error().is_some() {
-            Aftermath::Aborted
-        } else {
-            Aftermath::Alive
-        }
+        if error.as_database_error().is_some() { Aftermath::Aborted } else { Aftermath::Alive }
     }
 
     // What ends a session while a COMMIT is kept is held back until that is done, and then told to nobody.
@@ -235,7 +229,7 @@ impl Engine for Postgres {
         savepoint: &'static str,
     ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
         Box::pin(async move {
-            let mut link = Link::<Self>::Bare(conn);
+            let mut link = Link::<Self>::bare(conn);
             link.execute(Statement::plain(&"SELECT pg_catalog.set_config('upsertable.open', 'yes', true)".into()))
                 .await?;
             let ask = Statement::plain(&"SELECT pg_catalog.current_setting('upsertable.open', true) = 'yes'".into());

@@ -25,7 +25,7 @@ type Transactions = <Postgres as Database>::TransactionManager;
 /// second; and when the release of the second is dropped half-way, the first is what there is to roll back to.
 pub(super) async fn begin(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let set = format!("SAVEPOINT {}", name(Transactions::get_transaction_depth(conn)));
-    Link::<Postgres>::Bare(conn).execute(Statement::plain(&set.into())).await?;
+    Link::<Postgres>::bare(conn).execute(Statement::plain(&set.into())).await?;
     testing::record("SAVEPOINT");
     // Never dropped before it is done: that is when the driver would roll back all.
     let mut set = ManuallyDrop::new(Box::pin(Transactions::begin(conn, None)));
@@ -38,7 +38,7 @@ pub(super) async fn begin(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
 pub(super) async fn clean(conn: &mut PgConnection, rolled_back: bool) -> Result<(), sqlx::Error> {
     let release = format!("RELEASE SAVEPOINT {}", name(Transactions::get_transaction_depth(conn)));
     let release = if rolled_back { format!("{release}; {release}") } else { release };
-    Link::<Postgres>::Bare(conn).execute(Statement::plain(&release.into())).await.map(drop)
+    Link::<Postgres>::bare(conn).execute(Statement::plain(&release.into())).await.map(drop)
 }
 
 /// The driver's name for the savepoint that is set when so many transactions and savepoints are open.
