@@ -447,13 +447,13 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Table::of::<Self>(), K::INDEX, "find_all");
-            let mut keys = keys.into_iter();
-            let next_key = &mut |encoder: &mut DB::Encoder| match keys.next() {
-                Some(key) => model::put_key::<DB, Self, K>(&key, target, encoder).map(|()| true),
+            let keys: Vec<K> = keys.into_iter().collect();
+            let write_key = &mut |number: usize, encoder: &mut DB::Encoder| match keys.get(number) {
+                Some(key) => model::put_key::<DB, Self, K>(key, target, encoder).map(|()| true),
                 None => Ok(false),
             };
             let watch = target.watch();
-            let work = async { find::find_all::<DB>(&mut db.session(), target, next_key).await };
+            let work = async { find::find_all::<DB>(&mut db.session(), target, write_key).await };
             let found = watch.run(work).await?;
             watch.rows(found.iter().flatten().count() as u64);
             found.iter().map(|row| Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)).collect()

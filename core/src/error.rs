@@ -216,7 +216,8 @@ impl std::fmt::Display for Ending {
 }
 
 impl Error {
-    /// Whether the same work may succeed when it is done again in a new transaction: a deadlock, a serialization failure, a lock that was not granted in time.
+    /// Whether the same work may succeed when it is done again in a new transaction: a deadlock, a serialization failure, a lock that was not
+    /// granted in time, or on PostgreSQL a statement that was prepared before its table changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

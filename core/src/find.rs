@@ -23,6 +23,10 @@ pub enum Part {
 pub(crate) type Write<'w, DB> =
     &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
 
+/// Writes the key with this number, counted from 0, and says `false` when there is none.
+pub(crate) type WriteKey<'w, DB> =
+    &'w mut (dyn FnMut(usize, &mut <DB as Engine>::Encoder) -> Result<bool, sqlx::Error> + Send);
+
 /// A cached statement with the values of a part.
 pub(crate) fn statement<DB: Backend>(
     sql: &Sql,
@@ -51,7 +55,7 @@ pub(crate) async fn find<DB: Backend>(
             Err(error) => Err(error),
         };
         match outcome {
-            Err(error) if session.is_pool() && error.is_retryable() && retry.again(error.as_sql()).await => {}
+            Err(error) if session.is_pool() && session.may_repeat(&error) && retry.again(error.as_sql()).await => {}
             outcome => return outcome,
         }
     }
@@ -81,31 +85,44 @@ pub(crate) async fn find_by<DB: Backend>(
     Ok(rows.pop().inspect(|row| link.note_session(row, 1)))
 }
 
-/// The row for each key, in the order of the keys. `next_key` writes a key, and says `false` when there is none left.
+/// The row for each key, in the order of the keys.
 pub(crate) async fn find_all<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,
-    next_key: &mut (dyn FnMut(&mut DB::Encoder) -> Result<bool, sqlx::Error> + Send),
+    write_key: WriteKey<'_, DB>,
 ) -> Result<Vec<Option<DB::Row>>, Error> {
     target.check::<DB>()?;
     let mut found = Vec::new();
+    let mut retry = Retry::new::<DB>();
     loop {
         let mut values = DB::Encoder::default();
         let mut keys = 0;
-        while keys < DB::find_rows(target.key) && next_key(&mut values)? {
+        while keys < DB::find_rows(target.key) && write_key(found.len() + keys, &mut values)? {
             keys += 1;
         }
         if keys == 0 {
             return Ok(found);
         }
-        let mut link = session.link().await?;
-        let rows = DB::find_keys(&mut link, target.table, target.key, keys, values).await;
-        if let Some(row) = rows.iter().flatten().next() {
-            link.note_session(row, 4);
+        match find_keys(session, target, keys, values).await {
+            Ok(rows) => add_found::<DB>(&mut found, rows, keys, target)?,
+            Err(error) if session.is_pool() && session.may_repeat(&error) && retry.again(error.as_sql()).await => {}
+            Err(error) => return Err(error),
         }
-        let rows = link.settled(rows).await?;
-        add_found::<DB>(&mut found, rows, keys, target)?;
     }
+}
+
+async fn find_keys<DB: Backend>(
+    session: &mut Session<'_, DB>,
+    target: Target,
+    keys: usize,
+    values: DB::Encoder,
+) -> Result<Vec<DB::Row>, Error> {
+    let mut link = session.link().await?;
+    let rows = DB::find_keys(&mut link, target.table, target.key, keys, values).await;
+    if let Some(row) = rows.iter().flatten().next() {
+        link.note_session(row, 4);
+    }
+    Ok(link.settled(rows).await?)
 }
 
 /// Each key gives one row, of the table or of NULLs; a second row for a key means that the key is not unique.

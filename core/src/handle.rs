@@ -4,11 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 use futures_core::future::BoxFuture;
 use futures_util::TryStreamExt as _;
-use sqlx::{Either, Pool, pool::PoolConnection};
+use sqlx::{Connection as _, Either, Pool, pool::PoolConnection};
 
 use crate::{
     Error,
-    backend::Backend,
+    backend::{self, Backend},
     model::Erased,
     sql::{Sql, Statement},
     testing,
@@ -20,7 +20,7 @@ use crate::{
 /// A connection is `&mut DB::Connection` or `&mut PoolConnection<DB>`. The trait cannot be implemented elsewhere. Of an sqlx transaction, give its
 /// connection: `&mut *tx`.
 ///
-/// * On a **pool**, a call takes one connection, does its work in a transaction of its own where it needs one, and does the work again when it lost against another transaction.
+/// * On a **pool**, a call takes one connection, does its work in a transaction of its own where it needs one, and does the work again when it lost against another transaction, or when a statement of it was prepared before its table changed.
 /// * On a **connection**, a call that needs a transaction begins one, or sets a savepoint in the one that is open, also in one begun with plain SQL.
 /// * In a **[`Transaction`]**, a call that needs to be undone as a whole sets a savepoint. A call that writes and is dropped half-way ends the transaction.
 ///
@@ -61,7 +61,7 @@ pub trait Handle<'c, DB: Backend>: Send + 'c {
 
 impl<'c, DB: Backend> Handle<'c, DB> for &'c Pool<DB> {
     fn session(self) -> Session<'c, DB> {
-        Session::Pool(self)
+        Session::pool(self)
     }
 }
 
@@ -106,7 +106,8 @@ impl<'c> Handle<'c, sqlx::Postgres> for &'c mut sqlx::PgConnection {
 
 /// A handle, taken apart.
 pub enum Session<'c, DB: Backend> {
-    Pool(&'c Pool<DB>),
+    /// What is prepared on the next connection is to be forgotten, where a table has changed since.
+    Pool(&'c Pool<DB>, bool),
     Bare(Borrowed<'c, DB>),
     Inside(&'c mut Conn<DB>),
 }
@@ -147,15 +148,22 @@ impl<DB: Backend> DerefMut for Borrowed<'_, DB> {
     }
 }
 
-impl<DB: Backend> Session<'_, DB> {
+impl<'c, DB: Backend> Session<'c, DB> {
+    pub(crate) fn pool(pool: &'c Pool<DB>) -> Self {
+        Self::Pool(pool, false)
+    }
+
     /// Only on a pool is the transaction the call's own, so that it may be done again.
     pub(crate) fn is_pool(&self) -> bool {
-        matches!(self, Self::Pool(_))
+        matches!(self, Self::Pool(..))
     }
 
     /// Whether a call that failed so may be done again here. A row that vanished leaves the caller's transaction as it was; every other
     /// conflict may have ended it.
-    pub(crate) fn may_repeat(&self, error: &Error) -> bool {
+    pub(crate) fn may_repeat(&mut self, error: &Error) -> bool {
+        if let Self::Pool(_, outdated) = self {
+            *outdated |= error.as_sql().is_some_and(backend::is_outdated);
+        }
         error.is_retryable() && (self.is_pool() || matches!(error, Error::Vanished { .. }))
     }
 
@@ -179,7 +187,13 @@ impl<DB: Backend> Session<'_, DB> {
     /// A connection to run statements on, taken from the pool if need be.
     pub(crate) async fn link(&mut self) -> Result<Link<'_, DB>, Error> {
         Ok(match self {
-            Self::Pool(pool) => Link::Pooled(pool.acquire().await?, pool),
+            Self::Pool(pool, outdated) => {
+                let mut conn = pool.acquire().await?;
+                if *outdated {
+                    conn.clear_cached_statements().await?;
+                }
+                Link::Pooled(conn, pool)
+            }
             Self::Bare(conn) => Link::Bare(conn.reborrow()),
             Self::Inside(conn) => {
                 conn.check().await?;
@@ -224,7 +238,7 @@ impl<DB: Backend> Link<'_, DB> {
         let stream = DB::run(running.link.raw(), statement);
         let outcome = stream.try_fold(0, |sum, step| std::future::ready(Ok(sum + changed(step)))).await;
         running.done();
-        self.observed(outcome)
+        self.ended(outcome).await
     }
 
     /// Runs a statement to its end and gives its rows.
@@ -234,6 +248,18 @@ impl<DB: Backend> Link<'_, DB> {
         let rows = DB::run(running.link.raw(), statement).try_filter_map(|step| std::future::ready(Ok(step.right())));
         let outcome = rows.try_collect().await;
         running.done();
+        self.ended(outcome).await
+    }
+
+    /// What came of a statement that ran here. Where it was prepared before its table changed, it would fail so each time: all that is prepared
+    /// is forgotten. A transaction of ours gives up its connection instead.
+    async fn ended<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let (Err(error), Self::Pooled(..) | Self::Bare(_)) = (&outcome, &*self)
+            && backend::is_outdated(error)
+        {
+            // Where that fails the connection is of no use, and is not used again.
+            drop(self.raw().clear_cached_statements().await);
+        }
         self.observed(outcome)
     }
 

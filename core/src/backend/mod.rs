@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
     Database, Decode, Either, Encode, Type, TypeInfo as _,
+    database::HasStatementCache,
     error::{BoxDynError, DatabaseError},
 };
 
@@ -50,7 +51,7 @@ pub(crate) use stage::{Mark, Stage, StageError, Which, account_for};
 pub trait Backend: Engine {}
 
 /// What a database does in its own way. Operations hold the order of the steps; the text and the limits are here.
-pub trait Engine: plain::Plain {
+pub trait Engine: plain::Plain + HasStatementCache {
     /// Collects the values of rows as they are written.
     type Encoder: Default + Send;
 
@@ -674,6 +675,16 @@ pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
         postgres::is_retryable,
         #[cfg(feature = "sqlite")]
         sqlite::is_retryable,
+    ];
+    error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
+}
+
+/// Whether the error says that a statement was prepared on this connection before its table changed. All that is prepared there has to be
+/// forgotten before the same work is done again.
+pub(crate) fn is_outdated(error: &sqlx::Error) -> bool {
+    let answers: &[fn(&dyn DatabaseError) -> bool] = &[
+        #[cfg(feature = "postgres")]
+        postgres::is_outdated,
     ];
     error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }

@@ -446,14 +446,15 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     async fn read(&self, sql: &Sql, span: &Span<At<DB, M::Key>>) -> Result<Vec<DB::Row>, Error> {
+        let mut session = Session::pool(self.pool);
         let mut retry = Retry::new::<DB>();
         loop {
-            let outcome = match Session::Pool(self.pool).link().await {
+            let outcome = match session.link().await {
                 Ok(mut link) => link.fetch(self.statement(sql, span)?).await.map_err(Error::from),
                 Err(error) => Err(error),
             };
             match outcome {
-                Err(error) if error.is_retryable() && retry.again(error.as_sql()).await => {}
+                Err(error) if session.may_repeat(&error) && retry.again(error.as_sql()).await => {}
                 outcome => return outcome,
             }
         }

@@ -183,7 +183,7 @@ impl TransactionOptions {
     ///
     /// Dropped half-way, no transaction stays open.
     pub async fn begin<DB: Backend>(&self, pool: &Pool<DB>) -> Result<Transaction<DB>, Error> {
-        Ok(Transaction(Conn::begin(pool, self, &self.hooks).await?))
+        Ok(Transaction(Conn::begin(pool, self, &self.hooks, false).await?))
     }
 
     /// As [`transaction`](crate::transaction), with these options.
@@ -202,9 +202,10 @@ impl TransactionOptions {
             let watch = Watch::transaction();
             let running = async {
                 let mut tries = 1;
+                let mut outdated = false;
                 loop {
                     watch.tries(tries);
-                    let failed = match self.begin(pool).await {
+                    let failed = match Conn::begin(pool, &self, &self.hooks, outdated).await.map(Transaction) {
                         Ok(mut tx) => {
                             let outcome = work(&mut tx).await;
                             match finish(tx, outcome).await {
@@ -212,8 +213,9 @@ impl TransactionOptions {
                                 Err(failed) => failed,
                             }
                         }
-                        Err(error) => Failed { conflict: error.is_retryable(), error: error.into() },
+                        Err(error) => Failed { conflict: error.is_retryable(), outdated, error: error.into() },
                     };
+                    outdated |= failed.outdated;
                     if !failed.conflict || tries >= self.attempts {
                         return Err(failed.error);
                     }
@@ -230,21 +232,24 @@ impl TransactionOptions {
 struct Failed<E> {
     error: E,
     conflict: bool,
+    /// What is prepared on the pool's connections may be.
+    outdated: bool,
 }
 
 async fn finish<DB: Backend, R, E: From<Error>>(tx: Transaction<DB>, outcome: Result<R, E>) -> Result<R, Failed<E>> {
-    let conflict = tx.0.lost();
+    let (conflict, outdated) = (tx.0.lost(), tx.0.state.outdated);
     match outcome {
         Ok(value) => match tx.commit().await {
             Ok(_) => Ok(value),
             Err(error) => {
-                Err(Failed { conflict: error.is_retryable() || (conflict && error.is_ended()), error: error.into() })
+                let conflict = error.is_retryable() || (conflict && error.is_ended());
+                Err(Failed { conflict, outdated, error: error.into() })
             }
         },
         Err(error) => {
             // What fails here fails for the next user of the connection too, and the closure's error is the one to tell.
             drop(tx.rollback().await);
-            Err(Failed { error, conflict })
+            Err(Failed { error, conflict, outdated })
         }
     }
 }

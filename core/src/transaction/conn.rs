@@ -49,6 +49,7 @@ pub struct Conn<DB: Backend> {
 
 /// What is known of whether the transaction is still one.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub(super) struct State {
     pub(super) ended: Option<Ending>,
     /// It may be over; the reason to give if the database says so.
@@ -59,6 +60,8 @@ pub(super) struct State {
     aborted: bool,
     /// The last statement lost against another transaction.
     conflict: bool,
+    /// A statement is prepared on this connection that can no longer run.
+    pub(super) outdated: bool,
     /// A call is in the middle of its work. Found so by the next one, it was dropped there.
     pub(super) unfinished: bool,
     /// When a statement was answered last.
@@ -67,6 +70,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
+        self.outdated |= backend::is_outdated(error);
         // Once a statement has failed, the others fail because of it.
         self.conflict = backend::is_retryable(error) || (self.aborted && self.conflict);
         self.used = Some(Instant::now());
@@ -98,7 +102,13 @@ impl State {
 }
 
 impl<DB: Backend> Conn<DB> {
-    pub(super) async fn begin(pool: &Pool<DB>, options: &TransactionOptions, hooks: &Hooks) -> Result<Self, Error> {
+    /// On a connection on which nothing is prepared, if that may be outdated.
+    pub(super) async fn begin(
+        pool: &Pool<DB>,
+        options: &TransactionOptions,
+        hooks: &Hooks,
+        outdated: bool,
+    ) -> Result<Self, Error> {
         let mut conn = Self {
             inner: pool.acquire().await?,
             levels: 0,
@@ -107,6 +117,9 @@ impl<DB: Backend> Conn<DB> {
             queue: Queue::new(hooks),
             savepoints: PlainSavepoints::default(),
         };
+        if outdated {
+            conn.inner.clear_cached_statements().await?;
+        }
         let Begin { before, begin } = DB::begin(options);
         if let Some(before) = before {
             Link::<DB>::bare(&mut conn.inner).prepare_begin(&before).await?;
@@ -302,7 +315,7 @@ impl<DB: Backend> Conn<DB> {
 /// What is still open is rolled back; the driver does it before the connection's next use.
 impl<DB: Backend> Drop for Conn<DB> {
     fn drop(&mut self) {
-        if self.state.is_doubtful() && DB::CLOSE_UNFINISHED {
+        if self.state.outdated || (self.state.is_doubtful() && DB::CLOSE_UNFINISHED) {
             self.inner.close_on_drop();
         } else if self.levels > 0 {
             DB::queue_rollback(&mut self.inner, self.levels);

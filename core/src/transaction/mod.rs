@@ -122,7 +122,7 @@ pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Erro
 ///
 /// See [`Hooks`].
 pub async fn begin_with<DB: Backend>(pool: &Pool<DB>, hooks: &Hooks) -> Result<Transaction<DB>, Error> {
-    Ok(Transaction(Conn::begin(pool, &TransactionOptions::new(), hooks).await?))
+    Ok(Transaction(Conn::begin(pool, &TransactionOptions::new(), hooks, false).await?))
 }
 
 impl<DB: Backend> Transaction<DB> {

@@ -3,6 +3,7 @@
 //! A case is named after its promise: `r` rows, `b` bulk, `c` after the commit, `a` batches.
 
 mod after_commit;
+mod altered;
 mod batches;
 mod bulk;
 mod bulk_limits;

@@ -322,3 +322,25 @@ async fn b9_a_mode_of_sql_changes_no_result() {
     let values: Vec<String> = modes.iter().map(|mode| format!("'{mode}'")).collect();
     compare(&values.iter().map(|value| ("sql_mode", value.as_str())).collect::<Vec<_>>()).await;
 }
+
+/// The server runs a prepared statement in the database that it was prepared in. A limit that the README names, with its remedies.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_use_a_call_that_is_prepared_stays_with_its_database_until_the_statements_are_forgotten() {
+    let db = with_tables(1, &[NUMBERED]).await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    let there = numbered(1, "here");
+    assert!(Numbered::get_or_create(&mut *conn, there.clone()).await.unwrap().created);
+    let name: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(&mut *conn).await.unwrap();
+    let other = format!("{name}_other");
+    let run = async |conn: &mut sqlx::MySqlConnection, sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await.unwrap();
+    };
+    run(&mut conn, format!("CREATE DATABASE {other}")).await;
+    run(&mut conn, format!("USE {other}; {NUMBERED}")).await;
+    let stays = Numbered::find(&mut *conn, there.key()).await;
+    conn.clear_cached_statements().await.unwrap();
+    let goes = Numbered::find(&mut *conn, there.key()).await;
+    run(&mut conn, format!("USE {name}; DROP DATABASE {other}")).await;
+    assert_eq!(stays.unwrap(), Some(there), "found where the statement was prepared");
+    assert_eq!(goes.unwrap(), None, "not in the other database");
+}

@@ -3,6 +3,7 @@
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
+mod altered;
 mod faults;
 mod joins;
 mod kinds;

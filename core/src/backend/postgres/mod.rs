@@ -29,7 +29,6 @@ use super::{
 };
 use crate::{
     bulk::{Failure, Feed},
-    error::Ending,
     find::{Part, Write, statement},
     handle::Link,
     sql::{Bound, Dialect, Sql, Statement},
@@ -548,10 +547,20 @@ fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error().and_then(|error| error.try_downcast_ref())
 }
 
-/// A deadlock, a serialization failure, or a lock that was not granted in time.
+/// A deadlock, a serialization failure, a lock that was not granted in time, or a statement that is outdated.
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
+    is_outdated(error)
+        || error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+            matches!(error.code(), "40001" | "40P01" | "55P03") || is_of_node(error, "deadlock detected")
+        })
+}
+
+/// Whether a statement was prepared before a column that it gives back got another type. The message can be in any language.
+pub(super) fn is_outdated(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
-        matches!(error.code(), "40001" | "40P01" | "55P03") || is_of_node(error, "deadlock detected")
+        error.code() == "0A000"
+            && (error.routine() == Some("RevalidateCachedQuery")
+                || error.message() == "cached plan must not change result type")
     })
 }
 
