@@ -5,5 +5,7 @@
 
 #[path = "contract/mod.rs"]
 mod contract;
+#[path = "random/mod.rs"]
+mod random;
 
 use upsertable_tests::OnPostgres as Subject;

@@ -141,10 +141,13 @@ impl<DB: Backend> Conn<DB> {
             self.state.end(self.state.ask.unwrap_or(Ending::Cancelled));
         }
         if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
-            if self.is_open().await? {
-                self.state.ask = None;
-            } else {
-                self.state.end(reason);
+            match self.is_open().await {
+                Ok(true) => self.state.ask = None,
+                Ok(false) => self.state.end(reason),
+                Err(error) => {
+                    self.observe(&error);
+                    return Err(error.into());
+                }
             }
         }
         match self.state.ended {
@@ -162,11 +165,14 @@ impl<DB: Backend> Conn<DB> {
         match self.guard("RELEASE SAVEPOINT").await {
             Ok(()) => Ok(true),
             Err(error) if DB::is_no_savepoint(&error) => Ok(false),
-            Err(error) => {
-                self.observe(&error);
-                // Aborted by a statement of the caller, it is open.
-                if self.state.aborted && self.state.ended.is_none() { Ok(true) } else { Err(error) }
+            // Aborted by a statement of the caller, it is open.
+            Err(error)
+                if matches!(DB::aftermath(&error), Aftermath::Aborted) && !backend::is_connection_lost(&error) =>
+            {
+                self.state.aborted = true;
+                Ok(true)
             }
+            Err(error) => Err(error),
         }
     }
 

@@ -6,6 +6,9 @@ mod oracle;
 mod sequence;
 mod world;
 
+use sqlx::Database as _;
+use upsertable_tests::TestDb;
+
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use self::world::World;
@@ -14,10 +17,15 @@ use crate::Subject;
 /// Where the seeds of failures are kept, seen from the package's folder.
 const REGRESSIONS: &str = "tests/random/regressions.txt";
 
+/// How many sequences are run on a server, which takes longer for each, where nobody says how many.
+const ON_A_SERVER: u32 = 64;
+
 #[test]
 fn any_sequence_of_calls_does_what_a_plain_map_does() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let fewer = std::env::var_os("PROPTEST_CASES").is_none() && <Subject as TestDb>::Db::NAME != "SQLite";
     let config = Config {
+        cases: if fewer { ON_A_SERVER } else { Config::default().cases },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
         max_shrink_iters: 2_000,
         ..Config::default()

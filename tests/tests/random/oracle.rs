@@ -53,6 +53,12 @@ pub(super) enum Request {
     Delete(Key, ItemKey),
 }
 
+impl Request {
+    pub(super) fn is_of_one_row(&self) -> bool {
+        matches!(self, Self::GetOrCreate(_) | Self::GetOrCreateWith(..) | Self::Upsert(_))
+    }
+}
+
 /// The table, without the ids of rows that nobody has asked for yet.
 pub(super) type Table = BTreeMap<Key, Item>;
 

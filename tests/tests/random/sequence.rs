@@ -78,7 +78,31 @@ pub(super) enum Inner {
     Look,
     /// Released, or rolled back.
     Savepoint(Vec<Inner>, bool),
+    /// The caller's own SQL.
+    Plain(Plain),
 }
+
+/// Transaction control by plain SQL, and what a server does to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    Rollback,
+    Commit,
+    /// Another transaction in place of ours.
+    Anew,
+    /// By the number of its name.
+    Savepoint(usize),
+    RollbackTo(usize),
+    Release(usize),
+    /// A table is made, which commits implicitly on MySQL.
+    Ddl,
+    /// A deadlock, or what else ends a transaction on a server.
+    Spoil,
+    /// The server gives the connection up.
+    Kill,
+}
+
+/// The names of the caller's savepoints.
+pub(super) const SAVEPOINTS: [&str; 2] = ["a", "b"];
 
 /// How the transaction is given to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,12 +139,23 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn plain() -> impl Strategy<Value = Plain> {
+    let name = || 0..SAVEPOINTS.len();
+    prop_oneof![
+        1 => select(vec![Plain::Rollback, Plain::Commit, Plain::Anew, Plain::Ddl, Plain::Spoil, Plain::Kill]),
+        3 => name().prop_map(Plain::Savepoint),
+        3 => name().prop_map(Plain::RollbackTo),
+        1 => name().prop_map(Plain::Release),
+    ]
+}
+
 fn inner() -> impl Strategy<Value = Inner> {
     let way = || select(vec![Way::Transaction, Way::Transaction, Way::Connection, Way::Raw]);
     let one = prop_oneof![
         8 => (way(), call()).prop_map(|(way, call)| Inner::Call(way, call)),
         1 => Just(Inner::OnCommit),
         1 => Just(Inner::Look),
+        2 => plain().prop_map(Inner::Plain),
     ];
     one.prop_recursive(3, 12, 4, |inner| {
         (vec(inner, 0..4), any::<bool>()).prop_map(|(inner, kept)| Inner::Savepoint(inner, kept))

@@ -12,8 +12,10 @@ use upsertable_tests::{Fixture, TestDb};
 
 use super::{
     Subject,
-    oracle::{Answer, BROKEN, Done, Item, Key, Numbered, OTHER_UNIQUE, REFUSED, Request, TABLE, Table, expected},
-    sequence::{Bulk, CODES, Call, End, Hooked, Inner, Step, Way},
+    oracle::{
+        Answer, BROKEN, Done, Item, Key, NewItem, Numbered, OTHER_UNIQUE, REFUSED, Request, TABLE, Table, expected,
+    },
+    sequence::{Bulk, CODES, Call, End, Hooked, Inner, Plain, SAVEPOINTS, Step, Way},
 };
 
 type Db = <Subject as TestDb>::Db;
@@ -28,6 +30,8 @@ enum Stop {
     Undo,
     /// The database has ended the transaction, as it does after an error.
     Dead,
+    /// The transaction is over, and every later call has to say so.
+    Over,
 }
 
 impl From<String> for Stop {
@@ -179,12 +183,26 @@ struct State {
     callbacks: Vec<String>,
 }
 
+/// A savepoint of the caller's.
+struct PlainSavepoint {
+    name: usize,
+    /// How many savepoints of ours are around it.
+    level: usize,
+    state: State,
+}
+
 /// The database with the table of items, and what is to be in it.
 pub(super) struct World {
     db: Fixture<Subject>,
     classes: Vec<usize>,
     serial: i64,
     state: State,
+    /// What the transaction began with.
+    begun: State,
+    savepoints: Vec<PlainSavepoint>,
+    level: usize,
+    /// In a transaction of plain SQL, of which a call of one row does not know: a statement that fails ends it on PostgreSQL.
+    in_plain: bool,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -193,7 +211,18 @@ impl World {
         let db = Fixture::with_connections(2).await;
         db.run(TABLE).await;
         let classes = classes(&db).await;
-        Self { db, classes, serial: 0, state: State::default(), log: Arc::default() }
+        let (state, begun) = (State::default(), State::default());
+        Self {
+            db,
+            classes,
+            serial: 0,
+            state,
+            begun,
+            savepoints: Vec::new(),
+            level: 0,
+            in_plain: false,
+            log: Arc::default(),
+        }
     }
 
     /// Runs a sequence on the empty table. What is wrong is told in words.
@@ -206,7 +235,7 @@ impl World {
         for (number, step) in steps.iter().enumerate() {
             self.step(step).await.map_err(|stop| match stop {
                 Stop::Broken(what) => format!("step {number}: {what}"),
-                Stop::Undo | Stop::Dead => format!("step {number}: given up"),
+                Stop::Undo | Stop::Dead | Stop::Over => format!("step {number}: given up"),
             })?;
             self.look(number).await?;
         }
@@ -252,7 +281,10 @@ impl World {
                 let before = self.state.clone();
                 let mut conn = pool.acquire().await?;
                 sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
-                let dead = self.calls(&mut conn, calls).await?;
+                self.in_plain = true;
+                let dead = self.calls(&mut conn, calls).await;
+                self.in_plain = false;
+                let dead = dead?;
                 let kept = *kept && !dead;
                 sqlx::raw_sql(if kept { "COMMIT" } else { "ROLLBACK" }).execute(&mut *conn).await?;
                 if !kept {
@@ -288,10 +320,14 @@ impl World {
         let before = self.state.clone();
         self.state.created.clear();
         self.state.callbacks.clear();
+        self.begun = before.clone();
+        self.savepoints.clear();
+        self.level = 0;
         let mut tx = upsertable::begin_with(pool, &hooks).await?;
         let dead = match self.inside(&mut tx, inner, &before.table).await {
             Ok(()) => false,
             Err(Stop::Dead) => true,
+            Err(Stop::Over) => return self.over(tx, end).await,
             Err(stop) => return Err(stop),
         };
         let mut expected = Vec::new();
@@ -322,6 +358,109 @@ impl World {
         Ok(())
     }
 
+    /// The end of a transaction that was over before: the state is what its end has left.
+    async fn over(&mut self, mut tx: Transaction<Db>, end: End) -> Result<(), Stop> {
+        let row = NewItem { room: 0, code: "a".to_owned(), badge: None, score: 1, maker: 1 };
+        let refused = Item::upsert(&mut tx, row).await;
+        if !matches!(refused, Err(Error::Ended { .. })) {
+            return Err(format!("a call in a transaction that is over gave {refused:?}").into());
+        }
+        match end {
+            End::Commit => match tx.commit().await {
+                Err(Error::Ended { .. }) => {}
+                other => return Err(format!("the commit of a transaction that is over gave {other:?}").into()),
+            },
+            End::Rollback => tx.rollback().await?,
+            End::Drop => drop(tx),
+        }
+        let told = self.log.lock().unwrap().clone();
+        if told.is_empty() { Ok(()) } else { Err(format!("{told:?} was told of a transaction that was over").into()) }
+    }
+
+    /// Plain SQL of the caller, and what is known then.
+    async fn plain(&mut self, tx: &mut Transaction<Db>, plain: Plain) -> Result<(), Stop> {
+        let run = async |tx: &mut Transaction<Db>, sql: String| {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)
+        };
+        match plain {
+            Plain::Rollback => {
+                run(tx, "/* ; */ ROLLBACK".to_owned()).await?;
+                self.ends(false)
+            }
+            Plain::Commit => {
+                run(tx, "SELECT 1; COMMIT".to_owned()).await?;
+                self.ends(true)
+            }
+            Plain::Anew => {
+                run(tx, "ROLLBACK; BEGIN".to_owned()).await?;
+                self.ends(false)
+            }
+            Plain::Ddl => {
+                run(tx, "CREATE TABLE made (n BIGINT)".to_owned()).await?;
+                if Db::NAME == "MySQL" {
+                    self.db.run("DROP TABLE made").await;
+                    return self.ends(true);
+                }
+                Ok(run(tx, "DROP TABLE made".to_owned()).await?)
+            }
+            Plain::Spoil => {
+                Subject::spoil(tx, &self.db.pool).await;
+                self.ends(false)
+            }
+            Plain::Kill => self.kill(tx).await,
+            Plain::Savepoint(name) => {
+                run(tx, format!("SAVEPOINT {}", SAVEPOINTS[name])).await?;
+                if Db::NAME == "MySQL" {
+                    self.savepoints.retain(|savepoint| savepoint.name != name);
+                }
+                self.savepoints.push(PlainSavepoint { name, level: self.level, state: self.state.clone() });
+                Ok(())
+            }
+            Plain::RollbackTo(name) | Plain::Release(name) => {
+                let verb = if plain == Plain::Release(name) { "RELEASE" } else { "ROLLBACK TO" };
+                let done = run(tx, format!("{verb} SAVEPOINT {}", SAVEPOINTS[name])).await;
+                let Some(position) = self.savepoints.iter().rposition(|savepoint| savepoint.name == name) else {
+                    done.err().ok_or_else(|| Stop::Broken(format!("{verb} a savepoint that is not there")))?;
+                    return if Db::NAME == "PostgreSQL" { Err(Stop::Dead) } else { Ok(()) };
+                };
+                done?;
+                // Ours are gone with it.
+                if self.savepoints[position].level < self.level {
+                    return self.ends(false);
+                }
+                if verb == "RELEASE" {
+                    self.savepoints.truncate(position);
+                } else {
+                    self.state = self.savepoints[position].state.clone();
+                    self.savepoints.truncate(position + 1);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn kill(&mut self, tx: &mut Transaction<Db>) -> Result<(), Stop> {
+        let (ask, kill) = match Db::NAME {
+            "PostgreSQL" => ("SELECT pg_backend_pid()::int8", "SELECT pg_terminate_backend({})"),
+            "MySQL" => ("SELECT CAST(CONNECTION_ID() AS SIGNED)", "KILL {}"),
+            _ => return Ok(()),
+        };
+        let id = Subject::numbers(tx.raw(), ask.to_owned()).await?[0];
+        let mut outside = self.db.outside.acquire().await?;
+        sqlx::raw_sql(AssertSqlSafe(kill.replace("{}", &id.to_string()))).execute(&mut *outside).await?;
+        // The first to meet it may be told of the connection.
+        while let Ok(_) = sqlx::raw_sql("SELECT 1").execute(&mut **tx).await {}
+        self.ends(false)
+    }
+
+    /// The transaction is over, with all that was done in it or without.
+    fn ends(&mut self, kept: bool) -> Result<(), Stop> {
+        if !kept {
+            self.state = self.begun.clone();
+        }
+        Err(Stop::Over)
+    }
+
     fn inside<'w>(
         &'w mut self,
         tx: &'w mut Transaction<Db>,
@@ -343,14 +482,20 @@ impl World {
                         same_table(&self.classes, outside, &seen)
                             .map_err(|what| format!("before the commit, from outside: {what}"))?;
                     }
+                    Inner::Plain(plain) => self.plain(tx, *plain).await?,
                     Inner::Savepoint(steps, kept) => {
                         let before = self.state.clone();
+                        self.level += 1;
                         let here = &mut *self;
                         let outcome = tx.savepoint(async move |tx| {
                             here.inside(tx, steps, outside).await?;
                             if *kept { Ok(()) } else { Err(Stop::Undo) }
                         });
-                        match outcome.await {
+                        let outcome = outcome.await;
+                        self.level -= 1;
+                        let level = self.level;
+                        self.savepoints.retain(|savepoint| savepoint.level <= level);
+                        match outcome {
                             Ok(()) => {}
                             Err(Stop::Undo) => self.state = before,
                             Err(stop) => return Err(stop),
@@ -376,8 +521,7 @@ impl World {
                 if !expected.failures.contains(failed.kind()) {
                     return Err(wrong(format!("failed with {failed:?}, and it should not have")));
                 }
-                if !Subject::SURVIVES_FAILED_STATEMENTS && failed.kind() == REFUSED && !matches!(place, Place::Pool(_))
-                {
+                if self.in_plain && Db::NAME == "PostgreSQL" && failed.kind() == REFUSED && request.is_of_one_row() {
                     return Err(Stop::Dead);
                 }
                 let seen = place.items().await?;
