@@ -4,7 +4,7 @@ pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
     model::{
-        CreateKey, Holds, HoldsKey, Reading, Reads, SomeKey,
+        CreateKey, Holds as CanHold, HoldsKey as CanHoldKey, Reading, Reads, SomeKey,
         Work::{self, Put, PutKey, PutOther, Read, ReadKey, Types},
     },
     show::{Then, show},
@@ -16,5 +16,5 @@ pub use crate::{
 pub use std::{
     clone::Clone,
     fmt,
-    option::Option::{self, None, Some},
+    option::Option::{self as Maybe, None, Some},
 };

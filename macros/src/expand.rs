@@ -214,7 +214,8 @@ fn read_key(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// One bound for each type of a column, in the place of the type: the compiler's note is then on the field.
+/// One bound for each type of a column, in the place of the type: the compiler's note is then on the field. Lints take it for the user's, so
+/// its names are ones that nobody imports.
 fn bounds(model: &Model) -> Vec<TokenStream> {
     let columns: Vec<(&Field, String)> =
         model.columns().map(|field| (field, field.ty.to_token_stream().to_string())).collect();
@@ -234,16 +235,18 @@ fn bounds(model: &Model) -> Vec<TokenStream> {
         let (ty, span) = (&field.ty, field.ty.span());
         match field.attrs.json {
             None if !is_new => {}
-            None if key_types.contains(&name.as_str()) => bounds.push(quote_spanned!(span=> __DB: __up::HoldsKey<#ty>)),
-            None => bounds.push(quote_spanned!(span=> __DB: __up::Holds<#ty>)),
+            None if key_types.contains(&name.as_str()) => {
+                bounds.push(quote_spanned!(span=> __DB: __up::CanHoldKey<#ty>));
+            }
+            None => bounds.push(quote_spanned!(span=> __DB: __up::CanHold<#ty>)),
             Some(json) => {
                 if is_new {
-                    bounds.push(quote_spanned!(span=> for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r #ty>>));
+                    bounds.push(quote_spanned!(span=> for<'row> __DB: __up::CanHold<::sqlx::types::Json<&'row #ty>>));
                 }
                 if json == Json::SqlNull && !has_null {
                     has_null = true;
                     let ty = in_place(no_json(), span);
-                    bounds.push(quote_spanned!(span=> __DB: __up::Holds<#ty>));
+                    bounds.push(quote_spanned!(span=> __DB: __up::CanHold<#ty>));
                 }
             }
         }
@@ -263,7 +266,7 @@ fn written(field: &Field) -> Cow<'_, Type> {
 
 /// The type of NULL in a column of JSON. Not `Option<Json<&T>>`, as sqlx asks an `Option` to outlive every statement.
 fn no_json() -> TokenStream {
-    quote!(__up::Option<::sqlx::types::Json<()>>)
+    quote!(__up::Maybe<::sqlx::types::Json<()>>)
 }
 
 /// Those that follow one another are put by one call; JSON goes through a wrapper, and by itself.

@@ -65,6 +65,16 @@ mod types;
 /// `default` (for reading only: the column is still written). `flatten` and `try_from` are refused, as they only say
 /// how a value is read.
 ///
+/// # Lints
+///
+/// What the derive writes trips no lint of your crate but two of clippy's restriction group, which go by the struct: `exhaustive_structs`,
+/// as a caller names each column of a new row, and `arbitrary_source_item_ordering`, as fields keep their order. An `#[allow(..)]` or
+/// `#[expect(..)]` on the struct counts for the types beside it too.
+///
+/// `clippy::duplicated_attributes` is about your own attributes, so no derive can help: it takes a field that two keys share, as in
+/// `#[unique(a, b)]` and `#[unique(a, c)]`, for a duplicate. Name all of these keys but one, `#[unique(a, c, key = ByAAndC)]`, which it
+/// passes over, or allow the lint on the struct.
+///
 /// # Mistakes
 ///
 /// Every mistake is reported in one compile, each where it is. A model cannot be generic: one table and one set of

@@ -15,10 +15,11 @@ use crate::{
 
 /// Begins a transaction, runs `work` in it, commits, and runs the callbacks.
 ///
-/// Where a deadlock or a serialization failure happens inside, the closure is run again in a new transaction: up to five times, after a
-/// pause that doubles each time and is half chance. What counts is what was seen on the transaction itself, so it does not matter what
-/// error type the closure turns it into. The callbacks of a try that failed are dropped. What the closure does besides the database is
-/// done again too, so it should be in a [callback](Transaction::on_commit).
+/// Where a deadlock or a serialization failure happens inside, or on PostgreSQL a statement was prepared before its table changed, the
+/// closure is run again in a new transaction: up to five times, after a pause that doubles each time and is half chance. What counts is
+/// what was seen on the transaction itself, so it does not matter what error type the closure turns it into. The callbacks of a try that
+/// failed are dropped. What the closure does besides the database is done again too, so it should be in a
+/// [callback](Transaction::on_commit).
 ///
 /// With other tries, pauses, isolation or hooks: [`TransactionOptions`].
 ///

@@ -2,7 +2,7 @@
 #![forbid(warnings, missing_docs, missing_debug_implementations, single_use_lifetimes, unreachable_pub)]
 #![forbid(unused, unused_lifetimes, unused_qualifications, unused_results, dead_code, clippy::all, clippy::pedantic)]
 
-use upsertable::{Error, Upsertable};
+use upsertable::{Error, Holds, HoldsKey, Upsertable};
 
 /// A song that others may see.
 #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
@@ -17,7 +17,16 @@ pub struct Song {
     /// Who plays it, when that is known.
     #[upsertable(create_only)]
     pub artist: Option<String>,
+    /// What it looks like.
+    #[sqlx(json)]
+    pub cover: Vec<u8>,
+    /// What it looked like.
+    #[sqlx(json(nullable))]
+    pub old_cover: Option<Vec<u8>>,
 }
+
+/// What the derive names may be imported, too.
+pub trait Texts: HoldsKey<String> + Holds<i64> {}
 
 /// A model that only options make up, and that is its own new row.
 #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
