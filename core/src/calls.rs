@@ -576,19 +576,26 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Bulk::new(rows)
     }
 
-    /// Whether the table is what the model takes it for: it and its columns are there and fit the fields, and every `#[unique(..)]` has a real
-    /// unique index on exactly its columns. Nothing is changed.
+    /// Checks that every call works on the table.
+    ///
+    /// It is of a kind that takes rows, its columns are there and fit the fields, and every `#[unique(..)]` has a real unique index on exactly
+    /// its columns, which the calls can use. Nothing is changed.
     ///
     /// Call it once at start-up: without the unique index two callers can both create a row, and everything else here fails late.
     /// [`verify_all!`](crate::verify_all) takes several models.
     ///
+    /// SQL is proposed where it mends what it stands beside. There is none where no SQL does, or only its owner can tell: a view, a rule, a
+    /// table that is partitioned by another column, a column that the rows that are there need a value in. What a trigger, a policy or a CHECK
+    /// does with a row is known when the row comes. Rights are not looked at.
+    ///
     /// # Statements
     ///
-    /// Two to four that read the schema, and one that counts duplicates where a unique index is missing.
+    /// Three to seven that read the schema. Where something is missing, one that looks whether the table has rows, up to five that look for what
+    /// mends it, and one that counts duplicates.
     ///
     /// # Errors
     ///
-    /// * [`Error::Schema`]: everything that was found, each with the SQL that puts it right.
+    /// * [`Error::Schema`]: everything that was found, each with the SQL that puts it right, where SQL can.
     /// * [`Error::Sql`]: the schema could not be read.
     ///
     /// # Cancel safety

@@ -31,7 +31,9 @@ pub enum Error {
     },
 
     /// There is no unique index on exactly the columns of the key, so nothing was written: without one, two callers can both create the row.
-    #[error("{model}::{operation}: no unique index on ({key}), so nothing was written; add it with: {create}")]
+    ///
+    /// Once the call has failed, the catalogue is asked for what adds the index, which is told as [`verify`](crate::Upsertable::verify) tells it.
+    #[error("{model}::{operation}: no unique index on ({key}), so nothing was written; {}", index_hint(.create, .why.as_deref()))]
     #[non_exhaustive]
     MissingUniqueIndex {
         /// The model's name.
@@ -40,8 +42,10 @@ pub enum Error {
         operation: &'static str,
         /// The columns that lack the index.
         key: String,
-        /// The statement that adds the index.
+        /// The statement that adds the index, as [`verify`](crate::Upsertable::verify) gives it. Empty where none does.
         create: String,
+        /// Why no statement adds it, where none does.
+        why: Option<String>,
         /// What the database said, where it said anything.
         source: Option<Box<sqlx::Error>>,
     },
@@ -159,6 +163,13 @@ pub enum Error {
     /// Any other error of the database, the driver or the pool.
     #[error("{}", Told(.0))]
     Sql(#[from] sqlx::Error),
+}
+
+fn index_hint(create: &str, why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("none can be added: {why}"),
+        None => format!("add it with: {create}"),
+    }
 }
 
 fn listed(problems: &[Problem]) -> String {

@@ -34,7 +34,7 @@ pub(crate) async fn get_or_create<DB: Backend>(
             Err(error) => error,
         };
         if !(session.may_repeat(&error) && retry.again(error.as_sql()).await) {
-            return Err(error);
+            return Err(target.completed(session, error).await);
         }
     }
 }

@@ -8,7 +8,9 @@ use std::{
 
 use crate::{
     Error, Upsertable,
-    backend::{self, Backend, RowTexts},
+    backend::{self, Backend, Mend, RowTexts},
+    handle::Session,
+    verify,
     watch::Watch,
 };
 
@@ -166,8 +168,28 @@ impl Target {
             operation: self.operation,
             key: self.key_columns(),
             create: DB::create_unique_index(self.table, self.key),
+            why: None,
             source: source.map(Box::new),
         }
+    }
+
+    /// Completes an error by what only the catalogue knows, once the call has ended: what mends the table.
+    pub(crate) async fn completed<DB: Backend>(self, session: &mut Session<'_, DB>, mut error: Error) -> Error {
+        if let Error::MissingUniqueIndex { create, why, .. } = &mut error
+            && let Ok(mut link) = session.link().await
+        {
+            let mend = verify::mend::<DB>(&mut link, self.table, self.key).await;
+            match link.settled(mend).await {
+                Ok(Mend::By(sql)) => *create = sql,
+                Ok(Mend::Not(reason)) => {
+                    create.clear();
+                    *why = Some(reason);
+                }
+                // The transaction is one that runs no further statement.
+                Err(_) => {}
+            }
+        }
+        error
     }
 
     pub(crate) fn other_unique(self, source: Option<sqlx::Error>) -> Error {

@@ -58,12 +58,13 @@ impl fmt::Debug for Error {
                 .field("key", key)
                 .field("source", &source.as_deref().map(Told))
                 .finish(),
-            Self::MissingUniqueIndex { model, operation, key, create, source } => f
+            Self::MissingUniqueIndex { model, operation, key, create, why, source } => f
                 .debug_struct("MissingUniqueIndex")
                 .field("model", model)
                 .field("operation", operation)
                 .field("key", key)
                 .field("create", create)
+                .field("why", why)
                 .field("source", &source.as_deref().map(Told))
                 .finish(),
             Self::Schema { model, problems } => {

@@ -31,7 +31,7 @@ pub(crate) async fn upsert<DB: Backend>(
             Err(error) => error,
         };
         if !(session.may_repeat(&error) && retry.again(error.as_sql()).await) {
-            return Err(error);
+            return Err(target.completed(session, error).await);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     Error,
-    backend::{Backend, ColumnFound, Fit, IndexFound, TableFound},
+    backend::{Backend, ColumnFound, Fit, IndexFound, Mend, TableFound},
     handle::{Link, Session},
     sql::{Sql, Statement},
     table::{Column, Key, Table},
@@ -34,7 +34,8 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verified {
-    /// What works and may still surprise: a column that can lose a part of what the model sends, or hold NULL where the model reads none.
+    /// What works and may still surprise: a column that can lose a part of what the model sends, or hold NULL where the model reads none, a
+    /// storage engine without transactions, tables that inherit from this one.
     pub warnings: Vec<Problem>,
 }
 
@@ -93,11 +94,13 @@ async fn verify_on<DB: Backend>(
     }
     match DB::inspect(link, table).await? {
         None => report.problem(format!("there is no table {}", DB::SHOWN.table(table)), None),
-        Some(found) => {
-            columns(&mut report, link, table, &types, &found).await?;
+        Some(mut found) => {
+            report.problems.append(&mut found.problems);
+            found.warnings.drain(..).for_each(|warning| report.warning(warning));
+            let unmended = columns(&mut report, link, table, &types, &found).await?;
             unknown_columns::<DB>(&mut report, table, &found);
             for key in &table.keys {
-                unique_index(&mut report, link, table, key, &found).await?;
+                unique_index(&mut report, link, table, key, (&found, &unmended)).await?;
             }
         }
     }
@@ -119,22 +122,35 @@ impl Report {
         self.problems.push(Problem { what, fix });
     }
 
+    /// Of a column that nothing is known to fill in.
+    fn unfilled(&mut self, what: String, found: &TableFound) {
+        if found.has_filling_trigger {
+            self.warning(format!("{what}, unless a trigger does"));
+        } else {
+            self.problem(what, None);
+        }
+    }
+
     fn warning(&mut self, what: String) {
         self.warnings.push(Problem { what, fix: None });
     }
 }
 
-/// Each column of the model is there, can hold what the model sends, and gives what it reads.
+/// Each column of the model is there, can hold what the model sends, and gives what it reads. Gives the columns that no statement is known to
+/// add.
 async fn columns<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
     table: &'static Table,
     types: &[DB::TypeInfo],
     found: &TableFound,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<&'static str>, sqlx::Error> {
+    let mut unmended = Vec::new();
     for (column, kind) in table.columns.iter().zip(types) {
         let Some(there) = found.columns.iter().find(|there| DB::same_name(&there.name, column.name)) else {
-            report.problem(format!("there is no column {}", column.name), DB::add_column(table, column, kind));
+            if !missing_column(report, link, table, (column, kind), found).await? {
+                unmended.push(column.name);
+            }
             continue;
         };
         match DB::fit(kind, there) {
@@ -144,19 +160,46 @@ async fn columns<DB: Backend>(
             Fit::Loses(what) => report.warning(format!("column {}: {what}", column.name)),
             Fit::Refuses(what) => report.problem(format!("column {}: {what}", column.name), None),
         }
-        nullability(report, link, table, column, there).await?;
+        nullability(report, link, table, (column, there), found).await?;
     }
-    Ok(())
+    Ok(unmended)
+}
+
+/// Says whether a statement is known that adds the column.
+async fn missing_column<DB: Backend>(
+    report: &mut Report,
+    link: &mut Link<'_, DB>,
+    table: &'static Table,
+    (column, kind): (&'static Column, &DB::TypeInfo),
+    found: &TableFound,
+) -> Result<bool, sqlx::Error> {
+    let mut what = format!("there is no column {}", column.name);
+    let mut fix = DB::add_column(table, column, kind);
+    if found.is_closed || (column.generated && !column.nullable && found.counts) {
+        fix = None;
+    }
+    if fix.is_some() && !column.nullable && !column.generated && has_rows(link, table).await? {
+        what.push_str(", and the rows that are there need a value in it");
+        fix = None;
+    }
+    let is_known = fix.is_some();
+    report.problem(what, fix.map(|fix| format!("{}{fix}", found.before_ddl)));
+    Ok(is_known)
+}
+
+async fn has_rows<DB: Backend>(link: &mut Link<'_, DB>, table: &Table) -> Result<bool, sqlx::Error> {
+    let ask = Sql::from(format!("SELECT 1 FROM {} LIMIT 1", DB::DIALECT.table(table)));
+    Ok(!link.fetch(Statement::plain(&ask)).await?.is_empty())
 }
 
 async fn nullability<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
     table: &'static Table,
-    column: &'static Column,
-    there: &ColumnFound,
+    (column, there): (&'static Column, &ColumnFound),
+    found: &TableFound,
 ) -> Result<(), sqlx::Error> {
-    if !column.generated && DB::is_computed(there) {
+    if !column.generated && there.computed {
         let what = format!(
             "column {} is computed by the database, and the field `{}` is not `generated`",
             column.name, column.field
@@ -166,7 +209,8 @@ async fn nullability<DB: Backend>(
     }
     if column.nullable && !there.nullable && !column.generated {
         let what = format!("column {} is NOT NULL, and the field `{}` is an Option", column.name, column.field);
-        report.problem(what, DB::allow_null(link, table, column).await?);
+        let fix = DB::allow_null(link, table, column).await?;
+        report.problem(what, fix.map(|fix| format!("{}{fix}", found.before_ddl)));
     }
     if !column.nullable && there.nullable && !there.is_row_id {
         let what = format!("column {} can be NULL, and the field `{}` cannot", column.name, column.field);
@@ -176,7 +220,7 @@ async fn nullability<DB: Backend>(
     if column.generated && !there.filled && !(column.nullable && there.nullable) {
         let what =
             format!("column {} is `generated` in the model, and the database has nothing to fill it with", column.name);
-        report.problem(what, None);
+        report.unfilled(what, found);
     }
     Ok(())
 }
@@ -186,10 +230,8 @@ fn unknown_columns<DB: Backend>(report: &mut Report, table: &Table, found: &Tabl
     for there in &found.columns {
         let known = table.columns.iter().any(|column| DB::same_name(column.name, &there.name));
         if !known && !there.nullable && !there.filled {
-            report.problem(
-                format!("column {} is NOT NULL without a default, and the model does not supply it", there.name),
-                None,
-            );
+            let what = format!("column {} is NOT NULL without a default, and the model does not supply it", there.name);
+            report.unfilled(what, found);
         }
     }
 }
@@ -198,9 +240,9 @@ fn unknown_columns<DB: Backend>(report: &mut Report, table: &Table, found: &Tabl
 async fn unique_index<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
-    table: &Table,
-    key: &Key,
-    found: &TableFound,
+    table: &'static Table,
+    key: &'static Key,
+    (found, unmended): (&TableFound, &[&str]),
 ) -> Result<(), sqlx::Error> {
     let names: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
     if let Some(why) = DB::refuse_key(key) {
@@ -222,11 +264,36 @@ async fn unique_index<DB: Backend>(
         // Writing to a `String` cannot fail.
         let _ = write!(what, "; {} does not count: {why}", index.name);
     }
-    if names.iter().all(|name| found.columns.iter().any(|there| DB::same_name(&there.name, name))) {
+    let fix = match DB::mend_index(link, table, key).await? {
+        Mend::Not(why) => {
+            let _ = write!(what, "; none can be added: {why}");
+            None
+        }
+        Mend::By(_) if names.iter().any(|name| unmended.contains(name)) => None,
+        Mend::By(sql) => Some(sql),
+    };
+    let is_there = |name: &&str| found.columns.iter().any(|there| DB::same_name(&there.name, name));
+    if fix.is_some() && names.iter().all(is_there) {
         what.push_str(&duplicates(link, table, key).await?);
     }
-    report.problem(what, Some(DB::create_unique_index(table, key)));
+    report.problem(what, fix);
     Ok(())
+}
+
+/// What gives a key its unique index.
+pub(crate) async fn mend<DB: Backend>(
+    link: &mut Link<'_, DB>,
+    table: &'static Table,
+    key: &'static Key,
+) -> Result<Mend, sqlx::Error> {
+    let mend = DB::mend_index(link, table, key).await?;
+    let Some(found) = DB::inspect(link, table).await? else { return Ok(mend) };
+    let is_there = |name: &str| found.columns.iter().any(|there| DB::same_name(&there.name, name));
+    let missing = key.columns.iter().map(|&column| table.columns[column].name).find(|name| !is_there(name));
+    Ok(match (mend, missing) {
+        (Mend::By(_), Some(name)) => Mend::Not(format!("there is no column {name}")),
+        (mend, _) => mend,
+    })
 }
 
 /// What stands in the way of the index, and how to see it.

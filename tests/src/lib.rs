@@ -7,6 +7,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod db;
+pub mod kinds;
 mod log;
 pub mod models;
 mod mysql;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
-    Database, Decode, Either, Encode, Type, TypeInfo as _,
+    Database, Decode, Either, Encode, Type,
     database::HasStatementCache,
     error::{BoxDynError, DatabaseError},
 };
@@ -36,7 +36,7 @@ mod postgres;
 mod sqlite;
 mod stage;
 
-pub(crate) use found::{ColumnFound, Fit, IndexFound, TableFound};
+pub(crate) use found::{ColumnFound, Fit, IndexFound, Mend, TableFound};
 pub(crate) use stage::{Mark, Stage, StageError, Which, account_for};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
@@ -375,10 +375,19 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    /// The statement that makes the unique index which a key needs.
+    /// The statement that makes the unique index which a key needs, of a table of which nothing is known.
     fn create_unique_index(table: &Table, key: &Key) -> String {
         Self::SHOWN.create_unique_index(table, key)
     }
+
+    /// What gives a key its unique index, asked of the catalogue: a table may take no such index, or need more than that.
+    fn mend_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Mend, sqlx::Error>>
+    where
+        Self: Backend;
 
     /// Gives the row with this key new values by `update`, and gives it back, if it is there.
     fn update_row<'l>(
@@ -418,11 +427,6 @@ pub trait Engine: plain::Plain + HasStatementCache {
         one.eq_ignore_ascii_case(other)
     }
 
-    /// Whether the database computes a column itself and takes no value for it.
-    fn is_computed(_column: &ColumnFound) -> bool {
-        false
-    }
-
     /// Why no call that writes works on a table whatever its columns are, if it is of such a kind.
     fn refuse_table<'l>(
         _link: &'l mut Link<'_, Self>,
@@ -435,18 +439,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// The statement that adds a column which is missing.
-    fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String> {
-        let null = if column.nullable { "" } else { " NOT NULL" };
-        let (table, name) = (Self::SHOWN.table(table), Self::SHOWN.name(column.name));
-        Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}", kind.name()))
-    }
+    fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String>;
 
     /// The statement that lets a column be NULL, where there is one.
-    fn drop_not_null(_table: &Table, _column: &Column) -> Option<String> {
-        None
-    }
-
-    /// The same, where the table has to be asked for it.
     fn allow_null<'l>(
         _link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -455,7 +450,8 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend,
     {
-        Box::pin(std::future::ready(Ok(Self::drop_not_null(table, column))))
+        let _ = (table, column);
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,

@@ -105,7 +105,10 @@ impl<DB: Backend> Job<'_, DB> {
             }
             Err(failure) => {
                 unit.rollback().await;
-                Err(failure)
+                Err(match failure {
+                    Failure::Call(error) => Failure::Call(self.plan.target.completed(session, error).await),
+                    Failure::Item => Failure::Item,
+                })
             }
         }
     }

@@ -22,6 +22,7 @@ mod settings;
 mod statements;
 mod tables;
 mod types;
+mod verified;
 mod verify;
 mod worded_keys;
 

@@ -18,6 +18,7 @@ mod tables;
 mod texts;
 mod transactions;
 mod types;
+mod verified;
 mod verify;
 
 use sqlx::{AssertSqlSafe, PgPool};

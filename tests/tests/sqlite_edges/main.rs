@@ -13,6 +13,7 @@ mod plans;
 mod settings;
 mod tables;
 mod types;
+mod verify;
 
 use std::time::Duration;
 

@@ -164,7 +164,7 @@ mod tests {
 
     fn column(declared: &str, nullable: bool) -> ColumnFound {
         let (name, kind) = (String::new(), declared.to_owned());
-        ColumnFound { name, kind, nullable, filled: false, is_row_id: false }
+        ColumnFound { name, kind, nullable, filled: false, computed: false, strict: true, is_row_id: false }
     }
 
     #[test]

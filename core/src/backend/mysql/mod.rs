@@ -37,7 +37,7 @@ use self::{
     update::Kept,
 };
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound,
     Which, filter::Quotes,
 };
 use crate::{
@@ -523,10 +523,6 @@ impl Engine for MySql {
         one.to_lowercase() == other.to_lowercase()
     }
 
-    fn is_computed(column: &ColumnFound) -> bool {
-        schema::is_computed(column)
-    }
-
     fn refuse_table<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -548,6 +544,14 @@ impl Engine for MySql {
 
     fn create_unique_index(table: &Table, key: &Key) -> String {
         schema::create_unique_index(table, key)
+    }
+
+    fn mend_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
+        Box::pin(schema::mend_index(link, table, key))
     }
 }
 

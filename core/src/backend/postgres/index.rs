@@ -52,11 +52,11 @@ pub(super) fn none_is_checked_late(table: &Table) -> String {
     )
 }
 
-fn on_exactly(table: &Table, key: &Key) -> String {
+pub(super) fn on_exactly(table: &Table, key: &Key) -> String {
     let width = key.columns.len();
     let names: Vec<String> = key.columns.iter().map(|&column| text(table.columns[column].name)).collect();
     format!(
-        "i.indrelid = {}::pg_catalog.regclass AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+        "i.indrelid = {}::pg_catalog.regclass AND i.indisunique AND NOT i.indisexclusion AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
          AND i.indnkeyatts = {width} AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indrelid \
          AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:{}]) AND a.attname IN ({})) = {width}",
         table_name(table),
@@ -95,6 +95,19 @@ pub(super) const OTHER_COLLATION: &str = "SELECT 'compares ' || a.attname || ' b
      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number AND a.attcollation <> k.collation_id \
      JOIN pg_catalog.pg_collation AS o ON o.oid = k.collation_id JOIN pg_catalog.pg_collation AS n ON n.oid = a.attcollation \
      WHERE k.place <= i.indnkeyatts AND NOT (o.collisdeterministic AND n.collisdeterministic) ORDER BY k.place LIMIT 1";
+
+/// Of an index `i`, that it compares otherwise than its columns' `=`, in words: an operator class that is not the default one can do so, such as
+/// one of `text` on a column of `citext`.
+pub(super) const OTHER_CLASS: &str = "SELECT 'compares ' || a.attname || ' by the operator class ' || o.opcname \
+     FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]), pg_catalog.unnest(i.indclass::pg_catalog.oid[])) \
+     WITH ORDINALITY AS k (number, class_id, place) JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+     JOIN pg_catalog.pg_opclass AS o ON o.oid = k.class_id AND NOT o.opcdefault WHERE k.place <= i.indnkeyatts AND (NOT EXISTS (\
+     SELECT 1 FROM pg_catalog.pg_opclass AS d JOIN pg_catalog.pg_amop AS da ON da.amopfamily = d.opcfamily AND da.amopstrategy = 3 \
+     AND da.amoplefttype = d.opcintype AND da.amoprighttype = d.opcintype JOIN pg_catalog.pg_amop AS oa ON oa.amopfamily = o.opcfamily \
+     AND oa.amopstrategy = 3 AND oa.amoplefttype = o.opcintype AND oa.amoprighttype = o.opcintype AND oa.amopopr = da.amopopr \
+     WHERE d.opcmethod = o.opcmethod AND d.opcdefault AND d.opcintype = o.opcintype) OR EXISTS (\
+     SELECT 1 FROM pg_catalog.pg_opclass AS d WHERE d.opcmethod = o.opcmethod AND d.opcdefault AND d.opcintype = a.atttypid \
+     AND d.opcintype <> o.opcintype)) ORDER BY k.place LIMIT 1";
 
 /// The types that staged columns are made of, where that has to be asked: each with its position, the name of the table's column, and the name
 /// of the type of what is sent, or none where it is to be the column's own, with its collation.
@@ -147,7 +160,7 @@ pub(super) fn table_name(table: &Table) -> String {
 }
 
 /// A name as a string literal, whatever the server takes a backslash for.
-fn text(name: &str) -> String {
+pub(super) fn text(name: &str) -> String {
     let quoted = name.replace('\'', "''");
     if name.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

@@ -24,7 +24,7 @@ mod stage;
 mod told;
 
 use super::{
-    Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound, Which,
+    Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound, Which,
     filter::Quotes,
 };
 use crate::{
@@ -287,6 +287,14 @@ impl Engine for Postgres {
         format!("CREATE UNIQUE INDEX ON {} ({columns}){nulls}", DIALECT.table(table))
     }
 
+    fn mend_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
+        Box::pin(schema::mend_index(link, table, key))
+    }
+
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
         _: &'l RowTexts,
@@ -317,10 +325,6 @@ impl Engine for Postgres {
         one == other
     }
 
-    fn is_computed(column: &ColumnFound) -> bool {
-        schema::is_computed(column)
-    }
-
     fn refuse_table<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -332,9 +336,12 @@ impl Engine for Postgres {
         schema::add_column(table, column, kind)
     }
 
-    fn drop_not_null(table: &Table, column: &Column) -> Option<String> {
-        let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
-        Some(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL"))
+    fn allow_null<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        column: &'static Column,
+    ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
+        Box::pin(schema::allow_null(link, table, column))
     }
 
     fn merge_short<'l>(

@@ -29,7 +29,7 @@ use self::{
     stage::{STAGE, Stage},
 };
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, RowTexts, StageError, Steps, TableFound,
+    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound,
     Which, account_for, filter::Quotes,
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     find::{Part, Write, statement},
     handle::Link,
     sql::{Bound, Dialect, Sql, Statement, index_name},
-    table::{Key, Table},
+    table::{Column, Key, Table},
     transaction::{Enders, TransactionOptions},
     unit::Unit,
 };
@@ -269,12 +269,16 @@ impl Engine for Sqlite {
         })
     }
 
-    // The schema stands before the index's name and not before the table's: https://www.sqlite.org/lang_createindex.html
     fn create_unique_index(table: &Table, key: &Key) -> String {
-        let schema = table.schema.map_or_else(String::new, |schema| format!("{}.", SHOWN.name(schema)));
-        let index = SHOWN.name(&index_name(table, key));
-        let columns = SHOWN.columns(table, key.columns.iter().copied(), "");
-        format!("CREATE UNIQUE INDEX {schema}{index} ON {} ({columns})", SHOWN.name(table.name))
+        schema::create_index(table, key, &index_name(table, key), table.schema)
+    }
+
+    fn mend_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
+        Box::pin(schema::mend_index(link, table, key))
     }
 
     fn update_row<'l>(
@@ -300,8 +304,12 @@ impl Engine for Sqlite {
         Box::pin(schema::refuse_table(link, table))
     }
 
+    fn add_column(table: &Table, column: &Column, kind: &SqliteTypeInfo) -> Option<String> {
+        schema::add_column(table, column, kind.name())
+    }
+
     fn fit(kind: &SqliteTypeInfo, column: &ColumnFound) -> Fit {
-        schema::fit(kind.name(), &column.kind)
+        schema::fit(kind.name(), column)
     }
 
     fn merge_short<'l>(
