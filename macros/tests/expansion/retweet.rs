@@ -99,11 +99,11 @@ const _: () = {
     #[automatically_derived]
     impl<__DB: __up::Backend> __up::On<__DB> for Retweet
     where
-        __DB: __up::HoldsKey<i64>,
-        __DB: __up::Holds<Option<i64>>,
-        for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Vec<String>>>,
-        for<'r> __DB: __up::Holds<::sqlx::types::Json<&'r Option<Place>>>,
-        __DB: __up::Holds<__up::Option<::sqlx::types::Json<()>>>,
+        __DB: __up::CanHoldKey<i64>,
+        __DB: __up::CanHold<Option<i64>>,
+        for<'row> __DB: __up::CanHold<::sqlx::types::Json<&'row Vec<String>>>,
+        for<'row> __DB: __up::CanHold<::sqlx::types::Json<&'row Option<Place>>>,
+        __DB: __up::CanHold<__up::Maybe<::sqlx::types::Json<()>>>,
         __DB: __up::Reads<Retweet>,
     {
         fn work(__work: __up::Work<'_, '_, __DB, Self>) {
@@ -122,7 +122,7 @@ const _: () = {
                         __up::None => {
                             __values
                                 .put::<
-                                    __up::Option<::sqlx::types::Json<()>>,
+                                    __up::Maybe<::sqlx::types::Json<()>>,
                                 >(5usize, &__up::None)
                         }
                     }
@@ -144,7 +144,7 @@ const _: () = {
                                 i64,
                                 Option<i64>,
                                 ::sqlx::types::Json<&Vec<String>>,
-                                __up::Option<::sqlx::types::Json<()>>,
+                                __up::Maybe<::sqlx::types::Json<()>>,
                             ),
                         >();
                 }
