@@ -196,6 +196,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// What stands behind a SELECT that takes the rows of a batch: it waits for rows that another transaction has locked, or passes them over.
+    /// Where there is such a lock, it keeps nobody from inserting rows that refer to them.
     fn lock_rows(_wait: bool) -> &'static str {
         ""
     }

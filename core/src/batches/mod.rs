@@ -155,9 +155,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
 
     /// Does `work` for each row, and reports.
     ///
-    /// Each batch is a transaction of its own, in which its rows are read anew; they are locked until its end (on SQLite, the whole database
-    /// is), and rows that others have locked are left to them: so several processes share the work. When all other rows are seen, the run
-    /// comes back to those, waits for whoever has them, and does what is then still to do, so that none is left when the other has died.
+    /// Each batch is a transaction of its own, in which its rows are read anew; they are locked until its end, and rows that others have
+    /// locked are left to them: so several processes share the work. When all other rows are seen, the run comes back to those, waits for
+    /// whoever has them, and does what is then still to do, so that none is left when the other has died.
     ///
     /// A row that fails does not stop the others: its batch is rolled back and done again with a savepoint for each row, so that what was
     /// done for this row alone is undone; and where even that batch cannot be committed, once more with a transaction for each row. A row
@@ -166,6 +166,17 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     ///
     /// A row that the filter still holds for afterwards is not done again in the same run. A row that is added meanwhile is done when its
     /// key is behind those already seen, and otherwise left for the next run.
+    ///
+    /// # Locks
+    ///
+    /// * PostgreSQL: `FOR NO KEY UPDATE SKIP LOCKED`. Others can insert rows that refer to a batch's rows by a foreign key.
+    /// * MySQL and MariaDB: `FOR UPDATE SKIP LOCKED`. Whoever inserts a row that refers to one of a batch's rows waits until the batch ends, as
+    ///   InnoDB has no lock that keeps out another batch and lets them through. The smaller the [size](Self::size), the shorter they wait.
+    /// * SQLite: the whole database is locked for writing until the batch ends.
+    ///
+    /// What the closure writes belongs into its transaction for this reason too: on another connection it would wait for its own batch, until
+    /// the server or SQLite gives up. That is after 50 seconds on MySQL and MariaDB (`innodb_lock_wait_timeout`). On PostgreSQL a row that
+    /// refers to the batch's rows can be inserted on another connection, unless the closure has deleted the row or changed a key of it.
     ///
     /// # Statements
     ///

@@ -686,6 +686,62 @@ async fn a3_as_many_batches_as_asked_for_are_under_way_at_a_time() {
     assert_times(&db, |_| 1).await;
 }
 
+/// The outcome of a run that might have no end.
+async fn ended<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_mins(2), run).await.expect("the run has no end")
+}
+
+/// Jobs with tools that refer to them.
+async fn jobs_with_tools(connections: u32, count: i64) -> Fixture {
+    let db = jobs(connections, count).await;
+    db.run("CREATE TABLE tools (number BIGINT NOT NULL, FOREIGN KEY (number) REFERENCES jobs (number))").await;
+    db
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_child_rows_of_a_batchs_rows_are_inserted_meanwhile_where_the_database_lets_them() {
+    let db = jobs_with_tools(4, 12).await;
+    let others = Mutex::new(JoinSet::new());
+    let report = Job::batches(&db.pool).filter(TODO).size(5).run(async |tx, job: Job| {
+        let insert = format!("INSERT INTO tools (number) VALUES ({})", job.number);
+        match Db::NAME {
+            // By another connection, which the batch waits for.
+            "PostgreSQL" => sqlx::raw_sql(plain(&insert)).execute(&db.pool).await.map(drop)?,
+            // By its own transaction; another connection waits for the batch.
+            name => {
+                sqlx::raw_sql(plain(&insert)).execute(&mut **tx).await?;
+                let pool = db.outside.clone();
+                if name == "MySQL" && job.number == 7 {
+                    let insert = async move { sqlx::raw_sql(plain(&insert)).execute(&pool).await.map(drop) };
+                    others.lock().unwrap().spawn(insert);
+                }
+            }
+        }
+        finish(tx, job.number).await
+    });
+    let report = ended(report).await.unwrap();
+    assert_eq!(counts(&report), (12, 0, 0), "{:?}", report.failures);
+    let others = all(others.into_inner().unwrap()).await;
+    assert_eq!(db.count("tools").await, 12 + others.len() as i64);
+    assert!(others.into_iter().all(|outcome| outcome.is_ok()));
+    assert_times(&db, |_| 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_run_does_not_wait_for_child_rows_that_others_have_in_hand_where_the_database_lets_it() {
+    if Db::NAME != "PostgreSQL" {
+        return;
+    }
+    let db = jobs_with_tools(3, 12).await;
+    let mut other = upsertable::begin(&db.outside).await.unwrap();
+    sqlx::query("INSERT INTO tools (number) VALUES (0), (6), (11)").execute(&mut *other).await.unwrap();
+    let work = async |tx: &mut Transaction<Db>, job: Job| finish(tx, job.number).await;
+    let report = ended(Job::batches(&db.pool).filter(TODO).size(5).run(work)).await.unwrap();
+    assert_eq!(counts(&report), (12, 0, 0), "{:?}", report.failures);
+    other.commit().await.unwrap();
+    assert_times(&db, |_| 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_filters_values_are_bound_on_every_database() {
     let db = Fixture::new().await;

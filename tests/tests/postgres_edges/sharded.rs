@@ -12,7 +12,7 @@ fn rows(count: i64) -> impl Iterator<Item = NewRetweet> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a1_batches_take_rows_by_their_whole_keys_where_no_page_of_them_can_be_locked() {
     let refuses = "CREATE FUNCTION takes_no_page() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN \
-                   IF current_query() LIKE '%LIMIT%FOR UPDATE%' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '0A000'; END IF; \
+                   IF current_query() LIKE '%LIMIT%FOR NO KEY UPDATE%' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '0A000'; END IF; \
                    RETURN true; END $$";
     let db = fixture(4, &[refuses]).await;
     Retweet::bulk_create_new(&db.pool, rows(25)).await.unwrap();
@@ -28,7 +28,7 @@ async fn a1_batches_take_rows_by_their_whole_keys_where_no_page_of_them_can_be_l
     let (report, seen) = statements(run).await;
     let report = report.unwrap();
     assert_eq!((report.done, report.failed, report.left), (25, 0, 0), "{seen:?}");
-    assert!(seen.iter().any(|sql| sql.ends_with("= $3 FOR UPDATE SKIP LOCKED")), "{seen:?}");
+    assert!(seen.iter().any(|sql| sql.ends_with("= $3 FOR NO KEY UPDATE SKIP LOCKED")), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,6 +210,7 @@ impl Engine for MySql {
         !NO_SKIP_LOCKED.load(Ordering::Relaxed)
     }
 
+    // Whoever inserts a row that refers to one of these waits. InnoDB has no lock of a row that keeps out another of its kind and not theirs.
     fn lock_rows(wait: bool) -> &'static str {
         if wait || !Self::skips_locked() { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
     }

@@ -116,7 +116,8 @@ impl Engine for Postgres {
     }
 
     fn lock_rows(wait: bool) -> &'static str {
-        if wait { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
+        // FOR UPDATE would make others wait who insert rows that refer to these.
+        if wait { " FOR NO KEY UPDATE" } else { " FOR NO KEY UPDATE SKIP LOCKED" }
     }
 
     fn cannot_lock_page(error: &sqlx::Error) -> bool {
