@@ -18,6 +18,7 @@ mod handles;
 mod hooks;
 mod hours;
 mod plain_sql;
+mod recorded;
 mod redaction;
 mod retry;
 mod rows;
