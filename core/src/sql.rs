@@ -83,6 +83,8 @@ impl<DB: Database> Execute<'_, DB> for Statement<DB> {
 pub enum Bound {
     After,
     UpTo,
+    /// Up to a key that can be far away.
+    End,
 }
 
 impl Bound {
@@ -91,7 +93,7 @@ impl Bound {
     pub(crate) fn inner(self) -> char {
         match self {
             Self::After => '>',
-            Self::UpTo => '<',
+            Self::UpTo | Self::End => '<',
         }
     }
 
@@ -99,7 +101,7 @@ impl Bound {
     pub(crate) fn last(self) -> &'static str {
         match self {
             Self::After => ">",
-            Self::UpTo => "<=",
+            Self::UpTo | Self::End => "<=",
         }
     }
 }

@@ -58,7 +58,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// What the steps of a bulk call note on its staging table for each other.
     type Notes: Default + Send + Sync;
 
-    /// What a run over a table learns of its key from the first page.
+    /// What a run over a table learns of its key from the row that it reads first.
     type Paging: Default + Send + Sync;
 
     /// Where a page begins or ends: the values of a key as the database has them, not as Rust makes them.
@@ -190,11 +190,6 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// The isolation of a batch's transaction, where the caller says none.
     const BATCH_ISOLATION: Option<Isolation> = None;
 
-    /// Whether rows that another transaction has locked are passed over by [`lock_rows`](Self::lock_rows).
-    fn skips_locked() -> bool {
-        false
-    }
-
     /// What stands behind a SELECT that takes the rows of a batch: it waits for rows that another transaction has locked, or passes them over.
     /// Where there is such a lock, it keeps nobody from inserting rows that refer to them.
     fn lock_rows(_wait: bool) -> &'static str {
@@ -221,9 +216,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Self::key_bound(table, key, first, bound)
     }
 
-    /// How the rows of a page are sorted.
-    fn paging_order(table: &Table, key: &Key, _paging: Option<&Self::Paging>) -> String {
-        Self::DIALECT.columns(table, key.columns.iter().copied(), "")
+    /// What the rows of a page are sorted by.
+    fn paging_order(table: &Table, key: &Key, _paging: Option<&Self::Paging>) -> Vec<String> {
+        key.columns.iter().map(|&column| Self::DIALECT.name(table.columns[column].name)).collect()
     }
 
     /// All columns of a model as they are read, so that each is found by its name.
@@ -239,13 +234,13 @@ pub trait Engine: plain::Plain + HasStatementCache {
         "SELECT".to_owned()
     }
 
-    /// What is read behind the columns of a page's rows, each behind a comma: for [`place`](Self::place), or on the first page, for
+    /// What is read behind the columns of a page's rows, each behind a comma: for [`place`](Self::place), or of the row that is read first, for
     /// [`paging`](Self::paging).
     fn place_columns(_table: &Table, _key: &Key, _paging: Option<&Self::Paging>) -> String {
         String::new()
     }
 
-    /// Learns of the key from a row of the first page, and says whether the page has to be read again.
+    /// Learns of the key from the row that is read first, and says whether it has to be read again.
     fn paging(_row: &Self::Row, _table: &Table, _key: &Key) -> Result<(Self::Paging, bool), sqlx::Error> {
         Ok((Self::Paging::default(), false))
     }
@@ -265,15 +260,12 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Writes the values of a place.
     fn put_place(_encoder: &mut Self::Encoder, _place: &Self::Place) {}
 
-    /// Makes what collects the values of a key for [`identity`](Self::identity).
-    fn identity_encoder() -> Self::Encoder {
-        Self::Encoder::default()
-    }
-
-    /// The bytes of a key's values, by which a row that is read twice is known again.
-    fn identity(_encoder: Self::Encoder) -> Vec<u8> {
-        Vec::new()
-    }
+    /// The bytes of a key's values, by which a row that is read twice is known again. `write` writes the values, which are those of the place
+    /// where there is one.
+    fn identity(
+        place: Option<&Self::Place>,
+        write: impl FnOnce(&mut Self::Encoder) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error>;
 
     /// The collected values, to be bound to a statement.
     fn arguments(encoder: Self::Encoder) -> Self::Arguments;

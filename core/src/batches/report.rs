@@ -17,8 +17,10 @@ pub struct BatchReport<K> {
     pub failed: u64,
     /// The first 1,000 rows that failed, by their keys, each with its error.
     pub failures: Vec<(K, BoxError)>,
-    /// Rows that the filter still held for at the end: those that failed, those that the closure has left so, those that were not reached,
-    /// and those that others have in hand or have added meanwhile.
+    /// Rows that the filter held for at the end, and without a filter all rows.
+    ///
+    /// Those are the rows that failed, those that the closure has left so, those that were not reached, and those that others have in hand. A
+    /// row that was added or moved meanwhile is among them too where the run did not come by.
     pub left: u64,
     /// Whether the run was [told to stop](super::Batches::stop_on) before it had seen every row.
     pub stopped: bool,

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::HashSet,
     marker::PhantomData,
     panic::AssertUnwindSafe,
     pin::pin,
@@ -22,6 +21,7 @@ use sqlx::Pool;
 
 use super::{
     BatchProgress, BatchReport, Batches, Bind, CallEach,
+    pace::Pace,
     span::{Span, Spans},
 };
 use crate::{
@@ -36,6 +36,9 @@ use crate::{
     transaction::{Transaction, TransactionOptions},
     values::KeyRow,
 };
+
+const ROWS_COME_AGAIN: &str = "rows come to lie ahead of the run as fast as it does them, so that it would not end; where the closure \
+     changes the key by which the table is paged, say a filter that holds no longer for a row that is done, or use a model whose first key stays";
 
 /// What is done for each row, with the closure's type taken out.
 pub(super) trait Work<DB: Backend, M>: Send + Sync {
@@ -80,6 +83,8 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     work: &'r dyn Work<DB, M>,
     stop: Shared<BoxFuture<'a, ()>>,
     types: Vec<DB::TypeInfo>,
+    /// Where the key's columns are in a row of a page of keys.
+    positions: Vec<usize>,
     /// The first word of the statements that read rows.
     select: String,
     paging: OnceLock<DB::Paging>,
@@ -89,7 +94,11 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
 }
 
 struct State<'a, DB: Backend, K> {
-    spans: Spans<At<DB, K>>,
+    /// Nothing before the run has begun.
+    spans: Option<Spans<At<DB, K>>>,
+    /// There was no row when it began.
+    was_empty: bool,
+    pace: Pace,
     report: BatchReport<K>,
     on_progress: Box<dyn FnMut(BatchProgress) + Send + 'a>,
     /// It was told to stop, or has failed.
@@ -108,18 +117,26 @@ impl<DB: Backend, K: Clone> Clone for At<DB, K> {
     }
 }
 
-/// The keys of a batch's rows as they were read before it begins, each with what it is known by.
+/// A key with what it is known by.
+type Known<A> = (A, Vec<u8>);
+
+/// The row that a transaction has come to, and which of its page's rows that is.
+type Met<A> = SyncMutex<Option<(Option<usize>, A)>>;
+
+/// The keys of a batch's rows as they were read before it begins.
 struct Page<DB: Backend, K> {
     after: Option<At<DB, K>>,
-    keys: Vec<(At<DB, K>, Vec<u8>)>,
+    keys: Vec<Known<At<DB, K>>>,
     /// Whether to wait for rows that others have locked.
     wait: bool,
 }
 
 /// What one transaction is to do.
 #[derive(Clone)]
-struct Part<A> {
+struct Part<'p, A> {
     span: Span<A>,
+    /// The keys of the page, in their order. Others have come there since it was read, as one does whose key is changed by the closure of a batch beside it.
+    page: &'p [Known<A>],
     limit: usize,
     wait: bool,
     /// Whether each row has a savepoint.
@@ -130,7 +147,8 @@ struct Part<A> {
 struct Done<DB: Backend, K> {
     rows: u64,
     failures: Vec<(K, BoxError)>,
-    seen: Vec<Vec<u8>>,
+    /// Which of the page's rows were seen.
+    seen: Vec<usize>,
     /// Where the last row is, where there may be more rows.
     more_after: Option<At<DB, K>>,
 }
@@ -195,7 +213,14 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         target.check::<DB>()?;
         let Batches { pool, conditions, values, size, concurrency, options, on_progress, stop, .. } = batches;
         let condition = join::<DB>(&conditions, values.len(), target)?;
-        let state = State { spans: Spans::whole(), report: BatchReport::default(), on_progress, over: false };
+        let state = State {
+            spans: None,
+            was_empty: false,
+            pace: Pace::new(size, concurrency, condition.is_some()),
+            report: BatchReport::default(),
+            on_progress,
+            over: false,
+        };
         let stop = stop.shared();
         let options = match DB::BATCH_ISOLATION {
             Some(isolation) if options.isolation.is_none() => options.isolation(isolation),
@@ -215,6 +240,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             work,
             stop,
             types,
+            positions: (0..target.key.columns.len()).collect(),
             select,
             paging,
             by_rows: AtomicBool::new(false),
@@ -225,8 +251,10 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     /// Works until there is nothing left to look at.
     pub(super) async fn finish(self) -> Result<BatchReport<M::Key>, Error> {
         let outcomes = join_all((0..self.concurrency).map(|_| self.work_on())).await;
+        let all = Span { after: None, up_to: None };
         let outcome = match outcomes.into_iter().collect::<Result<Vec<()>, Error>>() {
-            Ok(_) => self.count().await,
+            Ok(_) if self.state.lock().await.was_empty => Ok(0),
+            Ok(_) => self.count(&all).await,
             Err(error) => Err(error),
         };
         let report = self.state.into_inner().report;
@@ -254,22 +282,29 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
 
     async fn next_page(&self) -> Result<Option<Page<DB, M::Key>>, Error> {
         let state = &mut *self.state.lock().await;
-        while !state.over && !state.spans.is_empty() {
+        while !state.over && state.spans.as_ref().is_none_or(|spans| !spans.is_empty()) {
             if self.stop.clone().now_or_never().is_some() {
                 state.over = true;
                 state.report.stopped = true;
                 break;
             }
-            let Some((span, was_left)) = state.spans.next() else { break };
+            let spans = match &mut state.spans {
+                Some(spans) => spans,
+                unknown => {
+                    let last = self.read_last().await?;
+                    state.was_empty = last.is_none();
+                    unknown.insert(Spans::up_to(last))
+                }
+            };
+            let Some((span, was_left)) = spans.next() else { break };
             let keys = self.read_keys(span).await?;
             let after = span.after.clone();
-            // Rows can be added at the table's end meanwhile, so it is looked at until nothing more is found there.
-            let is_last = keys.is_empty() || span.up_to.is_some() && keys.len() < self.size;
+            let is_last = keys.len() < self.size;
             if let Some((key, _)) = keys.last() {
                 span.after = Some(key.clone());
             }
             if is_last {
-                state.spans.next_is_done(was_left);
+                spans.next_is_done(was_left);
             }
             if !keys.is_empty() {
                 return Ok(Some(Page { after, keys, wait: was_left }));
@@ -283,33 +318,51 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         // Rows can be added between the keys meanwhile: so many that memory would not stay flat are left to another transaction.
         let limit = self.size.saturating_mul(2);
         let span = Span { after: page.after.clone(), up_to };
-        let mut part = Part { span, limit, wait: page.wait, careful: false };
-        let mut seen = HashSet::new();
+        let mut part = Part { span, page: &page.keys, limit, wait: page.wait, careful: false };
+        let mut seen = vec![false; page.keys.len()];
         loop {
             let Some(done) = self.do_part(&part).await? else { return Ok(()) };
-            seen.extend(done.seen);
-            self.note(done.rows, done.failures).await;
+            done.seen.iter().for_each(|&number| seen[number] = true);
+            self.note(done.rows, done.failures).await?;
             match done.more_after {
                 Some(key) => part.span.after = Some(key),
                 None => break,
             }
         }
-        if DB::skips_locked() && !page.wait {
-            self.state.lock().await.spans.leave(page.after, page.keys, &seen);
+        if !page.wait
+            && let Some(spans) = &mut self.state.lock().await.spans
+        {
+            spans.leave(page.after, page.keys.into_iter().map(|(key, _)| key).zip(seen));
         }
         Ok(())
     }
 
-    async fn note(&self, rows: u64, failures: Vec<(M::Key, BoxError)>) {
+    async fn note(&self, rows: u64, failures: Vec<(M::Key, BoxError)>) -> Result<(), Error> {
         let state = &mut *self.state.lock().await;
         state.report.done += rows;
         state.report.add_failures(failures);
         (state.on_progress)(BatchProgress { done: state.report.done, failed: state.report.failed });
+        self.check_pace(state).await
+    }
+
+    /// An error where rows come again ahead of the run, so that it would not end.
+    async fn check_pace(&self, state: &mut State<'a, DB, M::Key>) -> Result<(), Error> {
+        let met = state.report.done + state.report.failed;
+        let Some(spans) = state.spans.as_ref().filter(|_| !state.over && state.pace.is_due(met)) else { return Ok(()) };
+        let (table, left) = spans.rest();
+        let mut ahead = left as u64 * self.size as u64;
+        if let Some(table) = table {
+            ahead = ahead.saturating_add(self.count(table).await?);
+        }
+        if state.pace.is_lost(met, ahead) {
+            return Err(self.target.unsupported(ROWS_COME_AGAIN.to_owned()));
+        }
+        Ok(())
     }
 
     /// Does the rows in one transaction; where that fails, in one with savepoints; where that fails too, in one for each. Nothing, where others
     /// hold the rows for longer than the database waits, or the run is told to stop meanwhile.
-    async fn do_part(&self, part: &Part<At<DB, M::Key>>) -> Result<Option<Done<DB, M::Key>>, Error> {
+    async fn do_part(&self, part: &Part<'_, At<DB, M::Key>>) -> Result<Option<Done<DB, M::Key>>, Error> {
         for careful in [false, true] {
             match self.attempt(&Part { careful, ..part.clone() }, &SyncMutex::new(None)).await {
                 Ok(done) => return Ok(Some(done)),
@@ -327,13 +380,13 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         self.one_by_one(part).await.map(Some)
     }
 
-    async fn one_by_one(&self, part: &Part<At<DB, M::Key>>) -> Result<Done<DB, M::Key>, Error> {
+    async fn one_by_one(&self, whole: &Part<'_, At<DB, M::Key>>) -> Result<Done<DB, M::Key>, Error> {
         let mut all = Done::default();
-        let mut part = Part { limit: 1, ..part.clone() };
-        loop {
-            let at = SyncMutex::new(None);
-            let outcome = self.attempt(&part, &at).await;
-            let key = at.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut part = Part { limit: 1, ..whole.clone() };
+        for _ in 0..whole.limit {
+            let met = SyncMutex::new(None);
+            let outcome = self.attempt(&part, &met).await;
+            let met = met.into_inner().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(done) => {
                     all.rows += done.rows;
@@ -343,9 +396,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
                         None => return Ok(all),
                     }
                 }
-                Err(abort) => match key {
-                    Some(at) if !abort.ends_run() => {
-                        all.seen.push(self.identity(&at)?);
+                Err(abort) => match met {
+                    Some((number, at)) if !abort.ends_run() => {
+                        all.seen.extend(number);
                         all.failures.push((at.key.clone(), abort.into_failure()));
                         part.span.after = Some(at);
                     }
@@ -353,15 +406,17 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
                 },
             }
         }
+        all.more_after = part.span.after;
+        Ok(all)
     }
 
-    /// One transaction, done again while others stand in its way. `at` tells which row it has come to.
+    /// One transaction, done again while others stand in its way. `met` tells which row it has come to.
     async fn attempt(
         &self,
-        part: &Part<At<DB, M::Key>>,
-        at: &SyncMutex<Option<At<DB, M::Key>>>,
+        part: &Part<'_, At<DB, M::Key>>,
+        met: &Met<At<DB, M::Key>>,
     ) -> Result<Done<DB, M::Key>, Abort> {
-        let work = async |tx: &mut Transaction<DB>| self.take(tx, part, at).await;
+        let work = async |tx: &mut Transaction<DB>| self.take(tx, part, met).await;
         match self.options.clone().run(self.pool, work).await {
             Err(Abort::Refused) => self.options.clone().run(self.pool, work).await,
             outcome => outcome,
@@ -371,8 +426,8 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn take(
         &self,
         tx: &mut Transaction<DB>,
-        part: &Part<At<DB, M::Key>>,
-        at: &SyncMutex<Option<At<DB, M::Key>>>,
+        part: &Part<'_, At<DB, M::Key>>,
+        met: &Met<At<DB, M::Key>>,
     ) -> Result<Done<DB, M::Key>, Abort> {
         let rows = if part.wait { self.wait_for_rows(tx, part).await? } else { self.read_rows(tx, part).await? };
         let may_be_more = rows.len() == part.limit;
@@ -381,8 +436,17 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         for row in rows {
             let is_at = self.at(KeyRow::of_row(&row, self.target.key), &row, &self.target.key.columns);
             let is_at = is_at.map_err(|error| Abort::Read(error.into()))?;
-            done.seen.push(self.identity(&is_at).map_err(Abort::Read)?);
-            *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(is_at.clone());
+            let identity = self.identity(&is_at).map_err(Abort::Read)?;
+            // Both are in the order of the keys.
+            let first = done.seen.last().map_or(0, |seen| seen + 1);
+            let number = part.page[first..].iter().position(|(_, known)| *known == identity).map(|ahead| first + ahead);
+            // What was waited for can have another key by now; what is read row by row, after each, can have been met.
+            if number.is_none() && (!part.wait || part.limit == 1) {
+                last = Some(is_at);
+                continue;
+            }
+            done.seen.extend(number);
+            *met.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, is_at.clone()));
             let outcome = if part.careful { self.do_row_saved(tx, row).await } else { self.do_row(tx, row).await };
             match outcome {
                 Ok(()) => done.rows += 1,
@@ -408,27 +472,39 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         outcome.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()).into()))
     }
 
-    /// The keys of the first rows of a span, without a transaction. It is asked again where another transaction stood in the way.
-    async fn read_keys(&self, span: &Span<At<DB, M::Key>>) -> Result<Vec<(At<DB, M::Key>, Vec<u8>)>, Error> {
-        let rows = loop {
+    /// The last row that there is, where there is one. What comes behind it is not for this run.
+    async fn read_last(&self) -> Result<Option<At<DB, M::Key>>, Error> {
+        let all = Span { after: None, up_to: None };
+        loop {
             let paging = self.paging.get();
-            let rows = self.read(&self.rows(span).keys::<DB>(&self.select, paging, self.size), span).await?;
-            if let (None, Some(row)) = (paging, rows.first()) {
+            let rows = self.read(&self.rows(&all).last::<DB>(&self.select, paging), &all).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            if paging.is_none() {
                 let (found, again) = DB::paging(row, self.target.table, self.target.key)?;
                 self.paging.get_or_init(|| found);
                 if again {
                     continue;
                 }
             }
-            break rows;
-        };
-        let positions: Vec<usize> = (0..self.target.key.columns.len()).collect();
+            return Ok(Some(self.at_key(row)?));
+        }
+    }
+
+    /// The keys of the first rows of a span, without a transaction. It is asked again where another transaction stood in the way.
+    async fn read_keys(&self, span: &Span<At<DB, M::Key>>) -> Result<Vec<Known<At<DB, M::Key>>>, Error> {
+        let paging = self.paging.get_or_init(DB::Paging::default);
+        let rows = self.read(&self.rows(span).keys::<DB>(&self.select, paging, self.size), span).await?;
         let key = |row: &DB::Row| {
-            let at = self.at(KeyRow::of_key(row, self.target.key), row, &positions)?;
+            let at = self.at_key(row)?;
             let identity = self.identity(&at)?;
             Ok((at, identity))
         };
         rows.iter().map(key).collect()
+    }
+
+    /// Where a row is of which the key alone was read.
+    fn at_key(&self, row: &DB::Row) -> Result<At<DB, M::Key>, sqlx::Error> {
+        self.at(KeyRow::of_key(row, self.target.key), row, &self.positions)
     }
 
     /// Where a row of a page is, which has the key's columns at these positions.
@@ -438,9 +514,8 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(At { key: model::read_key::<DB, M>(key)?, place })
     }
 
-    async fn count(&self) -> Result<u64, Error> {
-        let span = Span { after: None, up_to: None };
-        let rows = self.read(&self.rows(&span).count::<DB>(), &span).await?;
+    async fn count(&self, span: &Span<At<DB, M::Key>>) -> Result<u64, Error> {
+        let rows = self.read(&self.rows(span).count::<DB>(self.paging.get()), span).await?;
         let count = rows.first().map_or(Ok(0), DB::number)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -464,7 +539,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn wait_for_rows(
         &self,
         tx: &mut Transaction<DB>,
-        part: &Part<At<DB, M::Key>>,
+        part: &Part<'_, At<DB, M::Key>>,
     ) -> Result<Vec<DB::Row>, Abort> {
         match select(pin!(self.read_rows(tx, part)), self.stop.clone()).await {
             Either::Left((rows, _)) => return rows,
@@ -476,7 +551,11 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     /// The rows of a batch, taken by its transaction.
-    async fn read_rows(&self, tx: &mut Transaction<DB>, part: &Part<At<DB, M::Key>>) -> Result<Vec<DB::Row>, Abort> {
+    async fn read_rows(
+        &self,
+        tx: &mut Transaction<DB>,
+        part: &Part<'_, At<DB, M::Key>>,
+    ) -> Result<Vec<DB::Row>, Abort> {
         tx.check().await?;
         let mut link = Link::Inside(&mut *tx);
         loop {
@@ -505,16 +584,15 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     async fn read_row_by_row(
         &self,
         link: &mut Link<'_, DB>,
-        part: &Part<At<DB, M::Key>>,
+        part: &Part<'_, At<DB, M::Key>>,
     ) -> Result<Vec<DB::Row>, Error> {
         let paging = self.paging.get_or_init(DB::Paging::default);
-        let keys = self.rows(&part.span).keys::<DB>(&self.select, Some(paging), part.limit);
-        let positions: Vec<usize> = (0..self.target.key.columns.len()).collect();
+        let keys = self.rows(&part.span).keys::<DB>(&self.select, paging, part.limit);
         let all = self.rows(&Span { after: None, up_to: None });
         let take = all.take_one::<DB>(&self.select, paging, part.wait);
         let mut rows = Vec::new();
         for row in link.fetch(self.statement(&keys, &part.span)?).await? {
-            let at = self.at(KeyRow::of_key(&row, self.target.key), &row, &positions)?;
+            let at = self.at_key(&row)?;
             let mut encoder = DB::Encoder::default();
             for bind in &self.values {
                 bind(&mut encoder).map_err(sqlx::Error::Encode)?;
@@ -548,14 +626,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(Statement::cached(sql, DB::arguments(encoder)))
     }
 
-    /// What a row is known by, which is asked only where others can lock it.
+    /// What a row is known by.
     fn identity(&self, at: &At<DB, M::Key>) -> Result<Vec<u8>, Error> {
-        if !DB::skips_locked() {
-            return Ok(Vec::new());
-        }
-        let mut encoder = DB::identity_encoder();
-        self.write(at, &mut encoder)?;
-        Ok(DB::identity(encoder))
+        Ok(DB::identity(at.place.as_ref(), |encoder| self.write(at, encoder))?)
     }
 
     fn write(&self, at: &At<DB, M::Key>, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {

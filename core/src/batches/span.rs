@@ -1,6 +1,6 @@
 //! The parts of a table that are still to be looked at.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 /// How many parts that others have in hand are left for later, so that memory stays flat.
 const MOST_LEFT: usize = 1_000;
@@ -21,8 +21,15 @@ pub(super) struct Spans<K> {
 }
 
 impl<K: Clone> Spans<K> {
-    pub(super) fn whole() -> Self {
-        Self { table: Some(Span { after: None, up_to: None }), left: VecDeque::new() }
+    /// The table up to its last row, where it has one.
+    pub(super) fn up_to(last: Option<K>) -> Self {
+        let table = last.map(|last| Span { after: None, up_to: Some(last) });
+        Self { table, left: VecDeque::new() }
+    }
+
+    /// The rest of the table, and how many parts of it have been left.
+    pub(super) fn rest(&self) -> (Option<&Span<K>>, usize) {
+        (self.table.as_ref(), self.left.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,12 +53,12 @@ impl<K: Clone> Spans<K> {
         }
     }
 
-    /// Leaves for later what is on a page and was not seen, in as few parts as there are. Each key comes with what it is known by.
-    pub(super) fn leave(&mut self, after: Option<K>, page: Vec<(K, Vec<u8>)>, seen: &HashSet<Vec<u8>>) {
+    /// Leaves for later what is on a page and was not seen, in as few parts as there are. Each key comes with whether it was.
+    pub(super) fn leave(&mut self, after: Option<K>, page: impl Iterator<Item = (K, bool)>) {
         let mut last_seen = after;
         let mut open: Option<Span<K>> = None;
-        for (key, identity) in page {
-            if seen.contains(&identity) {
+        for (key, was_seen) in page {
+            if was_seen {
                 self.left.extend(open.take());
                 last_seen = Some(key);
             } else {
@@ -69,8 +76,7 @@ mod tests {
 
     fn left(page: &[u8], seen: &[u8]) -> Vec<(Option<u8>, Option<u8>)> {
         let mut spans = Spans { table: None, left: VecDeque::new() };
-        let seen = seen.iter().map(|key| vec![*key]).collect();
-        spans.leave(None, page.iter().map(|key| (*key, vec![*key])).collect(), &seen);
+        spans.leave(None, page.iter().map(|key| (*key, seen.contains(key))));
         spans.left.into_iter().map(|span| (span.after, span.up_to)).collect()
     }
 

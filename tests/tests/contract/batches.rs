@@ -12,7 +12,7 @@ use std::{
 
 use sqlx::{Database as _, Pool};
 use tokio::{
-    sync::{Barrier, mpsc, oneshot},
+    sync::{Barrier, Notify, mpsc, oneshot},
     task::JoinSet,
 };
 use upsertable::{
@@ -313,14 +313,17 @@ async fn a1_rows_added_and_deleted_meanwhile_are_neither_missed_nor_done_twice()
         })
         .await
         .unwrap();
-    assert_eq!(seen.into_inner().unwrap(), [10, 20, 25, 30, 35, 36, 37, 38, 39, 40, 70, 80]);
-    assert_eq!(counts(&report), (12, 0, 1), "the row behind is left");
-    assert_times(&db, |number| i64::from(number != 5)).await;
+    assert_eq!(seen.into_inner().unwrap(), [10, 20, 25, 30, 35, 36, 37, 38, 39, 40]);
+    assert_eq!(counts(&report), (10, 0, 3), "the row behind is left, and those beyond the last that was there");
+    assert_times(&db, |number| i64::from(number != 5 && number < 70)).await;
     let mut last = 0;
     while let Some(done) = committed.recv().await {
         last = done;
     }
-    assert_eq!(last, 12);
+    assert_eq!(last, 10);
+    let work = async |tx: &mut Transaction<Db>, job: Job| finish(tx, job.number).await;
+    assert_eq!(counts(&Job::batches(&db.pool).filter(TODO).size(2).run(work).await.unwrap()), (3, 0, 0));
+    assert_times(&db, |_| 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,10 +497,11 @@ async fn a2_savepoints_are_set_only_in_the_second_go_at_a_batch_that_failed() {
         "ROLLBACK",
         "COMMIT",
     ];
-    let end = ["SELECT", "SELECT"];
-    assert_eq!(words, [&page[..], &failed, &page, &end].concat(), "{seen:#?}");
+    let (begin, end) = (["SELECT"], ["SELECT", "SELECT"]);
+    assert_eq!(words, [&begin[..], &page, &failed, &page, &end].concat(), "{seen:#?}");
     assert!(seen.iter().all(|sql| !sql.contains("OFFSET")), "{seen:#?}");
-    let pages = seen.iter().filter(|sql| sql.starts_with("SELECT") && !sql.contains("count("));
+    let mut pages = seen.iter().filter(|sql| sql.starts_with("SELECT") && !sql.starts_with("SELECT count("));
+    assert!(pages.next().is_some_and(|sql| sql.ends_with(" DESC LIMIT 1")), "{seen:#?}");
     assert!(pages.clone().count() > 0);
     assert!(pages.clone().all(|sql| sql.contains(" LIMIT 2") || sql.contains(" LIMIT 4")), "{seen:#?}");
 }
@@ -689,6 +693,247 @@ async fn a3_as_many_batches_as_asked_for_are_under_way_at_a_time() {
 /// The outcome of a run that might have no end.
 async fn ended<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_mins(2), run).await.expect("the run has no end")
+}
+
+/// Counts that the job was done, and gives it another number.
+async fn move_to(tx: &mut Transaction<Db>, job: Job, number: i64) -> Result<(), BoxError> {
+    let update = format!("UPDATE jobs SET times = times + 1, number = {number} WHERE number = {}", job.number);
+    assert_eq!(sqlx::raw_sql(plain(&update)).execute(&mut **tx).await?.rows_affected(), 1);
+    Ok(())
+}
+
+/// Counts that the lesson was done, and sets what SQL says besides.
+async fn change(tx: &mut Transaction<Db>, lesson: &Lesson, set: &str) -> Result<(), BoxError> {
+    let Lesson { chapter, part, .. } = lesson;
+    let update = format!("UPDATE lessons SET times = times + 1, {set} WHERE chapter = '{chapter}' AND part = {part}");
+    assert_eq!(sqlx::raw_sql(plain(&update)).execute(&mut **tx).await?.rows_affected(), 1);
+    Ok(())
+}
+
+/// A run over jobs of the numbers 0, 10, 20 .. 190, each of which gets another number: all were done once.
+async fn each_moves_once(filter: &'static str, to: fn(i64) -> i64) {
+    for (size, concurrency) in [(1, 1), (1, 3), (7, 1), (20, 1), (100, 2)] {
+        let db = jobs(4, 0).await;
+        Job::bulk_create_new(&db.pool, (0..20).map(|number| Job { number: number * 10, times: 0 })).await.unwrap();
+        let work = async |tx: &mut Transaction<Db>, job: Job| {
+            let number = to(job.number);
+            move_to(tx, job, number).await
+        };
+        let run = Job::batches(&db.pool).filter(filter).size(size).concurrency(concurrency).run(work);
+        let report = ended(run).await.unwrap();
+        assert_eq!((report.done, report.failed), (20, 0), "{filter}, {size}: {:?}", report.failures);
+        let expected = db.number(&format!("SELECT count(*) FROM jobs WHERE {filter}")).await;
+        assert_eq!(report.left.cast_signed(), expected, "{filter}, {size}");
+        assert_eq!(db.numbers("SELECT times FROM jobs").await, [1; 20], "{filter}, {size}");
+        let mut numbers: Vec<i64> = (0..20).map(|number| to(number * 10)).collect();
+        numbers.sort_unstable();
+        assert_eq!(db.numbers("SELECT number FROM jobs ORDER BY number").await, numbers, "{filter}, {size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_the_closure_moves_beyond_the_last_are_done_once() {
+    // With a filter that still holds, with none to speak of, and with one of what is still to do.
+    for filter in ["number >= 0", "1 = 1", TODO] {
+        each_moves_once(filter, |number| number + 1_000).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_the_closure_moves_back_are_done_once() {
+    each_moves_once("1 = 1", |number| number - 5).await;
+    each_moves_once("1 = 1", |number| -number - 1).await;
+    each_moves_once("1 = 1", |number| number - 1_000).await;
+}
+
+/// The first page goes from the begin of the table to its last row. While it is in hand, a row of the next page comes to lie there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_row_that_comes_to_a_page_in_hand_is_not_done_again() {
+    if is_sqlite() {
+        // One batch is in hand at a time.
+        return;
+    }
+    let db = jobs(4, 6).await;
+    let (is_first, moved) = (AtomicBool::new(true), Arc::new(Notify::new()));
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        if job.number == 0 && is_first.swap(false, Ordering::SeqCst) {
+            moved.notified().await;
+            return Err("its rows are to be read again".into());
+        }
+        if job.number == 1 {
+            let moved = Arc::clone(&moved);
+            tx.on_commit(async move { moved.notify_one() });
+        }
+        let number = -10 - job.number;
+        move_to(tx, job, number).await
+    };
+    let report = ended(Job::batches(&db.pool).size(1).concurrency(2).run(work)).await.unwrap();
+    assert_eq!(counts(&report), (6, 0, 6), "{:?}", report.failures);
+    assert_eq!(db.numbers("SELECT times FROM jobs").await, [1; 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_the_closure_moves_to_where_the_run_has_yet_to_come_are_done_once_by_a_filter() {
+    each_moves_once(TODO, |number| number + 15).await;
+    each_moves_once(TODO, |number| number + 1).await;
+    each_moves_once(TODO, |number| if number < 100 { number + 105 } else { number - 95 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_keys_of_several_columns_that_the_closure_changes_are_done_once_by_a_filter() {
+    for (filter, value, left) in [("state = ?", "new", 0), ("chapter = ?", "b", 6)] {
+        for size in [1, 4, 100] {
+            let db = Fixture::with_connections(2).await;
+            lessons(&db).await;
+            let lesson =
+                |chapter: &str, part| Lesson { chapter: chapter.into(), part, times: 0, state: Some("new".into()) };
+            let rows = ["a", "b", "c"].into_iter().flat_map(|chapter| (0..6).map(move |part| lesson(chapter, part)));
+            Lesson::bulk_create_new(&db.pool, rows).await.unwrap();
+            let work = async |tx: &mut Transaction<Db>, lesson: Lesson| {
+                change(tx, &lesson, "part = part + 1000, state = 'done'").await
+            };
+            let run = Lesson::batches(&db.pool).filter(filter).bind(value).size(size).run(work);
+            let report = ended(run).await.unwrap();
+            let all = if left == 0 { 18 } else { 6 };
+            assert_eq!(counts(&report), (all, 0, left), "{filter}, {size}");
+            assert_eq!(db.numbers("SELECT times FROM lessons WHERE state = 'done'").await, vec![1; all as usize]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_run_whose_rows_come_again_for_ever_ends_with_an_error_that_says_what_helps() {
+    // By a key of several columns, and by one, in which a row moves through all that is before the next.
+    let db = Fixture::with_connections(2).await;
+    lessons(&db).await;
+    let lesson = |chapter: &str, part| Lesson { chapter: chapter.into(), part, times: 0, state: None };
+    let rows = ["a", "b"].into_iter().flat_map(|chapter| (0..9).map(move |part| lesson(chapter, part)));
+    Lesson::bulk_create_new(&db.pool, rows).await.unwrap();
+    let work = async |tx: &mut Transaction<Db>, lesson: Lesson| change(tx, &lesson, "part = part + 1000").await;
+    let error = ended(Lesson::batches(&db.pool).size(4).run(work)).await.unwrap_err();
+    let Error::Partly { committed, source, .. } = &error else { panic!("{error}") };
+    assert_eq!(kind(source), "Unsupported");
+    assert!(source.to_string().contains("filter"), "{source}");
+    assert_eq!(db.numbers("SELECT times FROM lessons").await.iter().sum::<i64>(), committed.cast_signed());
+
+    for size in [1, 2] {
+        let db = jobs(3, 0).await;
+        db.run("INSERT INTO jobs (number, times) VALUES (0, 0), (1000000000, 0)").await;
+        let work = async |tx: &mut Transaction<Db>, job: Job| {
+            let next = job.number + 1;
+            move_to(tx, job, next).await
+        };
+        let run = Job::batches(&db.pool).size(size);
+        // On one page each is met once.
+        if size == 2 {
+            assert_eq!(ended(run.run(work)).await.unwrap().done, 2);
+            continue;
+        }
+        let error = ended(run.run(work)).await.unwrap_err();
+        let Error::Partly { committed, .. } = &error else { panic!("{error}") };
+        assert_eq!(db.numbers("SELECT times FROM jobs").await.iter().sum::<i64>(), committed.cast_signed());
+        // A filter that still holds is no help.
+        let error = ended(Job::batches(&db.pool).filter("times >= 0").size(size).run(work)).await.unwrap_err();
+        assert_eq!(kind(&error), "Partly");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_batch_that_is_done_row_by_row_meets_its_rows_once_though_they_move() {
+    if !Subject::DEFERRED_CONSTRAINTS {
+        return;
+    }
+    // On one connection: on another, a row can still be locked by the transaction that has just failed to commit.
+    let db = jobs(1, 0).await;
+    db.run("INSERT INTO jobs (number, times) VALUES (0, 0), (1000000000, 0)").await;
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        if job.times == 0 && job.number > 0 {
+            sqlx::query("INSERT INTO pledges (code, account) VALUES ('p', 4711)").execute(&mut **tx).await?;
+        }
+        let next = job.number + 1;
+        move_to(tx, job, next).await
+    };
+    let report = ended(Job::batches(&db.pool).size(2).run(work)).await.unwrap();
+    assert_eq!((counts(&report), report.failures[0].0.number), ((1, 1, 2), 1_000_000_000));
+    assert_eq!(db.numbers("SELECT times FROM jobs ORDER BY number").await, [1, 0]);
+    assert_eq!(db.count("pledges").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_long_run_beside_which_others_add_rows_ahead_comes_to_its_end() {
+    let db = jobs(2, 0).await;
+    Job::bulk_create_new(&db.pool, (0..200).map(|number| Job { number: number * 100, times: 0 })).await.unwrap();
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        // For every second row one more, some way ahead.
+        if job.number % 200 == 0 {
+            let insert = format!("INSERT INTO jobs (number, times) VALUES ({}, 0)", job.number + 501);
+            sqlx::raw_sql(plain(&insert)).execute(&mut **tx).await?;
+        }
+        finish(tx, job.number).await
+    };
+    let report = ended(Job::batches(&db.pool).size(2).run(work)).await.unwrap();
+    assert_eq!((report.done, report.failed), (297, 0), "all but the last three of those that were added");
+    assert_times(&db, |number| i64::from(number <= 19_900)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_the_closure_adds_beyond_the_last_are_left_to_the_next_run() {
+    let db = jobs(2, 10).await;
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        let insert = format!("INSERT INTO jobs (number, times) VALUES ({}, 0)", job.number + 100);
+        sqlx::raw_sql(plain(&insert)).execute(&mut **tx).await?;
+        finish(tx, job.number).await
+    };
+    for (size, until) in [(3, 110), (10, 210), (50, 310)] {
+        let report = ended(Job::batches(&db.pool).filter(TODO).size(size).run(work)).await.unwrap();
+        assert_eq!(counts(&report), (10, 0, 10));
+        assert_times(&db, |number| i64::from(number < until - 100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_row_that_is_moved_back_before_it_is_done_is_left_and_counted() {
+    let db = jobs(2, 20).await;
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        if job.number == 0 {
+            // Two rows change their places: this one and the last.
+            for (from, to) in [(0, -1), (19, 0), (-1, 19)] {
+                let update = format!("UPDATE jobs SET number = {to} WHERE number = {from}");
+                sqlx::raw_sql(plain(&update)).execute(&mut **tx).await?;
+            }
+            return finish(tx, 19).await;
+        }
+        finish(tx, job.number).await
+    };
+    let report = Job::batches(&db.pool).filter(TODO).size(5).run(work).await.unwrap();
+    assert_eq!(counts(&report), (19, 0, 1));
+    let work = async |tx: &mut Transaction<Db>, job: Job| finish(tx, job.number).await;
+    assert_eq!(counts(&Job::batches(&db.pool).filter(TODO).size(5).run(work).await.unwrap()), (1, 0, 0));
+    assert_times(&db, |_| 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_where_nothing_is_to_do_one_statement_says_so() {
+    let db = jobs(2, 0).await;
+    for _ in ["an empty table", "a filter that holds for no row"] {
+        let work = async |_: &mut Transaction<Db>, _: Job| Err::<(), BoxError>("there is none".into());
+        let (report, seen) = statements(Job::batches(&db.pool).filter(TODO).run(work)).await;
+        assert_eq!((counts(&report.unwrap()), seen.len()), ((0, 0, 0), 1), "{seen:#?}");
+        Job::bulk_create_new(&db.pool, (0..5).map(|number| Job { number, times: 1 })).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_a_run_has_one_statement_for_its_end_and_none_more_for_each_page() {
+    let db = jobs(2, 10).await;
+    let work = async |_: &mut Transaction<Db>, _: Job| Ok::<_, BoxError>(());
+    for (size, pages) in [(3, 4), (4, 3), (20, 1)] {
+        let (report, seen) = statements(Job::batches(&db.pool).size(size).run(work)).await;
+        assert_eq!(report.unwrap().done, 10);
+        let is_look = |sql: &&String| sql.contains("SELECT");
+        // For each page its keys and its rows; besides the last key, and what is left.
+        assert_eq!(seen.iter().filter(is_look).count(), 2 * pages + 2, "{seen:#?}");
+    }
 }
 
 /// Jobs with tools that refer to them.

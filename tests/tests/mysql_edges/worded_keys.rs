@@ -86,3 +86,19 @@ async fn a4_rows_that_others_had_locked_are_done_after_all() {
     assert_eq!((report.done, report.failed), (96, 0));
     assert_eq!(number(&db.pool, "SELECT count(*) FROM moods WHERE seen <> 1").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_the_closure_moves_behind_the_last_word_are_done_once() {
+    for size in [1, 3, 100] {
+        let db = with_tables(2, &[MOODS]).await;
+        Mood::bulk_create_new(&db.pool, all()).await.unwrap();
+        let work = async |tx: &mut upsertable::Transaction<sqlx::MySql>, row: Mood| {
+            let add = "UPDATE moods SET seen = seen + 1, day = day + 100 WHERE mood = ? AND tags = ? AND day = ?";
+            sqlx::query(add).bind(&row.mood).bind(&row.tags).bind(row.day).execute(&mut **tx).await.map(drop)
+        };
+        let run = Mood::batches(&db.pool).filter("mood = 'calm' AND tags = 'z,a'").size(size).run(work);
+        let report = tokio::time::timeout(std::time::Duration::from_mins(1), run).await.expect("no end").unwrap();
+        assert_eq!((report.done, report.failed, report.left), (4, 0, 4), "{size}");
+        assert_eq!(number(&db.pool, "SELECT count(*) FROM moods WHERE seen = 1 AND day >= 100").await, 4, "{size}");
+    }
+}

@@ -8,6 +8,7 @@ mod faults;
 mod joins;
 mod kinds;
 mod lost;
+mod pages;
 mod proxy;
 mod races;
 mod restarts;

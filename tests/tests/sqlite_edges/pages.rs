@@ -150,6 +150,30 @@ async fn a1_times_that_are_stored_in_any_form_are_all_met() {
     go_over::<ByTime>("k INTEGER NOT NULL PRIMARY KEY", &twenty("1767225600 + n * 60"), 20).await;
 }
 
+/// Of a scope that the filter names, and of all.
+#[tokio::test]
+async fn a4_moments_that_the_closure_sets_to_now_are_done_once() {
+    for key in ["datetime('2020-01-01', n || ' hours')", "strftime('%Y-%m-%dT%H:%M:%SZ', '2020-01-01', n || ' hours')"]
+    {
+        for size in [1, 3, 20, 1_000] {
+            let pool = in_memory(&[
+                "CREATE TABLE things (k DATETIME NOT NULL UNIQUE, row INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0)",
+            ])
+            .await;
+            run(&pool, &format!("INSERT INTO things (k, row) {}", twenty(key))).await;
+            let work = async |tx: &mut upsertable::Transaction<Sqlite>, thing: ByTime| {
+                let update = "UPDATE things SET done = done + 1, k = datetime('now', row || ' seconds') WHERE row = ?";
+                sqlx::query(update).bind(thing.row()).execute(&mut **tx).await.map(drop)
+            };
+            let running = ByTime::batches(&pool).filter("row > 0").size(size).run(work);
+            let report =
+                tokio::time::timeout(std::time::Duration::from_mins(1), running).await.expect("no end").unwrap();
+            assert_eq!((report.done, report.failed, report.left), (20, 0, 20), "{key}, {size}");
+            assert_eq!(number(&pool, "SELECT count(*) FROM things WHERE done <> 1").await, 0, "{key}, {size}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a1_texts_and_numbers_that_are_stored_in_any_form_are_all_met() {
     for column in ["TEXT", "", "BLOB", "VARCHAR(9)", "STRING", "NUMERIC"] {

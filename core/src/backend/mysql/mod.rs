@@ -206,13 +206,9 @@ impl Engine for MySql {
     // At REPEATABLE READ every row that is looked at stays locked, and the gaps beside it, whether the filter wants it or not.
     const BATCH_ISOLATION: Option<Isolation> = Some(Isolation::ReadCommitted);
 
-    fn skips_locked() -> bool {
-        !NO_SKIP_LOCKED.load(Ordering::Relaxed)
-    }
-
     // Whoever inserts a row that refers to one of these waits. InnoDB has no lock of a row that keeps out another of its kind and not theirs.
     fn lock_rows(wait: bool) -> &'static str {
-        if wait || !Self::skips_locked() { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
+        if wait || NO_SKIP_LOCKED.load(Ordering::Relaxed) { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
     }
 
     fn cannot_skip(error: &sqlx::Error) -> bool {
@@ -254,8 +250,13 @@ impl Engine for MySql {
         encoder.add_all(place);
     }
 
-    fn identity(encoder: Encoder) -> Vec<u8> {
-        encoder.into_identity()
+    fn identity(
+        _: Option<&places::Place>,
+        write: impl FnOnce(&mut Encoder) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        let mut encoder = Encoder::default();
+        write(&mut encoder)?;
+        Ok(encoder.into_identity())
     }
 
     fn arguments(encoder: Encoder) -> MySqlArguments {

@@ -21,7 +21,7 @@ pub struct Paging {
     worded: Vec<usize>,
 }
 
-/// What is read behind the columns of a page: on the first the names of a table's columns that are sorted so, and the server's version.
+/// What is read behind the columns of a page: of the row that is read first the names of a table's columns that are sorted so, and the server's version.
 pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
     let Some(paging) = paging else {
         let schema = table.schema.map_or_else(|| "DATABASE()".to_owned(), text);

@@ -111,10 +111,6 @@ impl Engine for Postgres {
     const QUOTES: Quotes =
         Quotes { dollars: true, escape_prefix: true, nested_comments: true, exact_names: true, ..Quotes::STANDARD };
 
-    fn skips_locked() -> bool {
-        true
-    }
-
     fn lock_rows(wait: bool) -> &'static str {
         // FOR UPDATE would make others wait who insert rows that refer to these.
         if wait { " FOR NO KEY UPDATE" } else { " FOR NO KEY UPDATE SKIP LOCKED" }
@@ -128,12 +124,13 @@ impl Engine for Postgres {
         rows::key_bound(table, key, first, bound)
     }
 
-    fn identity_encoder() -> Encoder {
-        Encoder::fields()
-    }
-
-    fn identity(encoder: Encoder) -> Vec<u8> {
-        encoder.into_fields()
+    fn identity(
+        _: Option<&()>,
+        write: impl FnOnce(&mut Encoder) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        let mut encoder = Encoder::fields();
+        write(&mut encoder)?;
+        Ok(encoder.into_fields())
     }
 
     fn arguments(encoder: Encoder) -> PgArguments {

@@ -169,7 +169,7 @@ impl Engine for Sqlite {
         places::bound(table, key, paging, first, bound)
     }
 
-    fn paging_order(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
+    fn paging_order(table: &Table, key: &Key, paging: Option<&places::Paging>) -> Vec<String> {
         places::order(table, key, paging)
     }
 
@@ -193,6 +193,13 @@ impl Engine for Sqlite {
         _: &places::Paging,
     ) -> Result<Option<places::Place>, sqlx::Error> {
         places::place(row, positions).map(Some)
+    }
+
+    fn identity(
+        place: Option<&places::Place>,
+        _: impl FnOnce(&mut SqliteArguments) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        Ok(place.map_or_else(Vec::new, places::identity))
     }
 
     fn put_place(encoder: &mut SqliteArguments, place: &places::Place) {

@@ -34,7 +34,7 @@ pub(in crate::backend) type Paging = Vec<String>;
 const COLLATIONS: &str = "upsertable: collations";
 const COLLATED: &str = "upsertable: collated";
 
-/// What is read behind the columns of the first page: the unique index's columns with their collations, and whether the table says a collation.
+/// What is read behind the columns of the row that is read first: the unique index's columns with their collations, and whether the table says a collation.
 pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
     if paging.is_some() {
         return String::new();
@@ -52,7 +52,7 @@ pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> Stri
     )
 }
 
-/// The collations, and whether the first page was sorted otherwise.
+/// The collations, and whether the row that was read first was found by others.
 pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
     // A row id is a number.
     let Some(found) = row.try_get::<Option<String>, _>(COLLATIONS)? else { return Ok((Paging::new(), false)) };
@@ -69,18 +69,17 @@ pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging
     Ok(if plain { (Paging::new(), false) } else { (collations, true) })
 }
 
-pub(super) fn order(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
-    let mut columns = Vec::new();
-    for (number, &column) in key.columns.iter().enumerate() {
+pub(super) fn order(table: &Table, key: &Key, paging: Option<&Paging>) -> Vec<String> {
+    let sorted = |(number, &column): (usize, &usize)| {
         let collation = paging.and_then(|paging| paging.get(number));
         let collation = collation.map_or(String::new(), |name| format!(" COLLATE {}", DIALECT.name(name)));
-        columns.push(format!("{}{collation}", DIALECT.name(table.columns[column].name)));
-    }
-    columns.join(", ")
+        format!("{}{collation}", DIALECT.name(table.columns[column].name))
+    };
+    key.columns.iter().enumerate().map(sorted).collect()
 }
 
 pub(super) fn bound(table: &Table, key: &Key, paging: Option<&Paging>, first: usize, bound: Bound) -> String {
-    let columns = order(table, key, paging);
+    let columns = order(table, key, paging).join(", ");
     format!("({columns}) {} {}", bound.last(), DIALECT.placeholders(1, key.columns.len(), first))
 }
 
@@ -116,4 +115,22 @@ pub(super) fn put(encoder: &mut SqliteArguments, place: &Place) {
             Stored::Blob(value) => encoder.add(value.clone()),
         };
     }
+}
+
+/// Bytes that are the same for the same values only.
+pub(super) fn identity(place: &Place) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    for value in &**place {
+        let (kind, value) = match value {
+            Stored::Null => (0, &[][..]),
+            Stored::Integer(value) => (1, &value.to_be_bytes()[..]),
+            Stored::Real(value) => (2, &value.to_bits().to_be_bytes()[..]),
+            Stored::Text(value) => (3, value.as_bytes()),
+            Stored::Blob(value) => (4, &value[..]),
+        };
+        bytes.push(kind);
+        bytes.extend((value.len() as u64).to_be_bytes());
+        bytes.extend(value);
+    }
+    bytes
 }
