@@ -109,7 +109,7 @@ const TABLES: &[(Has, Kind)] = &[
             "CREATE TABLE parcels (id BIGINT AUTO_INCREMENT PRIMARY KEY, code VARCHAR(50) NOT NULL, weight BIGINT NOT NULL) \
              ENGINE = MERGE UNION = (behind) INSERT_METHOD = LAST",
         ],
-        Refused("storage engine MRG_My"),
+        Refused("storage engine MRG_"),
     ),
     kind(
         "a temporary table",
@@ -125,6 +125,14 @@ const TABLES: &[(Has, Kind)] = &[
         Refused("is a view"),
     ),
     on_mariadb("a sequence", &["CREATE SEQUENCE parcels"], Refused("is a sequence")),
+    kind(
+        "a comment that says what the table is not",
+        &[
+            "CREATE TABLE parcels (id BIGINT AUTO_INCREMENT PRIMARY KEY COMMENT ') ENGINE=CSV', code VARCHAR(50) NOT NULL, weight BIGINT NOT NULL) \
+             COMMENT = 'ENGINE=CSV SEQUENCE=1 WITH SYSTEM VERSIONING'",
+        ],
+        Mended("no unique index on (code)"),
+    ),
     kind(
         "partitioned, the key covered",
         &[

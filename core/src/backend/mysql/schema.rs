@@ -55,7 +55,12 @@ SELECT CAST(column_name AS CHAR), CAST(column_type AS CHAR),
            COALESCE(character_octet_length, 8))) AS SIGNED)
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? LIMIT 18446744073709551615";
 
-/// What a table is beside its columns, as SHOW CREATE TABLE tells it.
+/// What a table is, as the catalogue says it of those that are not temporary.
+const KIND: &str = "
+SELECT CAST(COALESCE(engine, '') AS CHAR), CAST(table_type AS CHAR) FROM information_schema.tables
+WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND table_type <> 'TEMPORARY' LIMIT 1";
+
+/// What a table is beside its columns.
 struct Nature {
     /// Why no call works on it, if it is of such a kind.
     refusal: Option<String>,
@@ -68,27 +73,29 @@ struct Nature {
 impl Nature {
     async fn of(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option<Self>, sqlx::Error> {
         let Some((first, create)) = show_create(link, table).await? else { return Ok(None) };
-        let options = create.lines().find_map(|line| line.strip_prefix(") ENGINE=")).unwrap_or_default();
-        let engine = options.split(' ').next().unwrap_or_default();
-        let kind = if first == "View" {
+        let rows = link.fetch(of_table(KIND, table)?).await?;
+        let (engine, kind): (String, String) = match rows.first() {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (String::new(), String::new()),
+        };
+        let refusal = if first == "View" {
             Some("a view, which has no indexes: name the table behind it".to_owned())
         } else if create.starts_with("CREATE TEMPORARY") {
             Some("a temporary table on this connection, of which the server's catalogue lists no indexes".to_owned())
-        } else if options.contains(" SEQUENCE=1") {
+        } else if kind == "SEQUENCE" {
             Some("a sequence".to_owned())
-        } else if is_any_of(engine, &ELSEWHERE) {
+        } else if is_any_of(&engine, &ELSEWHERE) {
             Some(format!("of the storage engine {engine}, whose rows are elsewhere and kept unique by nobody"))
         } else {
             None
         };
         let name = DIALECT.table(table);
-        let has_line = |start: &str| create.lines().any(|line| line.trim_start().starts_with(start));
         Ok(Some(Self {
-            refusal: kind
+            refusal: refusal
                 .map(|kind| format!("{name} is {kind}, and a call writes nothing where it finds no unique index")),
-            engine: engine.to_owned(),
-            is_versioned: options.contains(" WITH SYSTEM VERSIONING") || has_line("WITH SYSTEM VERSIONING"),
-            shows_times: has_line("PERIOD FOR SYSTEM_TIME"),
+            engine,
+            is_versioned: kind == "SYSTEM VERSIONED",
+            shows_times: create.lines().any(|line| line.trim_start().starts_with("PERIOD FOR SYSTEM_TIME")),
         }))
     }
 
