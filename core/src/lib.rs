@@ -8,54 +8,44 @@
 // The README's and the documentation's examples are written as a user writes them.
 extern crate self as upsertable;
 
-mod after_commit;
 mod backend;
-mod batches;
-mod bulk;
+// `upsertable` is the crate itself here.
+#[path = "upsertable.rs"]
 mod calls;
+mod connection;
 mod error;
-mod find;
-mod get_or_create;
-mod handle;
-mod hooks;
 mod model;
+mod operations;
 mod outcome;
 mod retry;
-mod show;
 mod sql;
-mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
-mod told;
+mod trace;
 mod transaction;
-mod unit;
-mod upsert;
-mod values;
-mod verify;
-mod watch;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
-pub use after_commit::{AfterCommit, Committed, Output, on_commit};
 pub use backend::Backend;
-pub use batches::{BatchProgress, BatchReport, Batches, CallEach};
-pub use bulk::{Bulk, BulkCreated, BulkUpserted, Progress};
 pub use calls::Upsertable;
-pub use error::{BoxError, Ending, Error};
-pub use handle::Handle;
-pub use hooks::{Hooks, Registry};
+pub use connection::Handle;
+pub use error::{BoxError, EndReason, Error};
 pub use model::{CreateKey, Holds, HoldsKey, On, Reads, Row, UniqueKey};
+pub use operations::batches::{BatchProgress, BatchReport, Batches, CallEach};
+pub use operations::bulk::{Bulk, BulkCreated, BulkUpserted, Progress};
+pub use operations::verify::{Problem, Verified};
 pub use outcome::Outcome;
+pub use trace::span::warn_slower_than;
+pub use transaction::hooks::{Hooks, Registry};
+pub use transaction::on_commit::{AfterCommit, Committed, Output, on_commit};
 pub use transaction::{
     Call, CallOnce, Conn, Isolation, Transaction, TransactionOptions, begin, begin_with, transaction,
 };
 pub use upsertable_macros::Upsertable;
-pub use verify::{Problem, Verified};
-pub use watch::warn_slower_than;
 
 /// [Verifies](Upsertable::verify) several models: a future of the warnings of all, or of one error with everything that was found.
 ///

@@ -3,13 +3,13 @@
 pub use crate::{
     On, UniqueKey, Upsertable,
     backend::Backend,
+    model::debug::{Then, show},
+    model::values::{KeyRow, OptionProbe, Plain, ReadTuple, TypeTuple, Values, WriteTuple},
     model::{
-        CreateKey, Holds as CanHold, HoldsKey as CanHoldKey, Reading, Reads, SomeKey,
-        Work::{self, Put, PutKey, PutOther, Read, ReadKey, Types},
+        AnyKey, CreateKey, Holds as CanHold, HoldsKey as CanHoldKey, Reading, Reads,
+        RowOperation::{self, Put, PutKey, PutOther, Read, ReadKey, Types},
     },
-    show::{Then, show},
-    values::{KeyParts, KeyRow, Kinds, Plain, Probe, Together, Values},
-    verify::AllVerified,
+    operations::verify::AllVerified,
 };
 
 // By their short names, as each part of a path is looked up for each model.

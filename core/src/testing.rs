@@ -8,9 +8,9 @@ use std::{
 
 #[cfg(feature = "testing")]
 use crate::{
-    after_commit::{Callback, Committed, run_callbacks},
     backend::Backend,
     transaction::Transaction,
+    transaction::on_commit::{Callback, Committed, run_callbacks},
 };
 
 #[cfg(feature = "testing")]

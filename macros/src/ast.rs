@@ -5,8 +5,8 @@ use quote::ToTokens;
 use syn::{Attribute, Data, DeriveInput, Fields, Generics, Path, Type, Visibility, ext::IdentExt as _, parse_quote};
 
 use crate::{
-    attr::{NULLS_NOT_DISTINCT, New, OnField, OnStruct, Unique},
-    carried::Carried,
+    attr::{ContainerAttrs, FieldAttrs, NULLS_NOT_DISTINCT, New, Unique},
+    carried::ForwardedAttrs,
     case::{RenameAll, pascal, snake},
     errors::{Errors, did_you_mean, list, nearest},
 };
@@ -21,7 +21,7 @@ pub(crate) struct Model {
     pub(crate) table: String,
     pub(crate) schema: Option<String>,
     pub(crate) new: Option<New>,
-    pub(crate) carried: Carried,
+    pub(crate) carried: ForwardedAttrs,
     pub(crate) fields: Vec<Field>,
     pub(crate) keys: Vec<UniqueKey>,
     pub(crate) shape: Shape,
@@ -44,8 +44,8 @@ pub(crate) struct Field {
     pub(crate) vis: Visibility,
     pub(crate) ty: Type,
     pub(crate) column: String,
-    pub(crate) attrs: OnField,
-    pub(crate) carried: Carried,
+    pub(crate) attrs: FieldAttrs,
+    pub(crate) carried: ForwardedAttrs,
 }
 
 /// A `#[unique(..)]` of a model.
@@ -70,7 +70,7 @@ pub(crate) struct KeyField {
 
 impl Model {
     pub(crate) fn read(input: DeriveInput, errors: &mut Errors) -> Self {
-        let attrs = OnStruct::read(&input.attrs, errors);
+        let attrs = ContainerAttrs::read(&input.attrs, errors);
         let (shape, found) = fields(&input, errors);
         let fields: Vec<Field> =
             found.into_iter().filter_map(|field| Field::read(field, &input.ident, attrs.rename_all, errors)).collect();
@@ -79,7 +79,7 @@ impl Model {
             table: attrs.table.map_or_else(|| snake(&input.ident.unraw().to_string()), |table| table.value()),
             schema: attrs.schema.map(|schema| schema.value()),
             new: attrs.new,
-            carried: Carried::read(&input.attrs, &input.ident),
+            carried: ForwardedAttrs::read(&input.attrs, &input.ident),
             ident: input.ident,
             vis: input.vis,
             generics: input.generics,
@@ -169,7 +169,7 @@ fn fields(input: &DeriveInput, errors: &mut Errors) -> (Shape, Vec<syn::Field>) 
 impl Field {
     fn read(field: syn::Field, model: &Ident, rename_all: Option<RenameAll>, errors: &mut Errors) -> Option<Self> {
         let ident = field.ident?;
-        let attrs = OnField::read(&field.attrs, errors);
+        let attrs = FieldAttrs::read(&field.attrs, errors);
         let name = ident.unraw().to_string();
         let column = match (&attrs.rename, rename_all) {
             (Some(rename), _) => rename.value(),
@@ -183,7 +183,7 @@ impl Field {
         } else {
             field.ty
         };
-        Some(Self { ident, vis: field.vis, ty, column, attrs, carried: Carried::read(&field.attrs, model) })
+        Some(Self { ident, vis: field.vis, ty, column, attrs, carried: ForwardedAttrs::read(&field.attrs, model) })
     }
 
     pub(crate) fn name(&self) -> String {

@@ -49,7 +49,7 @@ const IN_NEW: Words = Words { attribute: "`new(..)`", known: &[NAME, DERIVE], el
 
 /// What the attributes of the struct say.
 #[derive(Default)]
-pub(crate) struct OnStruct {
+pub(crate) struct ContainerAttrs {
     pub(crate) table: Option<LitStr>,
     pub(crate) schema: Option<LitStr>,
     pub(crate) krate: Option<Path>,
@@ -62,7 +62,7 @@ pub(crate) struct OnStruct {
 
 /// What the attributes of a field say. A word is kept where it stands, for the mistakes found later.
 #[derive(Default)]
-pub(crate) struct OnField {
+pub(crate) struct FieldAttrs {
     pub(crate) generated: Option<Ident>,
     pub(crate) create_only: Option<Ident>,
     pub(crate) unique: Option<Attribute>,
@@ -109,7 +109,7 @@ impl Json {
     }
 }
 
-impl OnStruct {
+impl ContainerAttrs {
     pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut read = Self::default();
         for attr in attrs {
@@ -151,7 +151,7 @@ impl OnStruct {
     }
 }
 
-impl OnField {
+impl FieldAttrs {
     pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut read = Self::default();
         for attr in attrs {

@@ -5,7 +5,7 @@ use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta};
 
 /// Those of the model or of one of its fields.
 #[derive(Default)]
-pub(crate) struct Carried {
+pub(crate) struct ForwardedAttrs {
     pub(crate) docs: Vec<Attribute>,
     /// `allow`, and `expect` as `allow`: what was expected may not occur a second time.
     pub(crate) allows: Vec<Attribute>,
@@ -13,7 +13,7 @@ pub(crate) struct Carried {
     pub(crate) serde: Vec<Attribute>,
 }
 
-impl Carried {
+impl ForwardedAttrs {
     pub(crate) fn read(attrs: &[Attribute], model: &Ident) -> Self {
         let mut carried = Self::default();
         for attr in attrs {

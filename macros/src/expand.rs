@@ -89,7 +89,7 @@ fn table(model: &Model) -> TokenStream {
             None if may_be_null(field) => {
                 text.push_str(" asked");
                 let ty = &field.ty;
-                asked.push(quote!(__up::Probe::<#ty>::NULLABLE));
+                asked.push(quote!(__up::OptionProbe::<#ty>::NULLABLE));
             }
             Some(Json::Null) | None => {}
         }
@@ -181,7 +181,7 @@ fn on(model: &Model) -> TokenStream {
             #(#bounds,)*
             __DB: __up::Reads<#ident>,
         {
-            fn work(__work: __up::Work<'_, '_, __DB, Self>) {
+            fn work(__work: __up::RowOperation<'_, '_, __DB, Self>) {
                 match __work {
                     __up::Put(__new, __values) => { #supplied }
                     __up::PutKey(__key, __values) => { #first }
@@ -341,7 +341,7 @@ fn not_null(model: &Model) -> TokenStream {
         .map(|field| {
             let (ty, span) = (&field.ty, field.ty.span());
             let message = check::null_in_key(field);
-            quote_spanned!(span=> const _: () = ::core::assert!(!__up::Probe::<#ty>::NULLABLE, #message);)
+            quote_spanned!(span=> const _: () = ::core::assert!(!__up::OptionProbe::<#ty>::NULLABLE, #message);)
         })
         .collect()
 }

@@ -32,7 +32,7 @@ pub(crate) fn expand(model: &Model, errors: &Errors) -> TokenStream {
 
 fn impls(model: &Model, keys: &[&UniqueKey], krate: &Path) -> TokenStream {
     let up = &quote!(__up);
-    let inert = Inert { model, up, ident: types::here(&model.ident), generics: bounded(model) };
+    let inert = StubImpls { model, up, ident: types::here(&model.ident), generics: bounded(model) };
     let upsertable = inert.upsertable(keys.first().copied());
     let key_impls = keys.iter().enumerate().map(|(index, key)| inert.key(key, index == 0));
     let no_key = keys.is_empty().then(|| inert.no_key());
@@ -73,14 +73,14 @@ fn bounded(model: &Model) -> Generics {
     generics
 }
 
-struct Inert<'a> {
+struct StubImpls<'a> {
     model: &'a Model,
     up: &'a TokenStream,
     ident: Ident,
     generics: Generics,
 }
 
-impl Inert<'_> {
+impl StubImpls<'_> {
     fn upsertable(&self, key: Option<&UniqueKey>) -> TokenStream {
         let (up, ident) = (self.up, &self.ident);
         let (parameters, arguments, bounds) = self.generics.split_for_impl();
@@ -144,7 +144,7 @@ impl Inert<'_> {
                 #(#bounds,)*
                 __DB: #up::Reads<#ident #arguments>,
             {
-                fn work(_: #up::Work<'_, '_, __DB, Self>) { ::core::unreachable!() }
+                fn work(_: #up::RowOperation<'_, '_, __DB, Self>) { ::core::unreachable!() }
             }
         }
     }

@@ -8,7 +8,7 @@ use syn::{GenericParam, Generics, Path, Type, ext::IdentExt as _, spanned::Spann
 
 use crate::{
     ast::{Field, Model, UniqueKey},
-    carried::Carried,
+    carried::ForwardedAttrs,
     check,
     errors::list,
 };
@@ -163,7 +163,7 @@ impl Struct<'_> {
     }
 
     fn tokens(&self, with_debug: bool, with_clone: bool) -> TokenStream {
-        let Carried { allows, deprecated, serde, .. } = &self.model.carried;
+        let ForwardedAttrs { allows, deprecated, serde, .. } = &self.model.carried;
         let (vis, ident, doc, derives) = (&self.model.vis, here(&self.ident), &self.doc, self.derives);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
@@ -185,7 +185,7 @@ impl Struct<'_> {
     }
 
     fn field(&self, field: &Field) -> TokenStream {
-        let Carried { docs, allows, deprecated, serde } = &field.carried;
+        let ForwardedAttrs { docs, allows, deprecated, serde } = &field.carried;
         let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         quote! {

@@ -12,32 +12,32 @@ use sqlx::{
 use sqlx_core::transaction::TransactionManager;
 
 use crate::{
-    bulk::{Failure, Feed},
-    error::Ending,
-    find::Write,
-    handle::Link,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    error::EndReason,
+    operations::bulk::{Failure, RowFeed},
+    operations::find::Write,
     retry::TRIES,
+    sql::placeholders::QuotingRules,
+    sql::table::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement},
-    table::{Column, Key, Table},
     testing,
     transaction::{Enders, Isolation, TransactionOptions},
-    unit::Unit,
 };
 
-pub(crate) mod filter;
-mod found;
+mod catalogue;
 #[cfg(feature = "mysql")]
 mod mysql;
-pub(crate) mod pages;
+pub(crate) mod paging;
 mod plain;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod stage;
+mod staging;
 
-pub(crate) use found::{ColumnFound, Fit, IndexFound, Mend, TableFound};
-pub(crate) use stage::{Mark, Stage, StageError, Which, account_for};
+pub(crate) use catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Fit, Mend};
+pub(crate) use staging::{Mark, StageError, StagingPlan, Which, account_for};
 
 /// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
 ///
@@ -56,7 +56,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     type Encoder: Default + Send;
 
     /// What the steps of a bulk call note on its staging table for each other.
-    type Notes: Default + Send + Sync;
+    type StageState: Default + Send + Sync;
 
     /// What a run over a table learns of its key from the row that it reads first.
     type Paging: Default + Send + Sync;
@@ -141,7 +141,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
         false
     }
 
-    /// Notes what a row says of its session, `behind` columns before its end.
+    /// Notes the state of the session that a row tells of, `behind` columns before its end.
     fn note_session(_row: &Self::Row, _behind: usize) {}
 
     /// Whether a session may begin a transaction where nobody asks for one.
@@ -185,7 +185,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     fn number(row: &Self::Row) -> Result<i64, sqlx::Error>;
 
     /// How quoted text is written, in which a `?` is no placeholder.
-    const QUOTES: filter::Quotes;
+    const QUOTING: QuotingRules;
 
     /// The isolation of a batch's transaction, where the caller says none.
     const BATCH_ISOLATION: Option<Isolation> = None;
@@ -271,7 +271,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     fn arguments(encoder: Self::Encoder) -> Self::Arguments;
 
     /// What an error means for the transaction that it happened in.
-    fn aftermath(error: &sqlx::Error) -> Aftermath;
+    fn transaction_effect(error: &sqlx::Error) -> TransactionEffect;
 
     /// Whether the answer to a COMMIT says that the server had ended the session before it.
     fn is_farewell(_error: &sqlx::Error) -> bool {
@@ -317,14 +317,14 @@ pub trait Engine: plain::Plain + HasStatementCache {
     fn refuse_key(key: &Key) -> Option<&'static str>;
 
     /// The statements for one row, by one key.
-    fn row_texts(table: &Table, key: &Key) -> RowTexts;
+    fn row_statements(table: &Table, key: &Key) -> RowStatements;
 
     /// Inserts a row unless its key is there.
     fn create_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         write: Write<'l, Self>,
-    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>>
+    ) -> BoxFuture<'l, Result<InsertOutcome<Self>, sqlx::Error>>
     where
         Self: Backend;
 
@@ -385,7 +385,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Gives the row with this key new values by `update`, and gives it back, if it is there.
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<Self::Row>, sqlx::Error>>
@@ -401,7 +401,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
-    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>>
+    ) -> BoxFuture<'l, Result<Option<CatalogTable>, sqlx::Error>>
     where
         Self: Backend,
     {
@@ -411,7 +411,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// Whether a column can hold what a field of this type sends, and gives what it reads.
-    fn fit(_kind: &Self::TypeInfo, _column: &ColumnFound) -> Fit {
+    fn fit(_kind: &Self::TypeInfo, _column: &CatalogColumn) -> Fit {
         Fit::Holds
     }
 
@@ -449,10 +449,10 @@ pub trait Engine: plain::Plain + HasStatementCache {
 
     /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,
     /// where they have to be staged.
-    fn merge_short<'l>(
-        _unit: &'l mut Unit<'_, Self>,
-        _stage: &'l Stage<Self>,
-        _feed: &'l mut Feed<'_, Self>,
+    fn insert_few<'l>(
+        _unit: &'l mut CallScope<'_, Self>,
+        _stage: &'l StagingPlan<Self>,
+        _feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>>
     where
         Self: Backend,
@@ -461,15 +461,18 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// Looks for the key's unique index and makes the staging table.
-    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), StageError>>
+    fn open_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan<Self>,
+    ) -> BoxFuture<'l, Result<(), StageError>>
     where
         Self: Backend;
 
     /// Sends all rows of the feed to the staging table.
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage<Self>,
-        feed: &'l mut Feed<'_, Self>,
+        stage: &'l StagingPlan<Self>,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<(), Failure>>
     where
         Self: Backend;
@@ -477,7 +480,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Whether [`merge_new`](Self::merge_new) does all or nothing without a transaction around it.
     fn merges_whole<'l>(
         _link: &'l mut Link<'_, Self>,
-        _stage: &'l Stage<Self>,
+        _stage: &'l StagingPlan<Self>,
     ) -> BoxFuture<'l, Result<bool, sqlx::Error>>
     where
         Self: Backend,
@@ -486,14 +489,17 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// Inserts the staged rows whose key is not there yet, and counts them: the fast way where nobody asks which rows they were.
-    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<u64, sqlx::Error>>
+    fn merge_new<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan<Self>,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
 
     /// The same, and marks the staged rows that were inserted.
     fn merge_marked<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage<Self>,
+        stage: &'l StagingPlan<Self>,
     ) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
@@ -503,7 +509,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// deleted after the merge had found it, the error is [`sqlx::Error::RowNotFound`].
     fn update_existing<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage<Self>,
+        stage: &'l StagingPlan<Self>,
     ) -> BoxFuture<'l, Result<u64, sqlx::Error>>
     where
         Self: Backend;
@@ -511,7 +517,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Reads the table's row for each staged row, in the order staged, with its [`Mark`] behind the model's columns.
     fn read_staged<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage<Self>,
+        stage: &'l StagingPlan<Self>,
         which: Which,
     ) -> BoxFuture<'l, Result<Vec<Self::Row>, sqlx::Error>>
     where
@@ -565,12 +571,12 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 
     /// The statement whose plan decides how long a merge takes.
-    fn merge_text(stage: &Stage<Self>) -> Sql
+    fn merge_text(stage: &StagingPlan<Self>) -> Sql
     where
         Self: Backend;
 
     /// Asks how it would be run.
-    fn explain_merge(stage: &Stage<Self>) -> Sql
+    fn explain_merge(stage: &StagingPlan<Self>) -> Sql
     where
         Self: Backend;
 
@@ -578,7 +584,10 @@ pub trait Engine: plain::Plain + HasStatementCache {
     fn plan_line(row: &Self::Row) -> Result<String, sqlx::Error>;
 
     /// Drops the staging table.
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage<Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
+    fn close_stage<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan<Self>,
+    ) -> BoxFuture<'l, Result<(), sqlx::Error>>
     where
         Self: Backend;
 
@@ -617,7 +626,7 @@ pub struct Begin {
 
 /// What an error does to the transaction that it happened in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aftermath {
+pub enum TransactionEffect {
     /// The transaction goes on, or can go on from a savepoint.
     Alive,
     /// It cannot be committed any more, unless a rollback to a savepoint saves it.
@@ -626,12 +635,12 @@ pub enum Aftermath {
     /// The database may have ended it: ask before the next statement.
     Ask,
     /// The database has ended it.
-    Ended(Ending),
+    Ended(EndReason),
 }
 
 /// The statements for one row, by one key.
 #[derive(Debug)]
-pub struct RowTexts {
+pub struct RowStatements {
     /// Reads at most two rows by the key, so that a duplicate is noticed.
     pub(crate) find: Sql,
     /// Reads the row that stood in the way of `create`.
@@ -646,7 +655,7 @@ pub struct RowTexts {
 }
 
 /// What became of an insert.
-pub enum Creation<DB: Database> {
+pub enum InsertOutcome<DB: Database> {
     /// It made this row.
     Made(DB::Row),
     /// A row with the key is there.

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     Error,
-    backend::{self, Aftermath, Backend, Begin},
-    error::Ending,
-    handle::Link,
-    hooks::Hooks,
+    backend::{self, Backend, Begin, TransactionEffect},
+    connection::handle::Link,
+    error::EndReason,
     sql::{Sql, Statement},
     testing,
+    transaction::hooks::Hooks,
 };
 
 /// A transaction that was left alone for so long may have been ended by the server.
@@ -51,9 +51,9 @@ pub struct Conn<DB: Backend> {
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub(super) struct State {
-    pub(super) ended: Option<Ending>,
+    pub(super) ended: Option<EndReason>,
     /// It may be over; the reason to give if the database says so.
-    pub(super) ask: Option<Ending>,
+    pub(super) ask: Option<EndReason>,
     /// The savepoint to ask for is set.
     pub(super) guarded: bool,
     /// A statement may have failed, so that the database answers COMMIT with a rollback.
@@ -74,19 +74,19 @@ impl State {
         // Once a statement has failed, the others fail because of it.
         self.conflict = backend::is_retryable(error) || (self.aborted && self.conflict);
         self.used = Some(Instant::now());
-        let reason = if self.conflict { Ending::Conflict } else { Ending::Server };
+        let reason = if self.conflict { EndReason::Conflict } else { EndReason::Server };
         if backend::is_connection_lost(error) {
-            return self.end(Ending::Server);
+            return self.end(EndReason::Server);
         }
-        match DB::aftermath(error) {
-            Aftermath::Alive => {}
-            Aftermath::Aborted => self.aborted = true,
-            Aftermath::Ask => self.ask = Some(reason),
-            Aftermath::Ended(reason) => self.end(reason),
+        match DB::transaction_effect(error) {
+            TransactionEffect::Alive => {}
+            TransactionEffect::Aborted => self.aborted = true,
+            TransactionEffect::Ask => self.ask = Some(reason),
+            TransactionEffect::Ended(reason) => self.end(reason),
         }
     }
 
-    pub(super) fn end(&mut self, reason: Ending) {
+    pub(super) fn end(&mut self, reason: EndReason) {
         self.ended = self.ended.or(Some(reason));
     }
 
@@ -138,7 +138,7 @@ impl<DB: Backend> Conn<DB> {
     /// Whether statements may still run here.
     pub(crate) async fn check(&mut self) -> Result<(), Error> {
         if self.state.unfinished {
-            self.state.end(self.state.ask.unwrap_or(Ending::Cancelled));
+            self.state.end(self.state.ask.unwrap_or(EndReason::Cancelled));
         }
         if let (None, Some(reason)) = (self.state.ended, self.state.ask) {
             match self.is_open().await {
@@ -167,7 +167,8 @@ impl<DB: Backend> Conn<DB> {
             Err(error) if DB::is_no_savepoint(&error) => Ok(false),
             // Aborted by a statement of the caller, it is open.
             Err(error)
-                if matches!(DB::aftermath(&error), Aftermath::Aborted) && !backend::is_connection_lost(&error) =>
+                if matches!(DB::transaction_effect(&error), TransactionEffect::Aborted)
+                    && !backend::is_connection_lost(&error) =>
             {
                 self.state.aborted = true;
                 Ok(true)
@@ -201,7 +202,7 @@ impl<DB: Backend> Conn<DB> {
     }
 
     /// Draws the conclusions from what came of a statement that ran here.
-    pub(crate) fn observed<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    pub(crate) fn track_result<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match &outcome {
             Ok(_) => self.state.observe_success(),
             Err(error) => self.observe(error),
@@ -211,8 +212,8 @@ impl<DB: Backend> Conn<DB> {
 
     /// Whether the work here lost against another transaction, so that it may succeed when it is done again.
     pub(crate) fn lost(&self) -> bool {
-        !self.state.ended.is_some_and(Ending::is_callers)
-            && (self.state.conflict || self.state.ended == Some(Ending::Conflict))
+        !self.state.ended.is_some_and(EndReason::is_callers)
+            && (self.state.conflict || self.state.ended == Some(EndReason::Conflict))
     }
 
     /// Notes that the work here has lost, whatever has succeeded since.
@@ -222,7 +223,7 @@ impl<DB: Backend> Conn<DB> {
 
     /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
     pub(super) fn doubt(&mut self) {
-        self.state.ask = self.state.ask.or(Some(Ending::Unseen));
+        self.state.ask = self.state.ask.or(Some(EndReason::Unseen));
     }
 
     /// Marks the time in which a call that is dropped leaves the transaction half-way.
@@ -233,7 +234,7 @@ impl<DB: Backend> Conn<DB> {
     pub(crate) async fn begin_savepoint(&mut self) -> Result<(), sqlx::Error> {
         if self.state.aborted {
             let asked = DB::before_commit(&mut self.inner).await;
-            self.observed(asked)?;
+            self.track_result(asked)?;
             self.state.aborted = false;
         }
         testing::record("SAVEPOINT");
@@ -244,7 +245,7 @@ impl<DB: Backend> Conn<DB> {
                 self.observe(error);
                 // The driver may have answered with a rollback of more than was begun.
                 if DB::CLOSE_UNFINISHED {
-                    self.state.ended = self.state.ended.or(Some(Ending::Server));
+                    self.state.ended = self.state.ended.or(Some(EndReason::Server));
                 }
             }
         }
@@ -309,8 +310,8 @@ impl<DB: Backend> Conn<DB> {
             }
             // A server that says so has ended the transaction before its COMMIT.
             Err(error) if DB::is_farewell(&error) => {
-                self.state.ended = Some(Ending::Server);
-                Err(Error::Ended { reason: Ending::Server })
+                self.state.ended = Some(EndReason::Server);
+                Err(Error::Ended { reason: EndReason::Server })
             }
             Err(source) if backend::is_connection_lost(&source) => Err(Error::CommitUnknown { source }),
             Err(error) => Err(error.into()),

@@ -2,16 +2,13 @@
 
 use std::collections::VecDeque;
 
-use sqlx::Either;
+use sqlx::{Database, Either};
 
 use super::{
     conn::State,
     queue::{Mark, Queue},
 };
-use crate::{
-    backend::{Backend, filter::Quotes},
-    error::Ending,
-};
+use crate::{backend::Backend, error::EndReason, sql::placeholders::QuotingRules};
 
 /// The savepoint that is set before a statement that may end the transaction: it lives as long as the transaction that it was set in.
 pub(super) const GUARD: &str = "upsertable_guard";
@@ -29,7 +26,7 @@ pub enum Enders {
 /// A statement that controls the transaction around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Control {
-    MayEnd(Ending),
+    MayEnd(EndReason),
     Savepoint(String),
     RollbackTo(String),
     Release(String),
@@ -46,28 +43,28 @@ pub(super) struct Controls {
 impl Controls {
     pub(super) fn of<DB: Backend>(text: &str) -> Self {
         let read = |quotes| Self::read(text, quotes, DB::ENDERS);
-        let controls = read(DB::QUOTES);
+        let controls = read(DB::QUOTING);
         // A setting of the session says whether a backslash takes the next character with it.
         if controls.waiting.is_empty() && text.contains('\\') {
-            return read(Quotes { backslashes: !DB::QUOTES.backslashes, ..DB::QUOTES });
+            return read(QuotingRules { backslashes: !DB::QUOTING.backslashes, ..DB::QUOTING });
         }
         controls
     }
 
-    fn read(text: &str, quotes: Quotes, enders: Enders) -> Self {
+    fn read(text: &str, quotes: QuotingRules, enders: Enders) -> Self {
         let statements = quotes.statements(text);
         let controls = statements.iter().map(|statement| Control::read(statement, quotes, enders));
         let mut waiting: VecDeque<_> =
             controls.enumerate().filter_map(|(place, control)| Some((place, control?))).collect();
         // MySQL runs these comments.
         if matches!(enders, Enders::AllBut { .. }) && ["/*!", "/*M!"].iter().any(|comment| text.contains(comment)) {
-            waiting.push_back((statements.len(), Control::MayEnd(Ending::Statement("in a comment"))));
+            waiting.push_back((statements.len(), Control::MayEnd(EndReason::Statement("in a comment"))));
         }
         Self { waiting, statements: statements.len(), answered: 0 }
     }
 
     /// How the transaction may be over after the text.
-    pub(super) fn may_end(&self) -> Option<Ending> {
+    pub(super) fn may_end(&self) -> Option<EndReason> {
         self.waiting.iter().find_map(|(_, control)| match control {
             Control::MayEnd(ending) => Some(*ending),
             _ => None,
@@ -83,7 +80,7 @@ impl Controls {
 }
 
 impl Control {
-    fn read(statement: &str, quotes: Quotes, enders: Enders) -> Option<Self> {
+    fn read(statement: &str, quotes: QuotingRules, enders: Enders) -> Option<Self> {
         let mut words = quotes.words(statement);
         let first = words.next()?.to_uppercase();
         match first.as_str() {
@@ -99,13 +96,13 @@ impl Control {
         }
         let known = |list: &[&'static str]| list.iter().copied().find(|word| *word == first);
         let ending = match enders {
-            Enders::Only(ends) => Ending::Statement(known(ends)?),
+            Enders::Only(ends) => EndReason::Statement(known(ends)?),
             Enders::AllBut { keep, .. } if known(keep).is_some() && !sets_autocommit(&first, statement) => return None,
             Enders::AllBut { commit, .. } => match (first.as_str(), known(commit)) {
-                ("COMMIT", _) => Ending::Statement("COMMIT"),
-                ("ROLLBACK", _) => Ending::Statement("ROLLBACK"),
-                (_, Some(word)) => Ending::ImplicitCommit(word),
-                (_, None) => Ending::Statement("one that can commit"),
+                ("COMMIT", _) => EndReason::Statement("COMMIT"),
+                ("ROLLBACK", _) => EndReason::Statement("ROLLBACK"),
+                (_, Some(word)) => EndReason::ImplicitCommit(word),
+                (_, None) => EndReason::Statement("one that can commit"),
             },
         };
         Some(Self::MayEnd(ending))
@@ -128,7 +125,7 @@ fn savepoint<'s>(mut words: impl Iterator<Item = &'s str>) -> Option<&'s str> {
 }
 
 /// The name of a savepoint in the form in which the database compares it.
-fn compared(name: &str, quotes: Quotes) -> String {
+fn compared(name: &str, quotes: QuotingRules) -> String {
     let bare = name.trim_matches(['"', '`', '[', ']', '\'']);
     if quotes.exact_names && bare != name { bare.to_owned() } else { bare.to_lowercase() }
 }
@@ -156,6 +153,9 @@ impl PlainSavepoints {
     }
 }
 
+/// A row or a result of an answer.
+type Step<DB> = Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>;
+
 /// A text of the caller on its way. What it does to the transaction is noted as the server answers its statements.
 pub(super) struct Underway<'c> {
     pub(super) controls: Controls,
@@ -169,7 +169,7 @@ pub(super) struct Underway<'c> {
 
 impl Underway<'_> {
     /// Draws the conclusions from a step of the answer, or from its end.
-    pub(super) fn step<DB: Backend>(&mut self, step: Option<&Result<Either<DB::QueryResult, DB::Row>, sqlx::Error>>) {
+    pub(super) fn step<DB: Backend>(&mut self, step: Option<&Step<DB>>) {
         // What follows on a row may be left unread. Of a statement's result MySQL's driver does not know that it was the last.
         self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP && matches!(step, Some(Ok(Either::Left(_))));
         match step {
@@ -210,14 +210,14 @@ impl Underway<'_> {
                 self.savepoints.0.truncate(position + 1);
             }
             // Set where nobody saw it, or before one of ours, which is gone with it.
-            _ => self.state.end(Ending::Statement("ROLLBACK TO SAVEPOINT")),
+            _ => self.state.end(EndReason::Statement("ROLLBACK TO SAVEPOINT")),
         }
     }
 
     fn released(&mut self, name: &str) {
         if let Some(position) = self.savepoints.position(name) {
             if self.savepoints.0[position].level < self.level {
-                self.state.end(Ending::Statement("RELEASE SAVEPOINT"));
+                self.state.end(EndReason::Statement("RELEASE SAVEPOINT"));
             }
             self.savepoints.0.truncate(position);
         }
@@ -232,9 +232,9 @@ impl Underway<'_> {
         }
         self.state.ask = match asked {
             // What commits implicitly does so before it fails, and of several statements the one may have been done before another failed.
-            Some(Ending::ImplicitCommit(_)) => asked,
+            Some(EndReason::ImplicitCommit(_)) => asked,
             Some(_) if self.controls.statements > 1 => asked,
-            Some(_) => self.state.ask.or(Some(Ending::Server)),
+            Some(_) => self.state.ask.or(Some(EndReason::Server)),
             None => self.state.ask,
         };
     }
@@ -246,7 +246,7 @@ impl Drop for Underway<'_> {
         let nothing_done = self.failed && self.controls.statements == 1;
         let rolls_back = |(_, control): &(usize, Control)| matches!(control, Control::RollbackTo(_));
         if !nothing_done && self.controls.waiting.iter().any(rolls_back) {
-            self.state.end(Ending::Statement("ROLLBACK TO SAVEPOINT"));
+            self.state.end(EndReason::Statement("ROLLBACK TO SAVEPOINT"));
         }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
         Controls::of::<DB>(text).waiting.into()
     }
 
-    fn ends<DB: Backend>(text: &str) -> Option<Ending> {
+    fn ends<DB: Backend>(text: &str) -> Option<EndReason> {
         Controls::of::<DB>(text).may_end()
     }
 
@@ -270,11 +270,11 @@ mod tests {
         for text in
             ["ROLLBACK", "rollback;", " /* a */ -- b\n ROLLBACK", "SELECT ';'; ROLLBACK", "SELECT 1;;ROLLBACK WORK"]
         {
-            assert_eq!(ends::<Postgres>(text), Some(Ending::Statement("ROLLBACK")), "{text}");
-            assert_eq!(ends::<Sqlite>(text), Some(Ending::Statement("ROLLBACK")), "{text}");
-            assert_eq!(ends::<MySql>(text), Some(Ending::Statement("ROLLBACK")), "{text}");
+            assert_eq!(ends::<Postgres>(text), Some(EndReason::Statement("ROLLBACK")), "{text}");
+            assert_eq!(ends::<Sqlite>(text), Some(EndReason::Statement("ROLLBACK")), "{text}");
+            assert_eq!(ends::<MySql>(text), Some(EndReason::Statement("ROLLBACK")), "{text}");
         }
-        assert_eq!(ends::<Postgres>("END"), Some(Ending::Statement("END")));
+        assert_eq!(ends::<Postgres>("END"), Some(EndReason::Statement("END")));
         assert_eq!(ends::<Postgres>("DO $$ BEGIN; COMMIT; END $$"), None);
         assert_eq!(ends::<Sqlite>("INSERT INTO [a;COMMIT] VALUES (';COMMIT')"), None);
     }
@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn mysql_commits_at_more_than_it_lists() {
-        assert_eq!(ends::<MySql>("ALTER TABLE a ADD b INT"), Some(Ending::ImplicitCommit("ALTER")));
-        assert_eq!(ends::<MySql>("begin"), Some(Ending::ImplicitCommit("BEGIN")));
+        assert_eq!(ends::<MySql>("ALTER TABLE a ADD b INT"), Some(EndReason::ImplicitCommit("ALTER")));
+        assert_eq!(ends::<MySql>("begin"), Some(EndReason::ImplicitCommit("BEGIN")));
         for text in [
             "CALL p()",
             "/*!50000 COMMIT */",

@@ -107,7 +107,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
             self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let outcome = DB::prepare_with(&mut self.inner, sql, parameters).await;
             self.state.unfinished = false;
-            self.observed(outcome)
+            self.track_result(outcome)
         })
     }
 
@@ -120,7 +120,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
             self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
             let outcome = DB::describe(&mut self.inner, sql).await;
             self.state.unfinished = false;
-            self.observed(outcome)
+            self.track_result(outcome)
         })
     }
 }

@@ -1,9 +1,11 @@
 //! A transaction that knows what to do after its commit, and whether it is still one.
 
-mod closure;
 mod conn;
 mod control;
 mod executor;
+pub(crate) mod hooks;
+pub(crate) mod on_commit;
+mod options;
 mod queue;
 mod savepoint;
 
@@ -17,18 +19,18 @@ use std::{
 use futures_util::FutureExt as _;
 use sqlx::Pool;
 
-pub use closure::{Call, Isolation, TransactionOptions, transaction};
 pub use conn::Conn;
 pub(crate) use control::Enders;
+pub use options::{Call, Isolation, TransactionOptions, transaction};
 pub use savepoint::CallOnce;
 use savepoint::Savepoint;
 
 use crate::{
     Error,
-    after_commit::{Callback, Committed, Output, run_callbacks},
     backend::Backend,
-    hooks::Hooks,
     testing,
+    transaction::hooks::Hooks,
+    transaction::on_commit::{Callback, Committed, Output, run_callbacks},
 };
 
 /// An open transaction. It owns its connection and has no lifetime, so that a closure which borrows it is `Send`.

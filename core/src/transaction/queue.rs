@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    after_commit::Callback,
-    hooks::{CreatedRows, Hook, Hooks},
+    transaction::hooks::{CreatedRows, Hook, Hooks},
+    transaction::on_commit::Callback,
 };
 
 /// Callbacks and hooks in the order registered. What is registered inside a savepoint is forgotten with it.
@@ -92,7 +92,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::after_commit::run_callbacks;
+    use crate::transaction::on_commit::run_callbacks;
 
     type Seen = Arc<Mutex<Vec<String>>>;
 

@@ -106,7 +106,7 @@ const _: () = {
         __DB: __up::CanHold<__up::Maybe<::sqlx::types::Json<()>>>,
         __DB: __up::Reads<Retweet>,
     {
-        fn work(__work: __up::Work<'_, '_, __DB, Self>) {
+        fn work(__work: __up::RowOperation<'_, '_, __DB, Self>) {
             match __work {
                 __up::Put(__new, __values) => {
                     __values

@@ -5,7 +5,7 @@ use std::{future::pending, panic::AssertUnwindSafe};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use sqlx::Database as _;
 use tokio::sync::oneshot;
-use upsertable::{Ending, Error, Transaction, Upsertable as _};
+use upsertable::{EndReason, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
     Cut, Cuts, TestDb as _, cut_short,
     models::{Account, NewRetweet, Retweet, RetweetKey, Wide, account, by_email, retweet, wide},
@@ -22,7 +22,7 @@ fn rows() -> impl Iterator<Item = NewRetweet> + Send {
 }
 
 /// Checks that every use of a transaction is refused.
-async fn assert_ended(mut tx: Transaction<Db>, reason: Ending, when: &str) {
+async fn assert_ended(mut tx: Transaction<Db>, reason: EndReason, when: &str) {
     let is_ended = |error: &Error| matches!(error, Error::Ended { reason: seen, .. } if *seen == reason);
     let refused = [
         Retweet::get_or_create(&mut tx, retweet(1, 1)).await.map(drop),
@@ -108,7 +108,7 @@ async fn b7_a_bulk_call_dropped_in_a_transaction_ends_it() {
             cuts.done();
             continue;
         }
-        assert_ended(tx, Ending::Cancelled, &when).await;
+        assert_ended(tx, EndReason::Cancelled, &when).await;
         db.assert_pool_clean(&when).await;
         assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
     }
@@ -294,7 +294,7 @@ async fn b7_a_panic_in_the_rows_leaves_nothing() {
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         AssertUnwindSafe(Retweet::bulk_create_new(&mut tx, rows())).catch_unwind().await.unwrap_err();
         if good > 0 {
-            assert_ended(tx, Ending::Cancelled, &when).await;
+            assert_ended(tx, EndReason::Cancelled, &when).await;
         } else {
             tx.commit().await.unwrap();
         }
@@ -349,7 +349,7 @@ async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
             Err(error) => {
                 assert_eq!(kind(&error), "Ended", "{when}");
                 ended += 1;
-                assert_ended(tx, Ending::Cancelled, &when).await;
+                assert_ended(tx, EndReason::Cancelled, &when).await;
             }
         }
         db.assert_pool_clean(&when).await;
@@ -414,7 +414,7 @@ async fn c2_a_savepoint_dropped_half_way_ends_the_transaction() {
             cuts.done();
             continue;
         }
-        assert_ended(tx, Ending::Cancelled, &when).await;
+        assert_ended(tx, EndReason::Cancelled, &when).await;
         db.assert_pool_clean(&when).await;
         assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
     }
@@ -427,7 +427,7 @@ async fn a_transaction_that_the_database_ended_is_refused_and_its_connection_is_
     Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
     tx.on_commit(async { panic!("a callback of a transaction that has ended") });
     let spoilt = Subject::spoil(&mut tx, &db.outside).await;
-    let reason = if Error::from(spoilt).is_retryable() { Ending::Conflict } else { Ending::Server };
+    let reason = if Error::from(spoilt).is_retryable() { EndReason::Conflict } else { EndReason::Server };
     assert_ended(tx, reason, "ended by the database").await;
     db.assert_pool_clean("ended by the database").await;
     assert_eq!(db.count("retweets").await, 0);
@@ -455,7 +455,7 @@ async fn a_savepoint_in_which_the_database_ended_the_transaction_gives_the_error
     if Subject::SURVIVES_FAILED_STATEMENTS {
         assert_eq!(kind(&error), "Ended", "{error}");
         // SQLite has no deadlocks, and PostgreSQL lets a transaction outlive one.
-        let reason = if Db::NAME == "MySQL" { Ending::Conflict } else { Ending::Server };
+        let reason = if Db::NAME == "MySQL" { EndReason::Conflict } else { EndReason::Server };
         assert_ended(tx, reason, "ended in a savepoint").await;
     } else {
         tx.rollback().await.unwrap();

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use sqlx::Connection as _;
-use upsertable::{Ending, Error, Handle, Upsertable as _};
+use upsertable::{EndReason, Error, Handle, Upsertable as _};
 use upsertable_tests::{Cuts, TestDb as _, cut_short};
 
 use super::{
@@ -335,7 +335,7 @@ async fn assert_goes_on_or_ended(
             true
         }
         Err(error) => {
-            assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
+            assert!(matches!(error, Error::Ended { reason: EndReason::Cancelled, .. }), "{when}: {error}");
             assert!(dropped && (step.writes() || !Subject::GIVEN_UP_GOES_ON), "{when}: what only reads ends nothing");
             mark(2).execute(&mut *tx).await.expect_err("plain sqlx is refused too");
             assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
@@ -392,7 +392,7 @@ async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
                 continue;
             }
             let error = Song::find(&mut tx, song_key("known")).await.unwrap_err();
-            assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
+            assert!(matches!(error, Error::Ended { reason: EndReason::Cancelled, .. }), "{when}: {error}");
             assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
             assert_next_transaction_is_real(&db, &when).await;
             assert_eq!((scores(&db).await, db.count("words").await), (BEFORE.to_vec(), 1), "{when}");

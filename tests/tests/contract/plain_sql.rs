@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt as _, future::BoxFuture};
 use sqlx::{Database, Executor as _, SqlSafeStr as _, Statement as _};
-use upsertable::{Ending, Error, Transaction, Upsertable as _};
+use upsertable::{EndReason, Error, Transaction, Upsertable as _};
 use upsertable_tests::models::{Retweet, RetweetKey, retweet};
 
 use super::{Db, Fixture, plain};
@@ -145,7 +145,7 @@ impl Ran {
 }
 
 fn assert_blamed(error: &Error, word: &str, when: &str) {
-    let Error::Ended { reason: Ending::Statement(said) | Ending::ImplicitCommit(said), .. } = error else {
+    let Error::Ended { reason: EndReason::Statement(said) | EndReason::ImplicitCommit(said), .. } = error else {
         panic!("{when}: {error:?}")
     };
     assert_eq!(*said, word, "{when}");
@@ -381,7 +381,7 @@ async fn c7_what_ended_on_the_raw_connection_is_over() {
         ran.on_commit(&mut tx, "ran");
         sqlx::raw_sql(plain(text)).execute(tx.raw()).await.unwrap();
         let error = tx.commit().await.unwrap_err();
-        assert!(matches!(error, Error::Ended { reason: Ending::Unseen, .. }), "{text}: {error:?}");
+        assert!(matches!(error, Error::Ended { reason: EndReason::Unseen, .. }), "{text}: {error:?}");
         assert_eq!(ran.lines(), [""; 0], "{text}");
         db.assert_pool_clean(text).await;
     }

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::join_all};
 use sqlx::{Executor as _, MySqlPool, mysql::MySqlPoolOptions};
-use upsertable::{Ending, Error, Transaction, Upsertable as _};
+use upsertable::{EndReason, Error, Transaction, Upsertable as _};
 
 use crate::{
     CALLS, NewPerson, PEOPLE, Person, assert_clean, call, number,
@@ -129,11 +129,11 @@ async fn a_transaction_that_the_server_ended_for_being_idle_is_over() {
         }
         for call_again in 0..calls {
             let error = call("get_or_create", &mut tx).await.unwrap_err();
-            let is_ended = matches!(error, Error::Ended { reason: Ending::Server, .. });
+            let is_ended = matches!(error, Error::Ended { reason: EndReason::Server, .. });
             assert!(is_ended || (call_again == 0 && error.is_connection_lost()), "{call_again}: {error}");
         }
         let error = tx.commit().await.unwrap_err();
-        assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "after {calls} calls: {error}");
+        assert!(matches!(error, Error::Ended { reason: EndReason::Server, .. }), "after {calls} calls: {error}");
         assert!(!ran.load(Ordering::Relaxed));
         assert_clean(&mut db.pool.acquire().await.unwrap(), "idle for too long").await;
         assert_eq!(number(&db.pool, "SELECT count(*) FROM people WHERE email = 'in tx'").await, 0);

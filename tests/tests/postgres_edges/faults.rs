@@ -1,7 +1,7 @@
 //! Calls that are dropped, or lose their connection, in the middle of many rows.
 
 use futures_util::{StreamExt as _, stream};
-use upsertable::{Ending, Error, Upsertable as _};
+use upsertable::{EndReason, Error, Upsertable as _};
 use upsertable_tests::{
     Cuts, Fixture, OnPostgres, TestDb as _, cut_short,
     models::{NewRetweet, Retweet, retweet},
@@ -76,7 +76,10 @@ async fn b7_many_rows_dropped_on_a_pool_a_connection_and_in_transactions() {
                             tx.commit().await.unwrap();
                         } else {
                             let error = Retweet::bulk_create_new(&mut tx, rows()).await.unwrap_err();
-                            assert!(matches!(error, Error::Ended { reason: Ending::Cancelled, .. }), "{when}: {error}");
+                            assert!(
+                                matches!(error, Error::Ended { reason: EndReason::Cancelled, .. }),
+                                "{when}: {error}"
+                            );
                             assert!(matches!(tx.commit().await, Err(Error::Ended { .. })), "{when}");
                         }
                         done.map(Result::unwrap).is_some()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use upsertable::{Ending, Error, Upsertable as _};
+use upsertable::{EndReason, Error, Upsertable as _};
 use upsertable_tests::models::{Retweet, retweet};
 
 use crate::{MANY, fixture};
@@ -248,11 +248,14 @@ async fn connections_that_the_server_closed_while_idle() {
             gone(idle).await;
             for call in 0..calls {
                 let error = Retweet::get_or_create(&mut tx, retweet(9, 9)).await.unwrap_err();
-                let is_ended = matches!(error, Error::Ended { reason: Ending::Server, .. });
+                let is_ended = matches!(error, Error::Ended { reason: EndReason::Server, .. });
                 assert!(is_ended || (call == 0 && error.is_connection_lost()), "{setting}: {call}: {error}");
             }
             let error = tx.commit().await.unwrap_err();
-            assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "{setting}, {calls} calls: {error}");
+            assert!(
+                matches!(error, Error::Ended { reason: EndReason::Server, .. }),
+                "{setting}, {calls} calls: {error}"
+            );
             assert_eq!(db.count("retweets").await, before);
         }
     }

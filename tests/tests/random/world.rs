@@ -449,7 +449,7 @@ impl World {
         let mut outside = self.db.outside.acquire().await?;
         sqlx::raw_sql(AssertSqlSafe(kill.replace("{}", &id.to_string()))).execute(&mut *outside).await?;
         // The first to meet it may be told of the connection.
-        while let Ok(_) = sqlx::raw_sql("SELECT 1").execute(&mut **tx).await {}
+        while sqlx::raw_sql("SELECT 1").execute(&mut **tx).await.is_ok() {}
         self.ends(false)
     }
 

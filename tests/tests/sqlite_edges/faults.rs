@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use upsertable::{Ending, Error, TransactionOptions, Upsertable as _};
+use upsertable::{EndReason, Error, TransactionOptions, Upsertable as _};
 
 use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_file, number, person, run};
 
@@ -78,7 +78,7 @@ async fn every_bulk_call_on_a_full_disk() {
         // SQLite may have ended the transaction for it. Then that is told, and else it goes on.
         let goes_on = match Person::upsert(&mut tx, person("known", 8)).await {
             Ok(_) => true,
-            Err(Error::Ended { reason: Ending::Server, .. }) => false,
+            Err(Error::Ended { reason: EndReason::Server, .. }) => false,
             Err(error) => panic!("{name}: {error}"),
         };
         assert_eq!(tx.commit().await.is_ok(), goes_on, "{name}");

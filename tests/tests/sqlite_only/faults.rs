@@ -7,7 +7,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tempfile::TempDir;
-use upsertable::{Ending, Error, Upsertable as _, testing::statements};
+use upsertable::{EndReason, Error, Upsertable as _, testing::statements};
 use upsertable_tests::{
     TestDb as _,
     models::{NewRetweet, Retweet, RetweetKey, Word, retweet},
@@ -64,7 +64,7 @@ async fn a_full_disk_undoes_the_call_and_nothing_else() {
     let goes_on = match Retweet::get_or_create(&mut tx, retweet(2, 2)).await {
         Ok(_) => true,
         Err(error) => {
-            assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "{error}");
+            assert!(matches!(error, Error::Ended { reason: EndReason::Server, .. }), "{error}");
             false
         }
     };
@@ -124,7 +124,7 @@ async fn each_way_in_which_sqlite_ends_a_transaction_is_noticed() {
             let refused = sqlx::query("INSERT INTO words VALUES ('outside')").execute(&mut *tx).await.unwrap_err();
             assert!(refused.to_string().contains("ended"), "{way}: {refused}");
             let error = tx.commit().await.unwrap_err();
-            assert!(matches!(error, Error::Ended { reason: Ending::Server, .. }), "{way}: {error}");
+            assert!(matches!(error, Error::Ended { reason: EndReason::Server, .. }), "{way}: {error}");
             db.assert_pool_clean(way).await;
             assert_eq!((db.count("retweets").await, db.count("words").await), (0, 1), "{way}");
         }

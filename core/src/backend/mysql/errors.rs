@@ -2,8 +2,8 @@
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
-use super::rows::MISMATCH;
-use crate::{backend::Aftermath, error::Ending};
+use super::one_row::MISMATCH;
+use crate::{backend::TransactionEffect, error::EndReason};
 
 const DEADLOCK: u16 = 1213;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
@@ -201,11 +201,11 @@ pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool 
 
 /// A deadlock ends the whole transaction, and what follows would run outside any; a refused row ends its statement only. Of the others
 /// it hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
-pub(super) fn aftermath(error: &sqlx::Error) -> Aftermath {
-    let Some(error) = error.as_database_error() else { return Aftermath::Alive };
+pub(super) fn transaction_effect(error: &sqlx::Error) -> TransactionEffect {
+    let Some(error) = error.as_database_error() else { return TransactionEffect::Alive };
     if matches!(number_of(error), Some(DEADLOCK | RECORD_CHANGED | ERROR_DURING_COMMIT)) {
-        return Aftermath::Ended(Ending::Conflict);
+        return TransactionEffect::Ended(EndReason::Conflict);
     }
     let refused = |state: &str| ["21", "22", "23", "42"].iter().any(|class| state.starts_with(class));
-    if error.code().is_some_and(|state| refused(&state)) { Aftermath::Alive } else { Aftermath::Ask }
+    if error.code().is_some_and(|state| refused(&state)) { TransactionEffect::Alive } else { TransactionEffect::Ask }
 }

@@ -11,21 +11,25 @@ use sqlx::{
 };
 
 use super::{
-    CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD, errors,
-    keys::Keys,
-    rows, schema,
-    stage::{self, Last, Sorted, Stage, View},
+    CHUNK_BYTES, CHUNK_ROWS, MAX_BINDS, STATEMENT_OVERHEAD, catalogue, errors,
+    key_order::Keys,
+    one_row,
+    staging::{self, Last, Sorted, StagingPlan, View},
 };
 use crate::{
     backend::{self, Which, account_for},
-    bulk::{Chunk, Failure, Feed},
-    handle::Link,
+    connection::handle::Link,
+    operations::bulk::{Chunk, Failure, RowFeed},
     sql::{Sql, Statement},
 };
 
 type Linked<'l, 'c> = &'l mut Link<'c, MySql>;
 
-pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_, MySql>) -> Result<(), Failure> {
+pub(super) async fn fill(
+    link: Linked<'_, '_>,
+    stage: &StagingPlan,
+    feed: &mut RowFeed<'_, MySql>,
+) -> Result<(), Failure> {
     feed.note_way("stage");
     let width = stage.columns.len();
     let full = (MAX_BINDS / (width + 1)).clamp(1, CHUNK_ROWS);
@@ -43,7 +47,7 @@ pub(super) async fn fill(link: Linked<'_, '_>, stage: &Stage, feed: &mut Feed<'_
             let arguments = values.numbered(start..start + rows, width, staged).map_err(sqlx::Error::Encode)?;
             let text = match &full_text {
                 Some(text) if rows == full => text,
-                _ => &stage::stage_rows(stage, rows),
+                _ => &staging::stage_rows(stage, rows),
             };
             // While the server works on them. The next rows are not read then: their source may panic, and would leave the connection in the
             // middle of a statement.
@@ -86,20 +90,20 @@ pub(super) fn parts(rows: usize, full: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     if !is_own(link) {
         return merge_shared(link, stage).await;
     }
-    if stage::is_long(stage) || has_triggers(stage) {
+    if staging::is_long(stage) || has_triggers(stage) {
         return merge_marked(link, stage).await;
     }
     let mut progress = Progress::default();
     loop {
-        match link.execute(Statement::plain(&stage::merge_new(stage))).await {
+        match link.execute(Statement::plain(&staging::merge_new(stage))).await {
             // Another writer made a row in between, or two numbers are one key as the column holds them: it is not looked into here.
-            Err(error) if backend::is_unique_violation(&error) && stage::no_longer_distinct(stage) => {}
+            Err(error) if backend::is_unique_violation(&error) && staging::no_longer_distinct(stage) => {}
             Err(error) if backend::is_unique_violation(&error) => {
-                let left = count(link, &stage::count_absent(stage)).await?;
+                let left = count(link, &staging::count_absent(stage)).await?;
                 progress.check(stage, left, error)?;
             }
             // A row may refer to another of the same call: those are made as they came.
@@ -110,15 +114,15 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &Stage) -> Result<u64
     }
 }
 
-fn has_triggers(stage: &Stage) -> bool {
+fn has_triggers(stage: &StagingPlan) -> bool {
     stage.notes.get().is_some_and(|found| found.triggers)
 }
 
 /// Makes the rows that are marked, and fails where one of them is not found by its key then.
-async fn insert_made(link: Linked<'_, '_>, stage: &Stage, marked: u64) -> Result<u64, sqlx::Error> {
-    let made = match link.execute(Statement::plain(&stage::insert_made(stage, Sorted::ByKey))).await {
+async fn insert_made(link: Linked<'_, '_>, stage: &StagingPlan, marked: u64) -> Result<u64, sqlx::Error> {
+    let made = match link.execute(Statement::plain(&staging::insert_made(stage, Sorted::ByKey))).await {
         Err(error) if errors::is_no_parent(&error) => {
-            link.execute(Statement::plain(&stage::insert_made(stage, Sorted::AsTheyCame))).await
+            link.execute(Statement::plain(&staging::insert_made(stage, Sorted::AsTheyCame))).await
         }
         made => made,
     };
@@ -127,8 +131,8 @@ async fn insert_made(link: Linked<'_, '_>, stage: &Stage, marked: u64) -> Result
         Err(error) => return Err(explained(link, error).await),
     };
     account_for("marked and made", marked, made)?;
-    if has_triggers(stage) && count(link, &stage::count_lost(stage)).await? > 0 {
-        let cause = schema::causes(link, &rows::ask_cause(stage.table, stage.key)).await?;
+    if has_triggers(stage) && count(link, &staging::count_lost(stage)).await? > 0 {
+        let cause = catalogue::causes(link, &one_row::ask_cause(stage.table, stage.key)).await?;
         return Err(errors::mismatch(cause.unwrap_or_default()));
     }
     Ok(made)
@@ -143,15 +147,15 @@ pub(super) async fn explained(link: Linked<'_, '_>, error: sqlx::Error) -> sqlx:
     error
 }
 
-pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
+pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     if !is_own(link) {
         return merge_shared(link, stage).await;
     }
-    link.execute(Statement::plain(&stage::create_made(stage))).await?;
+    link.execute(Statement::plain(&staging::create_made(stage))).await?;
     let mut progress = Progress::default();
     loop {
-        link.execute(Statement::plain(&stage::clear_made(stage))).await?;
-        let absent = link.execute(Statement::plain(&stage::mark_absent(stage))).await?;
+        link.execute(Statement::plain(&staging::clear_made(stage))).await?;
+        let absent = link.execute(Statement::plain(&staging::mark_absent(stage))).await?;
         match insert_made(link, stage, absent).await {
             Err(error) if backend::is_unique_violation(&error) => progress.check(stage, absent, error)?,
             outcome => return outcome,
@@ -160,24 +164,24 @@ pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &Stage) -> Result<
 }
 
 /// In a caller's transaction.
-async fn merge_shared(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    link.execute(Statement::plain(&stage::create_made(stage))).await?;
-    let mut made = numbers(link, Statement::plain(&stage::find_absent(stage))).await?;
+async fn merge_shared(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    link.execute(Statement::plain(&staging::create_made(stage))).await?;
+    let mut made = numbers(link, Statement::plain(&staging::find_absent(stage))).await?;
     let mut progress = Progress::default();
     loop {
-        link.execute(Statement::plain(&stage::clear_made(stage))).await?;
+        link.execute(Statement::plain(&staging::clear_made(stage))).await?;
         let mut rest = made.iter();
         for part in parts(made.len(), CHUNK_ROWS) {
             let mut arguments = MySqlArguments::default();
             for number in rest.by_ref().take(part) {
                 arguments.add(*number).map_err(sqlx::Error::Encode)?;
             }
-            link.execute(Statement::cached(&stage::add_made(stage, part), arguments)).await?;
+            link.execute(Statement::cached(&staging::add_made(stage, part), arguments)).await?;
         }
         match insert_made(link, stage, made.len() as u64).await {
             Err(error) if backend::is_unique_violation(&error) => {
                 // Rows that others have committed since the transaction's snapshot are seen by a locking read only.
-                made = numbers(link, Statement::plain(&stage::find_still_absent(stage))).await?;
+                made = numbers(link, Statement::plain(&staging::find_still_absent(stage))).await?;
                 progress.check(stage, made.len() as u64, error)?;
             }
             outcome => return outcome,
@@ -197,7 +201,7 @@ struct Progress {
 const TRIES: u32 = 20;
 
 impl Progress {
-    fn check(&mut self, stage: &Stage, left: u64, error: sqlx::Error) -> Result<(), sqlx::Error> {
+    fn check(&mut self, stage: &StagingPlan, left: u64, error: sqlx::Error) -> Result<(), sqlx::Error> {
         if self.left.is_some_and(|before| left >= before) {
             if !stage.notes.get().is_some_and(|found| errors::names_index(&error, &found.index)) {
                 return Err(error);
@@ -213,18 +217,18 @@ impl Progress {
     }
 }
 
-pub(super) async fn update_existing(link: Linked<'_, '_>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    let counts = link.fetch(Statement::plain(&stage::count_keys(stage))).await?;
+pub(super) async fn update_existing(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    let counts = link.fetch(Statement::plain(&staging::count_keys(stage))).await?;
     let counts = counts.first().ok_or(sqlx::Error::RowNotFound)?;
     let (rows, keys, made): (i64, i64, i64) = (counts.try_get(0)?, counts.try_get(1)?, counts.try_get(2)?);
     let existing = u64::try_from(keys - made).unwrap_or(0);
-    if let (true, Some(update)) = (existing > 0, stage::update_rows(stage, Last::OfExisting))
+    if let (true, Some(update)) = (existing > 0, staging::update_rows(stage, Last::OfExisting))
         && link.execute(Statement::plain(&update)).await? < existing
     {
         // A row was deleted after the merge had found it.
         return Err(sqlx::Error::RowNotFound);
     }
-    if let (true, Some(update)) = (rows > keys, stage::update_rows(stage, Last::OfMade)) {
+    if let (true, Some(update)) = (rows > keys, staging::update_rows(stage, Last::OfMade)) {
         link.execute(Statement::plain(&update)).await?;
     }
     Ok(existing)
@@ -232,10 +236,10 @@ pub(super) async fn update_existing(link: Linked<'_, '_>, stage: &Stage) -> Resu
 
 pub(super) async fn read_staged(
     link: Linked<'_, '_>,
-    stage: &Stage,
+    stage: &StagingPlan,
     which: Which,
 ) -> Result<Vec<MySqlRow>, sqlx::Error> {
-    let read = |view| Statement::cached(&stage::read_staged(stage, which, view), MySqlArguments::default());
+    let read = |view| Statement::cached(&staging::read_staged(stage, which, view), MySqlArguments::default());
     let rows = link.fetch(read(View::Own)).await?;
     if which == Which::All {
         account_for("staged and read back", stage.rows(), rows.len() as u64)?;

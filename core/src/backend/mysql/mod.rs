@@ -1,17 +1,17 @@
 //! MySQL and MariaDB: their text, their limits and what their errors mean.
 
-mod encoder;
+mod catalogue;
+mod column_types;
+mod encoding;
 mod errors;
-mod fit;
-mod keys;
+mod hold;
+mod insert_few;
+mod key_order;
 mod merge;
+mod one_row;
 mod places;
-mod rows;
-mod schema;
-mod short;
-mod stage;
+mod staging;
 mod told;
-mod update;
 
 use std::{
     borrow::Cow,
@@ -30,26 +30,27 @@ use sqlx::{
 };
 
 use self::{
-    encoder::Encoder,
-    keys::Order,
-    rows::{ASK_CAUSE, ASK_INDEX, ASK_TABLE, CREATE_PLAIN, SAVE_AND_ASK},
-    stage::Stage,
-    update::Kept,
+    encoding::Encoder,
+    hold::Kept,
+    key_order::Order,
+    one_row::{ASK_CAUSE, ASK_INDEX, ASK_TABLE, CREATE_PLAIN, SAVE_AND_ASK},
+    staging::StagingPlan,
 };
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound,
-    Which, filter::Quotes,
+    Backend, Begin, CatalogColumn, CatalogTable, Engine, Fit, InsertOutcome, Mark, Mend, RowStatements, StageError,
+    Steps, TransactionEffect, Which,
 };
 use crate::{
-    bulk::{Failure, Feed},
-    find::{Part, Write, statement},
-    handle::Link,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    operations::bulk::{Failure, RowFeed},
+    operations::find::{Part, Write, statement},
     retry::TRIES,
+    sql::placeholders::QuotingRules,
+    sql::table::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement},
-    table::{Column, Key, Table},
     testing,
     transaction::{Enders, Isolation, TransactionOptions},
-    unit::Unit,
 };
 pub(super) use errors::{is_connection_lost, is_retryable};
 pub(super) use told::told;
@@ -105,7 +106,7 @@ impl Backend for MySql {}
 
 impl Engine for MySql {
     type Encoder = Encoder;
-    type Notes = OnceLock<Found>;
+    type StageState = OnceLock<Found>;
     type Paging = places::Paging;
     type Place = places::Place;
 
@@ -201,7 +202,8 @@ impl Engine for MySql {
         row.try_get(0)
     }
 
-    const QUOTES: Quotes = Quotes { names: &[('`', '`')], backslashes: true, hash_comments: true, ..Quotes::STANDARD };
+    const QUOTING: QuotingRules =
+        QuotingRules { names: &[('`', '`')], backslashes: true, hash_comments: true, ..QuotingRules::STANDARD };
 
     // At REPEATABLE READ every row that is looked at stays locked, and the gaps beside it, whether the filter wants it or not.
     const BATCH_ISOLATION: Option<Isolation> = Some(Isolation::ReadCommitted);
@@ -216,7 +218,7 @@ impl Engine for MySql {
     }
 
     fn key_bound(table: &Table, key: &Key, _: usize, bound: Bound) -> String {
-        rows::key_bound(table, key, bound)
+        one_row::key_bound(table, key, bound)
     }
 
     fn repeat_bound(encoder: &mut Encoder, key: &Key) {
@@ -224,8 +226,8 @@ impl Engine for MySql {
     }
 
     fn select_sorted(key: &Key, types: &[MySqlTypeInfo]) -> String {
-        let is_long = |&column: &usize| stage::is_long_type(types[column].name());
-        stage::set_for(&[if key.columns.iter().any(is_long) { stage::SORTS_ALL } else { "" }], "SELECT")
+        let is_long = |&column: &usize| staging::is_long_type(types[column].name());
+        staging::set_for(&[if key.columns.iter().any(is_long) { staging::SORTS_ALL } else { "" }], "SELECT")
     }
 
     fn place_columns(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
@@ -263,8 +265,8 @@ impl Engine for MySql {
         encoder.into_arguments()
     }
 
-    fn aftermath(error: &sqlx::Error) -> Aftermath {
-        errors::aftermath(error)
+    fn transaction_effect(error: &sqlx::Error) -> TransactionEffect {
+        errors::transaction_effect(error)
     }
 
     fn is_farewell(error: &sqlx::Error) -> bool {
@@ -280,7 +282,7 @@ impl Engine for MySql {
         table: &'static Table,
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(async move { schema::causes(link, &rows::ask_cause(table, key)).await })
+        Box::pin(async move { catalogue::causes(link, &one_row::ask_cause(table, key)).await })
     }
 
     fn refusal(error: &sqlx::Error) -> Option<&'static str> {
@@ -340,15 +342,15 @@ impl Engine for MySql {
         )
     }
 
-    fn row_texts(table: &Table, key: &Key) -> RowTexts {
-        rows::row_texts(table, key)
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        one_row::row_statements(table, key)
     }
 
     fn create_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         write: Write<'l, Self>,
-    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+    ) -> BoxFuture<'l, Result<InsertOutcome<Self>, sqlx::Error>> {
         Box::pin(async move {
             if !NO_RETURNING.load(Ordering::Relaxed) {
                 match create_returning(link, texts, &mut *write).await {
@@ -362,56 +364,62 @@ impl Engine for MySql {
 
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
-        Box::pin(update::update_and_read(link, texts, update, write))
+        Box::pin(hold::update_and_read(link, texts, update, write))
     }
 
-    fn merge_short<'l>(
-        unit: &'l mut Unit<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+    fn insert_few<'l>(
+        unit: &'l mut CallScope<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
-        Box::pin(short::merge_short(unit, stage, feed))
+        Box::pin(insert_few::insert_few(unit, stage, feed))
     }
 
-    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
             if find_index(link, stage).await?.is_none() {
-                link.execute(Statement::plain(&rows::ask_table(stage.table))).await?;
+                link.execute(Statement::plain(&one_row::ask_table(stage.table))).await?;
                 return Err(StageError::MissingUniqueIndex);
             }
-            link.execute(Statement::plain(&stage::drop_stage())).await?;
-            link.execute(Statement::plain(&stage::create_staged(stage))).await?;
+            link.execute(Statement::plain(&staging::drop_stage())).await?;
+            link.execute(Statement::plain(&staging::create_staged(stage))).await?;
             Ok(())
         })
     }
 
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(merge::fill(link, stage, feed))
     }
 
-    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::merge_new(link, stage))
     }
 
-    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_marked<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::merge_marked(link, stage))
     }
 
-    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn update_existing<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::update_existing(link, stage))
     }
 
     fn read_staged<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
+        stage: &'l StagingPlan,
         which: Which,
     ) -> BoxFuture<'l, Result<Vec<MySqlRow>, sqlx::Error>> {
         Box::pin(merge::read_staged(link, stage, which))
@@ -431,7 +439,7 @@ impl Engine for MySql {
     }
 
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
-        rows::find_many(table, key, keys)
+        one_row::find_many(table, key, keys)
     }
 
     fn mark(row: &MySqlRow) -> Result<Mark, sqlx::Error> {
@@ -444,11 +452,11 @@ impl Engine for MySql {
     }
 
     // As one text.
-    fn merge_text(stage: &Stage) -> Sql {
-        stage::merge_new(stage)
+    fn merge_text(stage: &StagingPlan) -> Sql {
+        staging::merge_new(stage)
     }
 
-    fn explain_merge(stage: &Stage) -> Sql {
+    fn explain_merge(stage: &StagingPlan) -> Sql {
         format!("EXPLAIN FORMAT=JSON {}", Self::merge_text(stage).as_str()).into()
     }
 
@@ -456,14 +464,14 @@ impl Engine for MySql {
         row.try_get(0)
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l StagingPlan) -> BoxFuture<'l, Result<(), sqlx::Error>> {
         Self::clean_undone(link)
     }
 
     // Temporary tables outlive a rollback.
     fn clean_undone<'l>(link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>> {
         Box::pin(async move {
-            match link.execute(Statement::plain(&stage::drop_stage())).await {
+            match link.execute(Statement::plain(&staging::drop_stage())).await {
                 // Then it was not made either.
                 Err(error) if errors::keeps_no_tables(&error) => Ok(()),
                 outcome => outcome.map(drop),
@@ -473,11 +481,11 @@ impl Engine for MySql {
 
     // Only where the call was given up between two statements; else the table is dropped when the next call begins.
     fn queue_clean_first(conn: &mut MySqlConnection) {
-        queue(conn, &stage::drop_stage());
+        queue(conn, &staging::drop_stage());
     }
 
     fn queue_clean(conn: &mut MySqlConnection) {
-        queue(conn, &stage::drop_stage());
+        queue(conn, &staging::drop_stage());
     }
 
     fn queue_rollback_to(conn: &mut MySqlConnection, savepoint: &'static str) {
@@ -492,7 +500,7 @@ impl Engine for MySql {
         _: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<MySqlRow>, sqlx::Error>> {
         Box::pin(async move {
-            let index = Sql::from(format!("{} LIMIT 1", rows::unique_index(table, key, "1")));
+            let index = Sql::from(format!("{} LIMIT 1", one_row::unique_index(table, key, "1")));
             if link.fetch(Statement::plain(&index)).await?.is_empty() {
                 Err(errors::no_unique_index())
             } else {
@@ -513,12 +521,12 @@ impl Engine for MySql {
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
-    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
-        Box::pin(schema::inspect(link, table))
+    ) -> BoxFuture<'l, Result<Option<CatalogTable>, sqlx::Error>> {
+        Box::pin(catalogue::inspect(link, table))
     }
 
-    fn fit(kind: &MySqlTypeInfo, column: &ColumnFound) -> Fit {
-        fit::fit(kind.name(), column)
+    fn fit(kind: &MySqlTypeInfo, column: &CatalogColumn) -> Fit {
+        column_types::fit(kind.name(), column)
     }
 
     fn same_name(one: &str, other: &str) -> bool {
@@ -529,11 +537,11 @@ impl Engine for MySql {
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(schema::refuse_table(link, table))
+        Box::pin(catalogue::refuse_table(link, table))
     }
 
     fn add_column(table: &Table, column: &Column, kind: &MySqlTypeInfo) -> Option<String> {
-        schema::add_column(table, column, kind.name())
+        catalogue::add_column(table, column, kind.name())
     }
 
     fn allow_null<'l>(
@@ -541,11 +549,11 @@ impl Engine for MySql {
         table: &'static Table,
         column: &'static Column,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(schema::allow_null(link, table, column))
+        Box::pin(catalogue::allow_null(link, table, column))
     }
 
     fn create_unique_index(table: &Table, key: &Key) -> String {
-        schema::create_unique_index(table, key)
+        catalogue::create_unique_index(table, key)
     }
 
     fn mend_index<'l>(
@@ -553,7 +561,7 @@ impl Engine for MySql {
         table: &'static Table,
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
-        Box::pin(schema::mend_index(link, table, key))
+        Box::pin(catalogue::mend_index(link, table, key))
     }
 }
 
@@ -592,9 +600,9 @@ impl Found {
 }
 
 /// Looks for the key's unique index, once in a call.
-async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s Stage) -> Result<Option<&'s Found>, sqlx::Error> {
+async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s StagingPlan) -> Result<Option<&'s Found>, sqlx::Error> {
     if stage.notes.get().is_none() {
-        let index = link.fetch(Statement::plain(&stage::ask_index(stage))).await?;
+        let index = link.fetch(Statement::plain(&staging::ask_index(stage))).await?;
         let Some(row) = index.first() else { return Ok(None) };
         let packet: i64 = row.try_get(1)?;
         if let Link::Pooled(..) = link {
@@ -643,18 +651,18 @@ async fn is_savepoint_kept(
 /// MariaDB: the INSERT looks for the index and gives the row.
 async fn create_returning(
     link: &mut Link<'_, MySql>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, MySql>,
-) -> Result<Creation<MySql>, sqlx::Error> {
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
     let mut values = Encoder::default();
     write(Part::Row, &mut values)?;
     write(Part::Key, &mut values)?;
     match link.fetch_written(Statement::cached(&texts.create, values.into_arguments())).await {
         Ok(made) => {
             let made = made.into_iter().next().inspect(|row| link.note_session(row, 1));
-            Ok(made.map_or(Creation::KeyExists, Creation::Made))
+            Ok(made.map_or(InsertOutcome::KeyExists, InsertOutcome::Made))
         }
-        Err(error) if super::is_unique_violation(&error) => Ok(Creation::SomethingExists(error)),
+        Err(error) if super::is_unique_violation(&error) => Ok(InsertOutcome::SomethingExists(error)),
         Err(error) if errors::is_mismatch(&error) => Err(cause(link, texts).await),
         Err(error) if errors::is_out_of_range(&error) => {
             check_index(link, texts, ASK_INDEX).await?;
@@ -665,8 +673,8 @@ async fn create_returning(
 }
 
 /// Why a row that was made is not found by its key.
-async fn cause(link: &mut Link<'_, MySql>, texts: &RowTexts) -> sqlx::Error {
-    let found = schema::causes(link, &texts.others[ASK_CAUSE]).await;
+async fn cause(link: &mut Link<'_, MySql>, texts: &RowStatements) -> sqlx::Error {
+    let found = catalogue::causes(link, &texts.others[ASK_CAUSE]).await;
     match found {
         Ok(cause) => errors::mismatch(cause.unwrap_or_else(|| "it is stored with another key".to_owned())),
         Err(error) => error,
@@ -676,9 +684,9 @@ async fn cause(link: &mut Link<'_, MySql>, texts: &RowTexts) -> sqlx::Error {
 /// Every server: the index is asked for first, and the row is read after.
 async fn create_and_read(
     link: &mut Link<'_, MySql>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, MySql>,
-) -> Result<Creation<MySql>, sqlx::Error> {
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
     let is_pool = matches!(link, Link::Pooled(..));
     if is_pool {
         check_index(link, texts, ASK_INDEX).await?;
@@ -692,7 +700,7 @@ async fn create_and_read(
         let made = insert_and_read(kept.link, texts, write).await;
         // A pool's transaction is rolled back as a whole.
         if matches!(&made, Err(error) if errors::mismatch_cause(error).is_some()) && !is_pool {
-            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {}", rows::ROW_SAVEPOINT));
+            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {}", one_row::ROW_SAVEPOINT));
             kept.link.execute_written(Statement::plain(&undo)).await?;
         }
         made
@@ -703,24 +711,24 @@ async fn create_and_read(
 
 async fn insert_and_read(
     link: &mut Link<'_, MySql>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, MySql>,
-) -> Result<Creation<MySql>, sqlx::Error> {
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
     match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, Part::Row)?).await {
         Ok(_) => {}
-        Err(error) if super::is_unique_violation(&error) => return Ok(Creation::SomethingExists(error)),
+        Err(error) if super::is_unique_violation(&error) => return Ok(InsertOutcome::SomethingExists(error)),
         Err(error) => return Err(merge::explained(link, error).await),
     }
     // Given up here, the row would be made and nobody would know.
     let made = link.fetch_written(statement(&texts.find, write, Part::Key)?).await?;
     match made.into_iter().next() {
-        Some(row) => Ok(Creation::Made(row)),
+        Some(row) => Ok(InsertOutcome::Made(row)),
         None => Err(cause(link, texts).await),
     }
 }
 
 /// Fails where there is no unique index on the key.
-async fn check_index(link: &mut Link<'_, MySql>, texts: &RowTexts, ask: usize) -> Result<(), sqlx::Error> {
+async fn check_index(link: &mut Link<'_, MySql>, texts: &RowStatements, ask: usize) -> Result<(), sqlx::Error> {
     let question = &texts.others[ask];
     let answer = link.fetch(match ask {
         // Two statements in one text cannot be prepared.
@@ -742,7 +750,7 @@ async fn blames_key(
     key: &Key,
     error: &sqlx::Error,
 ) -> Result<bool, sqlx::Error> {
-    let names = Sql::from(format!("{} {NO_LIMIT}", rows::unique_index(table, key, "CAST(s.index_name AS CHAR)")));
+    let names = Sql::from(format!("{} {NO_LIMIT}", one_row::unique_index(table, key, "CAST(s.index_name AS CHAR)")));
     for row in link.fetch(Statement::plain(&names)).await? {
         if errors::names_index(error, row.try_get(0)?) {
             return Ok(true);

@@ -10,8 +10,8 @@ use sqlx::{
     mysql::{MySqlRow, MySqlTypeInfo},
 };
 
-use super::{DIALECT, NO_SKIP_LOCKED, Ordering, encoder::Encoder, rows::text, stage};
-use crate::table::{Key, Table};
+use super::{DIALECT, NO_SKIP_LOCKED, Ordering, encoding::Encoder, one_row::text, staging};
+use crate::sql::table::{Key, Table};
 
 pub(in crate::backend) type Place = Arc<Encoder>;
 
@@ -102,7 +102,7 @@ fn add_as_sent(
         "BOOLEAN" | "FLOAT" | "DOUBLE" | "DATE" | "TIME" | "DATETIME" | "TIMESTAMP" => place.add_encoded(kind, bytes),
         name if name.contains("INT") => place.add_encoded(kind, bytes),
         "DECIMAL" => add_long(place, kind, bytes)?,
-        _ if stage::is_text(field.name()) => add_long(place, <str as Type<MySql>>::type_info(), bytes)?,
+        _ if staging::is_text(field.name()) => add_long(place, <str as Type<MySql>>::type_info(), bytes)?,
         _ => add_long(place, <[u8] as Type<MySql>>::type_info(), bytes)?,
     }
     Ok(())

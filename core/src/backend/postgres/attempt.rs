@@ -3,10 +3,10 @@
 use sqlx::{Connection as _, Database, Postgres, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::nested;
+use super::session;
 use crate::{
     backend::Engine as _,
-    handle::Link,
+    connection::handle::Link,
     sql::{Sql, Statement},
     testing,
 };
@@ -44,7 +44,7 @@ impl<'l, 'c> Attempt<'l, 'c> {
                 return Err(error);
             }
         } else if link.raw().is_in_transaction() {
-            nested::begin(link.raw()).await?;
+            session::begin(link.raw()).await?;
         } else {
             return Ok(Self { link, hold: Hold::Nothing });
         }
@@ -98,7 +98,7 @@ impl<'l, 'c> Attempt<'l, 'c> {
                     Transactions::rollback(link.raw()).await?;
                 }
                 self.hold = Hold::Nothing;
-                nested::clean(self.link.raw(), !keep).await?;
+                session::clean(self.link.raw(), !keep).await?;
             }
             (Hold::PlainSavepoint, link) => {
                 let undo = if keep { String::new() } else { format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; ") };
@@ -125,7 +125,7 @@ impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
         match (self.hold, &mut *self.link) {
             (Hold::Savepoint, Link::Bare(conn)) => Transactions::start_rollback(conn),
-            (Hold::Transaction, Link::Bare(conn)) => nested::queue_rollback(conn, 1),
+            (Hold::Transaction, Link::Bare(conn)) => session::queue_rollback(conn, 1),
             (Hold::Savepoint | Hold::Transaction, Link::Pooled(conn, _)) => conn.close_on_drop(),
             _ => {}
         }

@@ -3,13 +3,13 @@
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
 use super::{
-    Stage, database_error,
-    joins::{self, Joins, Of},
-    stage,
+    StagingPlan, database_error,
+    planner::{self, JoinSettings, Of},
+    staging,
 };
 use crate::{
     backend,
-    handle::Link,
+    connection::handle::Link,
     sql::{Sql, Statement},
 };
 
@@ -17,12 +17,12 @@ use crate::{
 /// another index before it is in the key's; one that stays in the way is of another key.
 pub(super) const COLLISIONS: u32 = 3;
 
-pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    let joins = Joins::choose(link, stage, Of::Rows).await?;
-    let created = match link.execute(Statement::plain(&stage::merge_new(stage))).await {
+pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    let joins = JoinSettings::choose(link, stage, Of::Rows).await?;
+    let created = match link.execute(Statement::plain(&staging::merge_new(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
-            link.execute(Statement::plain(&stage::undo())).await?;
-            colliding(link, &stage::merge_colliding(stage)).await?
+            link.execute(Statement::plain(&staging::undo())).await?;
+            colliding(link, &staging::merge_colliding(stage)).await?
         }
         outcome => outcome?,
     };
@@ -30,16 +30,16 @@ pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &Stage) -> R
     Ok(created)
 }
 
-pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    let joins = Joins::choose(link, stage, Of::Rows).await?;
-    link.execute(Statement::plain(&stage::mark_new(stage))).await?;
+pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    let joins = JoinSettings::choose(link, stage, Of::Rows).await?;
+    link.execute(Statement::plain(&staging::mark_new(stage))).await?;
     joins.restore(link).await?;
     analyze_marks(link, stage).await?;
-    match link.execute(Statement::plain(&stage::insert_marked(stage))).await {
+    match link.execute(Statement::plain(&staging::insert_marked(stage))).await {
         Err(error) if backend::is_unique_violation(&error) => {
-            link.execute(Statement::plain(&stage::undo())).await?;
+            link.execute(Statement::plain(&staging::undo())).await?;
             joins.restore(link).await?;
-            let created = colliding(link, &stage::insert_and_mark(stage)).await?;
+            let created = colliding(link, &staging::insert_and_mark(stage)).await?;
             analyze_marks(link, stage).await?;
             Ok(created)
         }
@@ -48,9 +48,9 @@ pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -
 }
 
 /// The marks are joined with the staged rows, of which the planner would take them to be one or none.
-async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<(), sqlx::Error> {
-    if stage.rows() > joins::FEW_MARKED {
-        link.execute(Statement::plain(&stage::analyze_marks(stage))).await?;
+async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<(), sqlx::Error> {
+    if stage.rows() > planner::FEW_MARKED {
+        link.execute(Statement::plain(&staging::analyze_marks(stage))).await?;
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sq
     for _ in 1..COLLISIONS {
         match count(link, merge).await {
             Err(error) if backend::is_unique_violation(&error) => {
-                link.execute(Statement::plain(&stage::undo())).await?;
+                link.execute(Statement::plain(&staging::undo())).await?;
             }
             outcome => return outcome,
         }
@@ -68,17 +68,17 @@ async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sq
 }
 
 /// The rows are counted when they are locked: a trigger may leave out an update that changes nothing.
-pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    let joins = Joins::choose(link, stage, Of::Marks).await?;
+pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    let joins = JoinSettings::choose(link, stage, Of::Marks).await?;
     let updated = update_marked(link, stage).await?;
     joins.restore(link).await?;
     Ok(updated)
 }
 
-async fn update_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    let wanted = count(link, &stage::mark_last(stage)).await?;
+async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    let wanted = count(link, &staging::mark_last(stage)).await?;
     analyze_marks(link, stage).await?;
-    let Some(update) = stage::update_marked(stage) else { return Ok(wanted) };
+    let Some(update) = staging::update_marked(stage) else { return Ok(wanted) };
     // A row that was deleted since its key was found taken.
     if wanted > 0 && lock_marked(link, stage).await? < wanted {
         return Err(sqlx::Error::RowNotFound);
@@ -89,18 +89,18 @@ async fn update_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u
 
 /// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot be
 /// locked so. Then a deadlock can end the merge, which is done again on a pool.
-async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<u64, sqlx::Error> {
-    match count(link, &stage::lock_marked(stage)).await {
+async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
+    match count(link, &staging::lock_marked(stage)).await {
         Err(error) if is_refused_sharded(&error) => {}
         outcome => return outcome,
     }
-    link.execute(Statement::plain(&stage::undo())).await?;
-    match link.fetch(Statement::plain(&stage::lock_marked_rows(stage))).await {
+    link.execute(Statement::plain(&staging::undo())).await?;
+    match link.fetch(Statement::plain(&staging::lock_marked_rows(stage))).await {
         Err(error) if is_refused_sharded(&error) => {}
         outcome => return outcome.map(|rows| rows.len() as u64),
     }
-    link.execute(Statement::plain(&stage::undo())).await?;
-    count(link, &stage::count_marked(stage)).await
+    link.execute(Statement::plain(&staging::undo())).await?;
+    count(link, &staging::count_marked(stage)).await
 }
 
 /// Whether a sharded server refuses a form of statement: it says so, or fails on the value of a count.

@@ -11,37 +11,38 @@ use sqlx::{
 };
 
 mod attempt;
-mod encoder;
-mod fill;
-mod index;
-mod joins;
+mod catalogue;
+mod encoding;
+mod insert_few;
+mod key_index;
+mod load;
 mod merge;
-mod nested;
-mod rows;
-mod schema;
-mod short;
-mod stage;
+mod one_row;
+mod planner;
+mod session;
+mod staging;
 mod told;
 
 use super::{
-    Aftermath, Backend, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound, Which,
-    filter::Quotes,
+    Backend, CatalogColumn, CatalogTable, Engine, Fit, InsertOutcome, Mark, Mend, RowStatements, StageError, Steps,
+    TransactionEffect, Which,
 };
 use crate::{
-    bulk::{Failure, Feed},
-    find::{Part, Write, statement},
-    handle::Link,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    operations::bulk::{Failure, RowFeed},
+    operations::find::{Part, Write, statement},
+    sql::placeholders::QuotingRules,
+    sql::table::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement},
-    table::{Column, Key, Table},
     transaction::Enders,
-    unit::Unit,
 };
 use attempt::Attempt;
-use encoder::Encoder;
-use joins::{Joins, Of};
+use encoding::Encoder;
+use planner::{JoinSettings, Of};
 pub(super) use told::told;
 
-type Stage = super::Stage<Postgres>;
+type StagingPlan = super::StagingPlan<Postgres>;
 
 const DIALECT: Dialect = Dialect { quote: '"', numbered: true };
 
@@ -63,7 +64,7 @@ impl Backend for Postgres {}
 
 impl Engine for Postgres {
     type Encoder = Encoder;
-    type Notes = joins::Notes;
+    type StageState = planner::StageState;
     type Paging = ();
     type Place = ();
 
@@ -94,7 +95,7 @@ impl Engine for Postgres {
     }
 
     fn stage_encoder(types: &[PgTypeInfo]) -> fn() -> Encoder {
-        if fill::are_fields(types) { Encoder::fields } else { Encoder::default }
+        if load::are_fields(types) { Encoder::fields } else { Encoder::default }
     }
 
     fn value<T>(row: &PgRow, index: usize) -> Result<T, sqlx::Error>
@@ -108,8 +109,13 @@ impl Engine for Postgres {
         row.try_get(0)
     }
 
-    const QUOTES: Quotes =
-        Quotes { dollars: true, escape_prefix: true, nested_comments: true, exact_names: true, ..Quotes::STANDARD };
+    const QUOTING: QuotingRules = QuotingRules {
+        dollars: true,
+        escape_prefix: true,
+        nested_comments: true,
+        exact_names: true,
+        ..QuotingRules::STANDARD
+    };
 
     fn lock_rows(wait: bool) -> &'static str {
         // FOR UPDATE would make others wait who insert rows that refer to these.
@@ -121,7 +127,7 @@ impl Engine for Postgres {
     }
 
     fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
-        rows::key_bound(table, key, first, bound)
+        one_row::key_bound(table, key, first, bound)
     }
 
     fn identity(
@@ -137,8 +143,8 @@ impl Engine for Postgres {
         encoder.arguments()
     }
 
-    fn aftermath(error: &sqlx::Error) -> Aftermath {
-        if error.as_database_error().is_some() { Aftermath::Aborted } else { Aftermath::Alive }
+    fn transaction_effect(error: &sqlx::Error) -> TransactionEffect {
+        if error.as_database_error().is_some() { TransactionEffect::Aborted } else { TransactionEffect::Alive }
     }
 
     // What ends a session while a COMMIT is kept is held back until that is done, and then told to nobody.
@@ -160,7 +166,7 @@ impl Engine for Postgres {
             "42P10" => true,
             // The only index on the key is one that is checked late.
             "55000" => error.routine() == Some("ExecCheckIndexConstraints"),
-            "22P02" => error.message().contains(index::MISSING),
+            "22P02" => error.message().contains(key_index::MISSING),
             _ => false,
         })
     }
@@ -174,7 +180,7 @@ impl Engine for Postgres {
             "42501" if error.routine() == Some("check_enable_rls") => {
                 Some("row_security is off, and a policy of row-level security would hide rows from this user")
             }
-            "22P02" if error.message().contains(index::TOO_OLD) => {
+            "22P02" if error.message().contains(key_index::TOO_OLD) => {
                 Some("a key with `nulls_not_distinct` needs PostgreSQL 15 or later")
             }
             _ => None,
@@ -182,7 +188,7 @@ impl Engine for Postgres {
     }
 
     fn key_mismatch(error: &sqlx::Error) -> Option<Cow<'static, str>> {
-        let is_so = |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(rows::OTHER_KEY);
+        let is_so = |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(one_row::OTHER_KEY);
         database_error(error).is_some_and(is_so).then_some("a trigger or the column's type has changed it".into())
     }
 
@@ -192,7 +198,7 @@ impl Engine for Postgres {
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
         Box::pin(async move {
-            let rows = link.fetch(Statement::plain(&index::mismatch_cause(table, key))).await?;
+            let rows = link.fetch(Statement::plain(&key_index::mismatch_cause(table, key))).await?;
             rows.first().map_or(Ok(None), |row| row.try_get(0))
         })
     }
@@ -240,30 +246,30 @@ impl Engine for Postgres {
     }
 
     fn queue_rollback_to(conn: &mut PgConnection, savepoint: &'static str) {
-        nested::queue_rollback_to(conn, savepoint);
+        session::queue_rollback_to(conn, savepoint);
     }
 
     fn begin_nested(conn: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-        Box::pin(nested::begin(conn))
+        Box::pin(session::begin(conn))
     }
 
     fn clean_nested(conn: &mut PgConnection, rolled_back: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-        Box::pin(nested::clean(conn, rolled_back))
+        Box::pin(session::clean(conn, rolled_back))
     }
 
     fn refuse_key(_: &Key) -> Option<&'static str> {
         None
     }
 
-    fn row_texts(table: &Table, key: &Key) -> RowTexts {
-        rows::row_texts(table, key)
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        one_row::row_statements(table, key)
     }
 
     fn create_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         write: Write<'l, Self>,
-    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+    ) -> BoxFuture<'l, Result<InsertOutcome<Self>, sqlx::Error>> {
         Box::pin(async move {
             let mut values = Encoder::default();
             write(Part::Row, &mut values)?;
@@ -271,9 +277,9 @@ impl Engine for Postgres {
             match attempt(link, Statement::cached(&texts.create, values.arguments())).await {
                 // Another writer of the same row may have been in another index first: the server looks only into the key's again.
                 Err(error) if super::is_unique_violation(&error) && goes_on(link).await => {
-                    Ok(Creation::SomethingExists(error))
+                    Ok(InsertOutcome::SomethingExists(error))
                 }
-                made => Ok(made?.map_or(Creation::KeyExists, Creation::Made)),
+                made => Ok(made?.map_or(InsertOutcome::KeyExists, InsertOutcome::Made)),
             }
         })
     }
@@ -290,12 +296,12 @@ impl Engine for Postgres {
         table: &'static Table,
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
-        Box::pin(schema::mend_index(link, table, key))
+        Box::pin(catalogue::mend_index(link, table, key))
     }
 
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
-        _: &'l RowTexts,
+        _: &'l RowStatements,
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<PgRow>, sqlx::Error>> {
@@ -311,12 +317,12 @@ impl Engine for Postgres {
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
-    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
-        Box::pin(schema::inspect(link, table))
+    ) -> BoxFuture<'l, Result<Option<CatalogTable>, sqlx::Error>> {
+        Box::pin(catalogue::inspect(link, table))
     }
 
-    fn fit(kind: &PgTypeInfo, column: &ColumnFound) -> Fit {
-        schema::fit(kind, &column.kind)
+    fn fit(kind: &PgTypeInfo, column: &CatalogColumn) -> Fit {
+        catalogue::fit(kind, &column.kind)
     }
 
     fn same_name(one: &str, other: &str) -> bool {
@@ -327,11 +333,11 @@ impl Engine for Postgres {
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(schema::refuse_table(link, table))
+        Box::pin(catalogue::refuse_table(link, table))
     }
 
     fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> Option<String> {
-        schema::add_column(table, column, kind)
+        catalogue::add_column(table, column, kind)
     }
 
     fn allow_null<'l>(
@@ -339,55 +345,61 @@ impl Engine for Postgres {
         table: &'static Table,
         column: &'static Column,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(schema::allow_null(link, table, column))
+        Box::pin(catalogue::allow_null(link, table, column))
     }
 
-    fn merge_short<'l>(
-        unit: &'l mut Unit<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+    fn insert_few<'l>(
+        unit: &'l mut CallScope<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
-        Box::pin(short::merge_short(unit, stage, feed))
+        Box::pin(insert_few::insert_few(unit, stage, feed))
     }
 
-    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
             let types = staged_types(link, stage).await?;
-            link.fetch(Statement::plain(&stage::open(stage, &types))).await?;
+            link.fetch(Statement::plain(&staging::open(stage, &types))).await?;
             Ok(())
         })
     }
 
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<(), Failure>> {
-        Box::pin(fill::fill(link, stage, feed))
+        Box::pin(load::fill(link, stage, feed))
     }
 
-    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::merge_new(link, stage))
     }
 
-    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_marked<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::merge_marked(link, stage))
     }
 
-    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn update_existing<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(merge::update_existing(link, stage))
     }
 
     fn read_staged<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
+        stage: &'l StagingPlan,
         which: Which,
     ) -> BoxFuture<'l, Result<Vec<PgRow>, sqlx::Error>> {
         // Not as plain text: then the rows would come as text too, which not every type can be read from.
-        let read = Statement::once(&stage::read_staged(stage, which), PgArguments::default());
+        let read = Statement::once(&staging::read_staged(stage, which), PgArguments::default());
         Box::pin(async move {
             know_types(link, stage.table, stage.key).await?;
-            let joins = Joins::choose(link, stage, Of::Marks).await?;
+            let joins = JoinSettings::choose(link, stage, Of::Marks).await?;
             let rows = link.fetch(read).await?;
             joins.restore(link).await?;
             Ok(rows)
@@ -414,9 +426,9 @@ impl Engine for Postgres {
             if keys <= PREPARED_KEYS {
                 let padded = keys.next_power_of_two();
                 for _ in 0..(padded - keys) * key.columns.len() {
-                    values.add(encoder::Null).map_err(sqlx::Error::Encode)?;
+                    values.add(encoding::Null).map_err(sqlx::Error::Encode)?;
                 }
-                let find = Statement::cached(&rows::find_many(table, key, padded, &casts), values);
+                let find = Statement::cached(&one_row::find_many(table, key, padded, &casts), values);
                 let mut rows = link.fetch(find).await?;
                 if rows.len() == padded {
                     rows.truncate(keys);
@@ -424,7 +436,7 @@ impl Engine for Postgres {
                 return Ok(rows);
             }
             let mut pinned = Attempt::pinned(link).await?;
-            let find = Statement::once(&rows::find_many(table, key, keys, &casts), values);
+            let find = Statement::once(&one_row::find_many(table, key, keys, &casts), values);
             let rows = pinned.link().fetch(find).await;
             pinned.end(rows).await
         })
@@ -435,7 +447,7 @@ impl Engine for Postgres {
     }
 
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
-        rows::find_many(table, key, keys, &[])
+        one_row::find_many(table, key, keys, &[])
     }
 
     fn mark(row: &PgRow) -> Result<Mark, sqlx::Error> {
@@ -447,35 +459,35 @@ impl Engine for Postgres {
         encoder.bytes()
     }
 
-    fn merge_text(stage: &Stage) -> Sql {
-        stage::insert_new(stage).into()
+    fn merge_text(stage: &StagingPlan) -> Sql {
+        staging::insert_new(stage).into()
     }
 
-    fn explain_merge(stage: &Stage) -> Sql {
-        joins::explain(stage)
+    fn explain_merge(stage: &StagingPlan) -> Sql {
+        planner::explain(stage)
     }
 
     fn plan_line(row: &PgRow) -> Result<String, sqlx::Error> {
         row.try_get(0)
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
-        Box::pin(async move { link.execute(Statement::plain(&stage::close(stage))).await.map(drop) })
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+        Box::pin(async move { link.execute(Statement::plain(&staging::close(stage))).await.map(drop) })
     }
 
     // An unfinished connection is closed.
     fn queue_clean(_: &mut PgConnection) {}
 
     fn queue_rollback(conn: &mut PgConnection, levels: usize) {
-        nested::queue_rollback(conn, levels);
+        session::queue_rollback(conn, levels);
     }
 }
 
 /// Lets the driver ask for what it does not know of the types of the table's columns. It would ask between the two messages of a statement
 /// that runs once, and the server has forgotten the first then (error 26000).
 async fn know_types(link: &mut Link<'_, Postgres>, table: &Table, key: &Key) -> Result<(), sqlx::Error> {
-    let prepared = link.raw().prepare(rows::find(table, key).text()).await.map(drop);
-    link.observed(prepared)
+    let prepared = link.raw().prepare(one_row::find(table, key).text()).await.map(drop);
+    link.track_result(prepared)
 }
 
 /// Runs a statement that gives one row at most, so that a transaction around it outlives its failure.
@@ -497,21 +509,21 @@ async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
 
 /// What the staged columns are declared as: the type of what is sent. Texts of the key, which compare as the target's column does, and what has
 /// no name here have the target's own type; of a domain it is its base type.
-async fn staged_types(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Vec<String>, sqlx::Error> {
-    let mut types: Vec<String> = stage.types.iter().map(|kind| stage::type_name(kind).to_owned()).collect();
+async fn staged_types(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<Vec<String>, sqlx::Error> {
+    let mut types: Vec<String> = stage.types.iter().map(|kind| staging::type_name(kind).to_owned()).collect();
     let texts: Vec<usize> = key_texts(stage).collect();
     let columns = stage.columns.iter().zip(&stage.types).enumerate();
     let wanted: Vec<(usize, &str, Option<&str>)> = columns
-        .filter(|(position, (_, kind))| texts.contains(position) || !fill::is_everywhere(kind))
+        .filter(|(position, (_, kind))| texts.contains(position) || !load::is_everywhere(kind))
         .map(|(position, (&column, kind))| {
             let like_target = texts.contains(&position) || kind.name() == "?";
-            (position, stage.table.columns[column].name, (!like_target).then(|| stage::type_name(kind)))
+            (position, stage.table.columns[column].name, (!like_target).then(|| staging::type_name(kind)))
         })
         .collect();
     if wanted.is_empty() {
         return Ok(types);
     }
-    for row in link.fetch(Statement::plain(&index::staged_types(stage.table, &wanted))).await? {
+    for row in link.fetch(Statement::plain(&key_index::staged_types(stage.table, &wanted))).await? {
         let (position, declared): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         if let Some(kind) = usize::try_from(position).ok().and_then(|position| types.get_mut(position)) {
             *kind = declared;
@@ -521,12 +533,12 @@ async fn staged_types(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<Ve
 }
 
 /// Where the texts of the key stand among the staged columns.
-fn key_texts(stage: &Stage) -> impl Iterator<Item = usize> {
-    stage.key_positions().filter(|&position| encoder::is_text(&stage.types[position]))
+fn key_texts(stage: &StagingPlan) -> impl Iterator<Item = usize> {
+    stage.key_positions().filter(|&position| encoding::is_text(&stage.types[position]))
 }
 
 /// Whether values of the key's columns compare with each other as the columns do, without being made what the columns are.
-async fn compares_as_sent(link: &mut Link<'_, Postgres>, stage: &Stage) -> Result<bool, sqlx::Error> {
+async fn compares_as_sent(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<bool, sqlx::Error> {
     let texts: Vec<&str> = key_texts(stage).map(|position| stage.table.columns[stage.columns[position]].name).collect();
     let of_target = if texts.is_empty() { Vec::new() } else { text_columns(link, stage.table).await? };
     Ok(texts.iter().all(|name| of_target.iter().any(|text| text.column == *name && text.is_plain)))
@@ -542,7 +554,7 @@ struct TextColumn {
 }
 
 async fn text_columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<TextColumn>, sqlx::Error> {
-    let rows = link.fetch(Statement::cached(&index::text_columns(table), PgArguments::default())).await?;
+    let rows = link.fetch(Statement::cached(&key_index::text_columns(table), PgArguments::default())).await?;
     let text =
         |row: &PgRow| Ok(TextColumn { column: row.try_get(0)?, kind: row.try_get(1)?, is_plain: row.try_get(2)? });
     rows.iter().map(text).collect()

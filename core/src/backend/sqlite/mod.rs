@@ -1,13 +1,13 @@
 //! SQLite: its text, its limits and what its errors mean.
 
-mod index;
-mod nature;
+mod catalogue;
+mod insert_behavior;
+mod insert_few;
+mod key_index;
+mod one_row;
 mod places;
-mod rows;
-mod sample;
-mod schema;
-mod short;
-mod stage;
+mod presence_sample;
+mod staging;
 mod watched;
 
 use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
@@ -25,21 +25,22 @@ use sqlx::{
 use sqlx_core::transaction::TransactionManager as _;
 
 use self::{
-    nature::Nature,
-    stage::{STAGE, Stage},
+    insert_behavior::InsertBehavior,
+    staging::{STAGE, StagingPlan},
 };
 use super::{
-    Aftermath, Backend, Begin, ColumnFound, Creation, Engine, Fit, Mark, Mend, RowTexts, StageError, Steps, TableFound,
-    Which, account_for, filter::Quotes,
+    Backend, Begin, CatalogColumn, CatalogTable, Engine, Fit, InsertOutcome, Mark, Mend, RowStatements, StageError,
+    Steps, TransactionEffect, Which, account_for,
 };
 use crate::{
-    bulk::{Chunk, Failure, Feed},
-    find::{Part, Write, statement},
-    handle::Link,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    operations::bulk::{Chunk, Failure, RowFeed},
+    operations::find::{Part, Write, statement},
+    sql::placeholders::QuotingRules,
+    sql::table::{Column, Key, Table},
     sql::{Bound, Dialect, Sql, Statement, index_name},
-    table::{Column, Key, Table},
     transaction::{Enders, TransactionOptions},
-    unit::Unit,
 };
 
 /// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
@@ -62,7 +63,7 @@ impl Backend for Sqlite {}
 
 impl Engine for Sqlite {
     type Encoder = SqliteArguments;
-    type Notes = OnceLock<Nature>;
+    type StageState = OnceLock<InsertBehavior>;
     type Paging = places::Paging;
     type Place = places::Place;
 
@@ -111,15 +112,15 @@ impl Engine for Sqlite {
         row.try_get(0)
     }
 
-    const QUOTES: Quotes = Quotes { names: &[('`', '`'), ('[', ']')], ..Quotes::STANDARD };
+    const QUOTING: QuotingRules = QuotingRules { names: &[('`', '`'), ('[', ']')], ..QuotingRules::STANDARD };
 
     fn arguments(encoder: SqliteArguments) -> SqliteArguments {
         encoder
     }
 
-    fn aftermath(error: &sqlx::Error) -> Aftermath {
+    fn transaction_effect(error: &sqlx::Error) -> TransactionEffect {
         // A full disk, an I/O error, ON CONFLICT ROLLBACK or RAISE(ROLLBACK) end the transaction, and the error's code does not say so.
-        if error.as_database_error().is_some() { Aftermath::Ask } else { Aftermath::Alive }
+        if error.as_database_error().is_some() { TransactionEffect::Ask } else { TransactionEffect::Alive }
     }
 
     fn is_missing_index(error: &sqlx::Error) -> bool {
@@ -174,7 +175,7 @@ impl Engine for Sqlite {
     }
 
     fn selected(table: &Table) -> String {
-        rows::selected(table, "")
+        one_row::selected(table, "")
     }
 
     fn place_columns(table: &Table, key: &Key, paging: Option<&places::Paging>) -> String {
@@ -226,7 +227,7 @@ impl Engine for Sqlite {
         table: &'static Table,
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(async move { watched::cause(link, &rows::mismatch_cause(table, key)).await })
+        Box::pin(async move { watched::cause(link, &one_row::mismatch_cause(table, key)).await })
     }
 
     fn refuse_key(key: &Key) -> Option<&'static str> {
@@ -235,15 +236,15 @@ impl Engine for Sqlite {
         )
     }
 
-    fn row_texts(table: &Table, key: &Key) -> RowTexts {
-        rows::row_texts(table, key)
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        one_row::row_statements(table, key)
     }
 
     fn create_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         write: Write<'l, Self>,
-    ) -> BoxFuture<'l, Result<Creation<Self>, sqlx::Error>> {
+    ) -> BoxFuture<'l, Result<InsertOutcome<Self>, sqlx::Error>> {
         Box::pin(watched::create(link, texts, write))
     }
 
@@ -255,8 +256,8 @@ impl Engine for Sqlite {
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
         Box::pin(async move {
-            let Some(columns) = index::key_columns(link, table, key).await? else { return Ok(None) };
-            let find = rows::find_as_index(table, key, &columns);
+            let Some(columns) = key_index::key_columns(link, table, key).await? else { return Ok(None) };
+            let find = one_row::find_as_index(table, key, &columns);
             Ok(link.fetch(statement(&find, write, Part::Key)?).await?.pop())
         })
     }
@@ -268,16 +269,16 @@ impl Engine for Sqlite {
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
         Box::pin(async move {
-            let columns = index::key_columns(link, table, key).await?;
-            let Some(update) = columns.and_then(|columns| rows::update_as_index(table, key, &columns)) else {
+            let columns = key_index::key_columns(link, table, key).await?;
+            let Some(update) = columns.and_then(|columns| one_row::update_as_index(table, key, &columns)) else {
                 return Ok(None);
             };
-            watched::update(link, &rows::row_texts(table, key), &update, write).await
+            watched::update(link, &one_row::row_statements(table, key), &update, write).await
         })
     }
 
     fn create_unique_index(table: &Table, key: &Key) -> String {
-        schema::create_index(table, key, &index_name(table, key), table.schema)
+        catalogue::create_index(table, key, &index_name(table, key), table.schema)
     }
 
     fn mend_index<'l>(
@@ -285,12 +286,12 @@ impl Engine for Sqlite {
         table: &'static Table,
         key: &'static Key,
     ) -> BoxFuture<'l, Result<Mend, sqlx::Error>> {
-        Box::pin(schema::mend_index(link, table, key))
+        Box::pin(catalogue::mend_index(link, table, key))
     }
 
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
-        texts: &'l RowTexts,
+        texts: &'l RowStatements,
         update: &'l Sql,
         write: Write<'l, Self>,
     ) -> BoxFuture<'l, Result<Option<SqliteRow>, sqlx::Error>> {
@@ -300,55 +301,56 @@ impl Engine for Sqlite {
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
-    ) -> BoxFuture<'l, Result<Option<TableFound>, sqlx::Error>> {
-        Box::pin(schema::inspect(link, table))
+    ) -> BoxFuture<'l, Result<Option<CatalogTable>, sqlx::Error>> {
+        Box::pin(catalogue::inspect(link, table))
     }
 
     fn refuse_table<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
     ) -> BoxFuture<'l, Result<Option<String>, sqlx::Error>> {
-        Box::pin(schema::refuse_table(link, table))
+        Box::pin(catalogue::refuse_table(link, table))
     }
 
     fn add_column(table: &Table, column: &Column, kind: &SqliteTypeInfo) -> Option<String> {
-        schema::add_column(table, column, kind.name())
+        catalogue::add_column(table, column, kind.name())
     }
 
-    fn fit(kind: &SqliteTypeInfo, column: &ColumnFound) -> Fit {
-        schema::fit(kind.name(), column)
+    fn fit(kind: &SqliteTypeInfo, column: &CatalogColumn) -> Fit {
+        catalogue::fit(kind.name(), column)
     }
 
-    fn merge_short<'l>(
-        unit: &'l mut Unit<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+    fn insert_few<'l>(
+        unit: &'l mut CallScope<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<Option<u64>, Failure>> {
-        Box::pin(short::merge_short(unit, stage, feed))
+        Box::pin(insert_few::insert_few(unit, stage, feed))
     }
 
-    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<(), StageError>> {
+    fn open_stage<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<(), StageError>> {
         Box::pin(async move {
-            let key = index::key_columns(link, stage.table, stage.key).await?.ok_or(StageError::MissingUniqueIndex)?;
+            let key =
+                key_index::key_columns(link, stage.table, stage.key).await?.ok_or(StageError::MissingUniqueIndex)?;
             link.execute(Statement::plain(&format!("DROP TABLE IF EXISTS {STAGE}").into())).await?;
-            link.execute(Statement::plain(&stage::create_stage(stage, &key))).await?;
+            link.execute(Statement::plain(&staging::create_stage(stage, &key))).await?;
             Ok(())
         })
     }
 
     fn fill_stage<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
-        feed: &'l mut Feed<'_, Self>,
+        stage: &'l StagingPlan,
+        feed: &'l mut RowFeed<'_, Self>,
     ) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(async move {
             feed.note_way("stage");
             let mut texts = HashMap::new();
             while let Some(Chunk { rows, values }) = feed.chunk(stage_chunk(stage, feed.sent())).await? {
                 let statement = if rows == stage_chunk(stage, feed.sent()) {
-                    Statement::cached(texts.entry(rows).or_insert_with(|| stage::stage_rows(stage, rows)), values)
+                    Statement::cached(texts.entry(rows).or_insert_with(|| staging::stage_rows(stage, rows)), values)
                 } else {
-                    Statement::once(&stage::stage_rows(stage, rows), values)
+                    Statement::once(&staging::stage_rows(stage, rows), values)
                 };
                 let next = stage_chunk(stage, feed.sent() + rows as u64);
                 // The connection's thread works on them while the next are written here.
@@ -362,59 +364,69 @@ impl Engine for Sqlite {
         })
     }
 
-    fn merges_whole<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
+    fn merges_whole<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<bool, sqlx::Error>> {
         Box::pin(async move { Ok(nature(link, stage).await?.fails_as_a_whole()) })
     }
 
-    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_new<'l>(link: &'l mut Link<'_, Self>, stage: &'l StagingPlan) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move {
-            if stage::has_many_rows(stage) {
-                link.execute(Statement::plain(&stage::FREE_PAGES.into())).await?;
+            if staging::has_many_rows(stage) {
+                link.execute(Statement::plain(&staging::FREE_PAGES.into())).await?;
             }
             let nature = nature(link, stage).await?;
             if nature.triggers {
                 return merge_watched(
                     link,
                     stage,
-                    &stage::merge_new(stage, nature.or_abort()),
-                    &stage::count_new(stage),
+                    &staging::merge_new(stage, nature.or_abort()),
+                    &staging::count_new(stage),
                 )
                 .await;
             }
-            if nature.skips_quietly && sample::is_fastest_as_it_came(link, stage).await? {
-                match link.execute(Statement::plain(&stage::merge_as_it_came(stage))).await {
+            if nature.skips_quietly && presence_sample::is_fastest_as_it_came(link, stage).await? {
+                match link.execute(Statement::plain(&staging::merge_as_it_came(stage))).await {
                     Err(error) if is_refused(&error) => {}
                     merged => return merged,
                 }
             }
-            link.execute(Statement::plain(&stage::merge_new(stage, nature.or_abort()))).await
+            link.execute(Statement::plain(&staging::merge_new(stage, nature.or_abort()))).await
         })
     }
 
-    fn merge_marked<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn merge_marked<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move {
-            link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
-            link.execute(Statement::plain(&stage::mark_new(stage))).await?;
+            link.execute(Statement::plain(&staging::take_write_lock(stage))).await?;
+            link.execute(Statement::plain(&staging::mark_new(stage))).await?;
             let nature = nature(link, stage).await?;
-            let created = link.execute(Statement::plain(&stage::insert_marked(stage, nature.or_abort()))).await?;
+            let created = link.execute(Statement::plain(&staging::insert_marked(stage, nature.or_abort()))).await?;
             // A row that a trigger has dropped is not counted, and one that it has stored with another key is.
-            if nature.triggers && count(link, Statement::plain(&stage::count_made(stage))).await? < created {
+            if nature.triggers && count(link, Statement::plain(&staging::count_made(stage))).await? < created {
                 return Err(watched::mismatch(
-                    watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?,
+                    watched::cause(link, &one_row::mismatch_cause(stage.table, stage.key)).await?,
                 ));
             }
             Ok(created)
         })
     }
 
-    fn update_existing<'l>(link: &'l mut Link<'_, Self>, stage: &'l Stage) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
+    fn update_existing<'l>(
+        link: &'l mut Link<'_, Self>,
+        stage: &'l StagingPlan,
+    ) -> BoxFuture<'l, Result<u64, sqlx::Error>> {
         Box::pin(async move {
             let existing = link
-                .execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_NOWHERE, stage::MARK_UPDATE)))
+                .execute(Statement::plain(&staging::mark_last(stage, staging::CREATED_NOWHERE, staging::MARK_UPDATE)))
                 .await?;
             let or_abort = nature(link, stage).await?.or_abort();
-            let Some(update) = stage::update_marked(stage, or_abort) else { return Ok(existing) };
-            link.execute(Statement::plain(&stage::mark_last(stage, stage::CREATED_HERE, stage::MARK_AGAIN))).await?;
+            let Some(update) = staging::update_marked(stage, or_abort) else { return Ok(existing) };
+            link.execute(Statement::plain(&staging::mark_last(stage, staging::CREATED_HERE, staging::MARK_AGAIN)))
+                .await?;
             link.execute(Statement::plain(&update)).await?;
             Ok(existing)
         })
@@ -422,10 +434,10 @@ impl Engine for Sqlite {
 
     fn read_staged<'l>(
         link: &'l mut Link<'_, Self>,
-        stage: &'l Stage,
+        stage: &'l StagingPlan,
         which: Which,
     ) -> BoxFuture<'l, Result<Vec<SqliteRow>, sqlx::Error>> {
-        Box::pin(async move { link.fetch(Statement::plain(&stage::read_staged(stage, which))).await })
+        Box::pin(async move { link.fetch(Statement::plain(&staging::read_staged(stage, which))).await })
     }
 
     fn find_rows(key: &Key) -> usize {
@@ -433,7 +445,7 @@ impl Engine for Sqlite {
     }
 
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
-        rows::find_many(table, key, keys)
+        one_row::find_many(table, key, keys)
     }
 
     fn mark(row: &SqliteRow) -> Result<Mark, sqlx::Error> {
@@ -441,11 +453,11 @@ impl Engine for Sqlite {
         Ok(Mark { number: row.try_get(behind)?, found: row.try_get(behind + 1)?, created: row.try_get(behind + 2)? })
     }
 
-    fn merge_text(stage: &Stage) -> Sql {
-        stage::merge_new(stage, rows::OR_ABORT)
+    fn merge_text(stage: &StagingPlan) -> Sql {
+        staging::merge_new(stage, one_row::OR_ABORT)
     }
 
-    fn explain_merge(stage: &Stage) -> Sql {
+    fn explain_merge(stage: &StagingPlan) -> Sql {
         format!("EXPLAIN QUERY PLAN {}", Self::merge_text(stage).as_str()).into()
     }
 
@@ -453,7 +465,7 @@ impl Engine for Sqlite {
         row.try_get("detail")
     }
 
-    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l Stage) -> BoxFuture<'l, Result<(), sqlx::Error>> {
+    fn close_stage<'l>(link: &'l mut Link<'_, Self>, _: &'l StagingPlan) -> BoxFuture<'l, Result<(), sqlx::Error>> {
         Self::clean_undone(link)
     }
 
@@ -485,11 +497,11 @@ impl Engine for Sqlite {
 }
 
 /// How an INSERT into the target behaves, asked once in a call.
-async fn nature(link: &mut Link<'_, Sqlite>, stage: &Stage) -> Result<Nature, sqlx::Error> {
+async fn nature(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<InsertBehavior, sqlx::Error> {
     if let Some(nature) = stage.notes.get() {
         return Ok(*nature);
     }
-    let nature = Nature::ask(link, stage.table).await?;
+    let nature = InsertBehavior::ask(link, stage.table).await?;
     Ok(*stage.notes.get_or_init(|| nature))
 }
 
@@ -503,16 +515,16 @@ async fn count(link: &mut Link<'_, Sqlite>, count: Statement<Sqlite>) -> Result<
 /// Creates rows where a trigger may store one with another key: as many keys have to be there more as rows were made.
 async fn merge_watched(
     link: &mut Link<'_, Sqlite>,
-    stage: &Stage,
+    stage: &StagingPlan,
     merge: &Sql,
     count_new: &Sql,
 ) -> Result<u64, sqlx::Error> {
-    link.execute(Statement::plain(&stage::take_write_lock(stage))).await?;
+    link.execute(Statement::plain(&staging::take_write_lock(stage))).await?;
     let before = count(link, Statement::plain(count_new)).await?;
     let created = link.execute(Statement::plain(merge)).await?;
     let after = count(link, Statement::plain(count_new)).await?;
     if before.saturating_sub(after) < created {
-        return Err(watched::mismatch(watched::cause(link, &rows::mismatch_cause(stage.table, stage.key)).await?));
+        return Err(watched::mismatch(watched::cause(link, &one_row::mismatch_cause(stage.table, stage.key)).await?));
     }
     Ok(created)
 }
@@ -524,12 +536,12 @@ fn is_refused(error: &sqlx::Error) -> bool {
 }
 
 /// The most rows of a call that is not staged.
-fn chunk_rows(stage: &Stage) -> usize {
+fn chunk_rows(stage: &StagingPlan) -> usize {
     (MAX_BINDS / stage.columns.len().max(1)).clamp(1, CHUNK_ROWS)
 }
 
 /// The rows of a staging statement, where so many are staged already.
-fn stage_chunk(stage: &Stage, staged: u64) -> usize {
+fn stage_chunk(stage: &StagingPlan, staged: u64) -> usize {
     let most = if staged < MANY_STAGED { CHUNK_ROWS } else { LONG_CHUNK_ROWS };
     (MAX_BINDS / stage.columns.len().max(1)).clamp(1, most)
 }

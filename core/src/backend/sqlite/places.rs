@@ -10,10 +10,10 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{DIALECT, rows};
+use super::{DIALECT, one_row};
 use crate::{
     sql::Bound,
-    table::{Key, Table},
+    sql::table::{Key, Table},
 };
 
 /// A value as it is stored.
@@ -39,16 +39,16 @@ pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> Stri
     if paging.is_some() {
         return String::new();
     }
-    let of_index = rows::of_index(table);
+    let of_index = one_row::of_index(table);
     let schema = DIALECT.name(table.schema.unwrap_or("main"));
-    let name = rows::text(table.name);
+    let name = one_row::text(table.name);
     format!(
         ", (SELECT group_concat(name || char(9) || coll, char(10)) FROM pragma_index_xinfo((SELECT il.name FROM {} LIMIT 1){of_index}) \
          WHERE key = 1) AS \"{COLLATIONS}\", \
          (SELECT coalesce(max(instr(lower(sql), 'collate')), 1) FROM (\
          SELECT name, type, sql FROM {schema}.sqlite_schema UNION ALL SELECT name, type, sql FROM temp.sqlite_schema) \
          WHERE type = 'table' AND name = {name} COLLATE NOCASE) AS \"{COLLATED}\"",
-        rows::unique_indexes(table, key),
+        one_row::unique_indexes(table, key),
     )
 }
 

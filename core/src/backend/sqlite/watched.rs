@@ -4,14 +4,14 @@ use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, sqlite::SqliteRow
 use sqlx_core::transaction::TransactionManager as _;
 
 use super::{
-    nature::Nature,
+    insert_behavior::InsertBehavior,
+    one_row::{self, ASK_CAUSE, ASK_NATURE, CREATE_WATCHED, FAILED_KEY, FAILED_TRIGGERS, OR_ABORT},
     primary_code,
-    rows::{self, ASK_CAUSE, ASK_NATURE, CREATE_WATCHED, FAILED_KEY, FAILED_TRIGGERS, OR_ABORT},
 };
 use crate::{
-    backend::{Creation, Engine, RowTexts},
-    find::{Part, Write, statement},
-    handle::Link,
+    backend::{Engine, InsertOutcome, RowStatements},
+    connection::handle::Link,
+    operations::find::{Part, Write, statement},
     sql::{Sql, Statement},
     testing,
 };
@@ -52,14 +52,14 @@ pub(super) fn finds_triggers(error: &sqlx::Error) -> bool {
 /// Inserts the row unless its key is there.
 pub(super) async fn create(
     link: &mut Link<'_, Sqlite>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, Sqlite>,
-) -> Result<Creation<Sqlite>, sqlx::Error> {
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
     let mut values = <Sqlite as Engine>::Encoder::default();
     write(Part::Row, &mut values)?;
     write(Part::Key, &mut values)?;
     match link.fetch_written(Statement::cached(&texts.create, values)).await {
-        Ok(made) => Ok(made.into_iter().next().map_or(Creation::KeyExists, Creation::Made)),
+        Ok(made) => Ok(made.into_iter().next().map_or(InsertOutcome::KeyExists, InsertOutcome::Made)),
         Err(error) if finds_triggers(&error) => create_watched(link, texts, write).await,
         Err(error) if says(&error, FAILED_KEY) => Err(mismatch(cause(link, &texts.others[ASK_CAUSE]).await?)),
         Err(error) => Err(error),
@@ -69,9 +69,9 @@ pub(super) async fn create(
 /// The same where a trigger may do anything with the row: what is given is what is stored after it.
 async fn create_watched(
     link: &mut Link<'_, Sqlite>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, Sqlite>,
-) -> Result<Creation<Sqlite>, sqlx::Error> {
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
     let leaves = leaves_to_triggers(link, texts).await?;
     let kept = Kept::begin(link).await?;
     let outcome = insert_and_read(kept.link, texts, write, leaves).await;
@@ -80,10 +80,10 @@ async fn create_watched(
 
 async fn insert_and_read(
     link: &mut Link<'_, Sqlite>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     write: Write<'_, Sqlite>,
     leaves: bool,
-) -> Result<Creation<Sqlite>, sqlx::Error> {
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
     let plain = &texts.others[CREATE_WATCHED];
     let with_abort;
     let insert = if leaves {
@@ -93,19 +93,19 @@ async fn insert_and_read(
         &with_abort
     };
     if link.fetch_written(statement(insert, &mut *write, Part::Row)?).await?.is_empty() {
-        return Ok(Creation::KeyExists);
+        return Ok(InsertOutcome::KeyExists);
     }
     let made = link.fetch_written(statement(&texts.find, write, Part::Key)?).await?;
     match made.into_iter().next() {
-        Some(row) => Ok(Creation::Made(row)),
+        Some(row) => Ok(InsertOutcome::Made(row)),
         None => Err(mismatch(cause(link, &texts.others[ASK_CAUSE]).await?)),
     }
 }
 
 /// Whether it is left to the triggers what a conflict does.
-async fn leaves_to_triggers(link: &mut Link<'_, Sqlite>, texts: &RowTexts) -> Result<bool, sqlx::Error> {
+async fn leaves_to_triggers(link: &mut Link<'_, Sqlite>, texts: &RowStatements) -> Result<bool, sqlx::Error> {
     let row = link.fetch(Statement::plain(&texts.others[ASK_NATURE])).await?.pop();
-    Ok(row.map(|row| Nature::read(&row)).transpose()?.flatten().is_none_or(Nature::leaves_to_triggers))
+    Ok(row.map(|row| InsertBehavior::read(&row)).transpose()?.flatten().is_none_or(InsertBehavior::leaves_to_triggers))
 }
 
 /// Gives a row new values, and gives it back.
@@ -113,14 +113,14 @@ async fn leaves_to_triggers(link: &mut Link<'_, Sqlite>, texts: &RowTexts) -> Re
 /// Where the table has triggers that say what a conflict of theirs does, a statement that says it too fails, and is done again without.
 pub(super) async fn update(
     link: &mut Link<'_, Sqlite>,
-    texts: &RowTexts,
+    texts: &RowStatements,
     update: &Sql,
     write: Write<'_, Sqlite>,
 ) -> Result<Option<SqliteRow>, sqlx::Error> {
     let updated = link.fetch_written(statement(update, &mut *write, Part::Update)?).await;
     let updated = match updated {
         Err(error) if is_constraint(&error) && leaves_to_triggers(link, texts).await? => {
-            link.fetch_written(statement(&rows::without_abort(update), write, Part::Update)?).await?
+            link.fetch_written(statement(&one_row::without_abort(update), write, Part::Update)?).await?
         }
         updated => updated?,
     };
@@ -189,8 +189,11 @@ impl<'l, 'c> Kept<'l, 'c> {
     }
 
     /// Keeps what was done where a row was made, and else undoes it: a row that is there leaves no trace, nor does one that a trigger drops.
-    async fn end(mut self, outcome: Result<Creation<Sqlite>, sqlx::Error>) -> Result<Creation<Sqlite>, sqlx::Error> {
-        let ended = self.release(matches!(outcome, Ok(Creation::Made(_)))).await;
+    async fn end(
+        mut self,
+        outcome: Result<InsertOutcome<Sqlite>, sqlx::Error>,
+    ) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
+        let ended = self.release(matches!(outcome, Ok(InsertOutcome::Made(_)))).await;
         outcome.and_then(|value| ended.map(|()| value))
     }
 

@@ -1,0 +1,291 @@
+//! The rows of a short call, created without a staging table.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    iter, ptr,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use sqlx::{MySql, TypeInfo as _};
+
+use super::{
+    CHUNK_BYTES, DIALECT, MAX_BINDS, NO_LIMIT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
+    key_order::{Keys, Order},
+    merge, one_row,
+    staging::{self, REFUSES, StagingPlan},
+};
+use crate::{
+    Error, backend,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    operations::bulk::{Chunk, Failure, RowFeed},
+    sql::{Sql, Statement},
+};
+
+/// Up to so many rows go without a staging table.
+const FEW_ROWS: usize = 1_024;
+
+/// Up to so many rows are looked for one by one, and made by one statement, which is kept prepared for each number of rows.
+const ONE_STATEMENT: usize = 16;
+
+/// One statement finds which keys are not there, one makes their rows: an INSERT of values, which refuses and converts what any INSERT does,
+/// and looks for the key's unique index itself. Where it finds a row in the way after all, or no index, the rows are staged as those of any
+/// call.
+pub(super) async fn insert_few(
+    unit: &mut CallScope<'_, MySql>,
+    stage: &StagingPlan,
+    feed: &mut RowFeed<'_, MySql>,
+) -> Result<Option<u64>, Failure> {
+    if !stage.key_positions().all(|position| compares_as_sent(stage.types[position].name())) {
+        return Ok(None);
+    }
+    let fits = |chunk: &Chunk<MySql>| chunk.rows < FEW_ROWS && chunk.values.size() < CHUNK_BYTES / 4;
+    let Some(chunk) = feed.chunk_while(fits).await? else { return Ok(Some(0)) };
+    // A call that is given up closes its connection.
+    unit.drop_stage_on_drop();
+    // In a caller's transaction a statement that fails would leave the rows of those before it.
+    let most = if unit.is_own() { FEW_ROWS } else { ONE_STATEMENT };
+    // The keys stand in the statement twice.
+    let most = most.min(MAX_BINDS / (stage.columns.len() + stage.key.columns.len()));
+    if feed.has_more().await? || chunk.rows > most || NO_RETURNING.load(Ordering::Relaxed) {
+        feed.take_back(chunk);
+        return Ok(None);
+    }
+    let Some(seen) = see(unit.link()?, stage, &chunk).await? else {
+        feed.take_back(chunk);
+        return Ok(None);
+    };
+    let absent = match find_absent(unit.link()?, stage, &chunk, seen.index.as_deref()).await {
+        Err(error) if errors::is_no_index(&error) => {
+            forget(stage);
+            feed.take_back(chunk);
+            return Ok(None);
+        }
+        absent => absent?,
+    };
+    feed.note_way("values");
+    // Before the rows are kept, for a listener can panic.
+    feed.note_sent(chunk.rows);
+    match create(unit, stage, &chunk, &absent).await {
+        Ok(()) => Ok(Some(absent.len() as u64)),
+        Err(Error::Sql(error))
+            if backend::is_unique_violation(&error)
+                || errors::is_out_of_range(&error)
+                || errors::is_no_parent(&error)
+                || (unit.is_own() && backend::is_retryable(&error)) =>
+        {
+            forget(stage);
+            unit.rollback_merge().await?;
+            feed.take_back_sent(chunk);
+            Ok(None)
+        }
+        Err(Error::Sql(error)) => Err(Error::Sql(merge::explained(unit.link()?, error).await).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What was seen of a key's unique index and of a server. To look takes as long as to make a row, so it is kept in mind: the statements
+/// fail where it no longer holds.
+#[derive(Clone)]
+struct Seen {
+    /// The index that a query is to use.
+    index: Option<String>,
+    at: Instant,
+}
+
+/// For so long.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// Statements of fewer bytes pass every server.
+const SMALL: usize = 16 << 10;
+
+/// By the addresses of the table and the key.
+static SEEN: Mutex<BTreeMap<(usize, usize), Seen>> = Mutex::new(BTreeMap::new());
+
+fn all_seen() -> MutexGuard<'static, BTreeMap<(usize, usize), Seen>> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn place(stage: &StagingPlan) -> (usize, usize) {
+    (ptr::from_ref(stage.table).addr(), ptr::from_ref(stage.key).addr())
+}
+
+fn forget(stage: &StagingPlan) {
+    all_seen().remove(&place(stage));
+}
+
+/// Gives nothing where the rows have to be staged.
+async fn see(
+    link: &mut Link<'_, MySql>,
+    stage: &StagingPlan,
+    chunk: &Chunk<MySql>,
+) -> Result<Option<Seen>, sqlx::Error> {
+    // The text of a statement takes less for each value than four times what the value takes.
+    let size = 4 * chunk.values.size() + STATEMENT_OVERHEAD;
+    let kept = all_seen().get(&place(stage)).filter(|seen| size < SMALL && seen.at.elapsed() < KEPT).cloned();
+    if kept.is_some() {
+        return Ok(kept);
+    }
+    let Some(found) = find_index(link, stage).await?.filter(|found| found.makes_few && size < found.packet) else {
+        return Ok(None);
+    };
+    let seen = Seen { index: found.usable.then(|| found.index.clone()), at: Instant::now() };
+    all_seen().insert(place(stage), seen.clone());
+    Ok(Some(seen))
+}
+
+/// Whether a value of this type, bound to a statement, is compared with a column as it would be once it is stored there: a number with digits
+/// behind the point or a time would be rounded first.
+fn compares_as_sent(sent: &str) -> bool {
+    sent.contains("INT") || matches!(sent, "CHAR" | "VARCHAR" | "TEXT" | "BINARY" | "VARBINARY" | "BLOB")
+}
+
+/// The rows to be made, sorted by their keys, so that all calls lock in one order. It takes no locks.
+async fn find_absent(
+    link: &mut Link<'_, MySql>,
+    stage: &StagingPlan,
+    chunk: &Chunk<MySql>,
+    index: Option<&str>,
+) -> Result<Vec<usize>, sqlx::Error> {
+    let width = stage.columns.len();
+    let mut keys = Keys::new(stage);
+    keys.add(&chunk.values, chunk.rows, width);
+    let are_distinct = keys.order() != Order::Unknown || chunk.rows == 1;
+    // The last row comes again until there are as many as a statement carries that is kept prepared.
+    let padded = chunk.rows.next_power_of_two();
+    let rows = (0..chunk.rows).chain(iter::repeat_n(chunk.rows - 1, padded - chunk.rows));
+    let columns: Vec<usize> = stage.key_positions().collect();
+    let arguments = chunk.values.of_rows(rows, width, &columns).map_err(sqlx::Error::Encode)?;
+    let target = staging::target_by(stage, index);
+    let one_by_one = are_distinct && chunk.rows <= ONE_STATEMENT;
+    let text = if one_by_one {
+        present_text(stage, padded, &target)
+    } else {
+        absent_text(stage, padded, are_distinct, &target)
+    };
+    let numbers = merge::numbers(link, Statement::cached(&text, arguments)).await?;
+    let numbers = numbers.into_iter().filter_map(|number| usize::try_from(number).ok());
+    if !one_by_one {
+        return Ok(numbers.filter(|number| *number < chunk.rows).collect());
+    }
+    let mut is_absent = vec![true; padded];
+    numbers.for_each(|number| is_absent[number] = false);
+    let mut absent: Vec<usize> = (0..chunk.rows).filter(|number| is_absent[*number]).collect();
+    absent.sort_by_cached_key(|row| keys.numbers(&chunk.values, *row, width));
+    Ok(absent)
+}
+
+async fn create(
+    unit: &mut CallScope<'_, MySql>,
+    stage: &StagingPlan,
+    chunk: &Chunk<MySql>,
+    absent: &[usize],
+) -> Result<(), Error> {
+    let width = stage.columns.len();
+    let columns: Vec<usize> = (0..width).collect();
+    let parts: Vec<usize> = parts(absent.len()).collect();
+    // A single statement is kept whole or not at all by itself.
+    if parts.len() > 1 {
+        unit.begin_merge().await?;
+    }
+    let key: Vec<usize> = stage.key_positions().collect();
+    let mut rest = absent;
+    for part in parts {
+        let (rows, left) = rest.split_at(part);
+        rest = left;
+        let arguments = chunk.values.of_rows_and_again(rows.iter().copied(), width, &columns, &key);
+        let arguments = arguments.map_err(sqlx::Error::Encode)?;
+        unit.link()?.fetch(Statement::cached(&insert_text(stage, part), arguments)).await?;
+    }
+    unit.commit_merge().await
+}
+
+/// Splits a number of rows into parts of few different sizes, so that their statements stay prepared: hundreds, tens, and up to
+/// [`ONE_STATEMENT`]. These are the sizes that callers cut batches in.
+fn parts(rows: usize) -> impl Iterator<Item = usize> {
+    let mut left = rows;
+    iter::from_fn(move || {
+        let part = match left {
+            0 => return None,
+            _ if left <= ONE_STATEMENT => left,
+            _ if left < 100 => left / 10 * 10,
+            _ => left.min(1_000) / 100 * 100,
+        };
+        left -= part;
+        Some(part)
+    })
+}
+
+/// The numbers of the rows whose keys are there.
+fn present_text(stage: &StagingPlan, rows: usize, target: &str) -> Sql {
+    let is_key = |&column: &usize| format!("t.{} = ?", DIALECT.name(stage.table.columns[column].name));
+    let is_key = stage.key.columns.iter().map(is_key).collect::<Vec<_>>().join(" AND ");
+    let each = (0..rows).map(|row| format!("SELECT {row} FROM {target} WHERE {is_key}"));
+    format!("{} {NO_LIMIT}", each.collect::<Vec<_>>().join(" UNION ALL ")).into()
+}
+
+/// The branch without rows gives the keys the types and collations of the table's columns: see `one_row::find_many`.
+fn absent_text(stage: &StagingPlan, rows: usize, are_distinct: bool, target: &str) -> Sql {
+    let into = DIALECT.table(stage.table);
+    let mut values = "(SELECT -1 AS n".to_owned();
+    // Writing to a `String` cannot fail.
+    for &column in &stage.key.columns {
+        let _ = write!(values, ", {} AS c{}", DIALECT.name(stage.table.columns[column].name), stage.position(column));
+    }
+    let _ = write!(values, " FROM {into} WHERE FALSE UNION ALL VALUES ");
+    for row in 0..rows {
+        let _ = write!(values, "{}({row}{})", if row == 0 { "" } else { "," }, ",?".repeat(stage.key.columns.len()));
+    }
+    values.push(')');
+    if are_distinct {
+        return format!(
+            "SELECT s.n FROM {values} AS s LEFT JOIN {target} ON {} WHERE {} IS NULL ORDER BY {} {NO_LIMIT}",
+            staging::same_key(stage, "s."),
+            staging::target_key(stage),
+            staging::staged_key(stage, "s."),
+        )
+        .into();
+    }
+    let columns = format!("s.n, {}", staging::staged_key(stage, "s."));
+    let absent = staging::absent_of(stage, &columns, &values, target);
+    format!(
+        "{} a.n FROM {absent} ORDER BY {} {NO_LIMIT}",
+        staging::steady(stage, "SELECT"),
+        staging::staged_key(stage, "a.")
+    )
+    .into()
+}
+
+/// It fails where a row that it has made has none of the keys that were asked for.
+fn insert_text(stage: &StagingPlan, rows: usize) -> Sql {
+    let columns = DIALECT.columns(stage.table, stage.columns.iter().copied(), "");
+    let values = DIALECT.placeholders(rows, stage.columns.len(), 1);
+    let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
+    let keys = DIALECT.placeholders(rows, stage.key.columns.len(), 1);
+    format!(
+        "INSERT INTO {} ({columns}) VALUES {values} RETURNING IF({REFUSES} AND EXISTS ({}) AND ({key}) IN ({keys}), 1, {})",
+        DIALECT.table(stage.table),
+        one_row::unique_index(stage.table, stage.key, "1"),
+        one_row::FAIL,
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_of_few_sizes_and_make_the_whole() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for rows in 0..=FEW_ROWS {
+            let parts: Vec<usize> = parts(rows).collect();
+            assert_eq!(parts.iter().sum::<usize>(), rows);
+            assert!(parts.len() <= 3, "{parts:?}");
+            sizes.extend(parts);
+        }
+        assert_eq!(sizes.len(), ONE_STATEMENT + 8 + 10);
+    }
+}

@@ -1,0 +1,168 @@
+//! The statements for rows by key.
+
+use std::fmt::Write as _;
+
+use super::{COMMITS_ITSELF, CREATED, DIALECT, FOUND, NO_LIMIT, NUMBER};
+use crate::{
+    backend::RowStatements,
+    sql::table::{Key, Table},
+    sql::{Bound, Sql},
+};
+
+/// Where [`RowStatements::others`] holds what: an INSERT that every server understands, the question for the unique index, and a statement that
+/// fails where the table or a column is missing.
+pub(super) const CREATE_PLAIN: usize = 0;
+pub(super) const ASK_INDEX: usize = 1;
+pub(super) const ASK_TABLE: usize = 2;
+/// The question for the unique index, which sets a savepoint in the same round trip.
+pub(super) const SAVE_AND_ASK: usize = 3;
+/// Why a row is not found by the key that it was made with.
+pub(super) const ASK_CAUSE: usize = 4;
+
+/// To which is rolled back where the row that was made is not found by its key. It is not released, for that would be one round trip more.
+pub(super) const ROW_SAVEPOINT: &str = "upsertable_row";
+
+/// A number that is too large for any type: an error that undoes the statement, where it is come to.
+pub(super) const FAIL: &str = "18446744073709551615 + 1";
+
+/// The same for a row whose key is not what was asked for: the server gives these words back.
+const OTHER_KEY: &str = "18446744073709551615 + 2";
+pub(super) const MISMATCH: &str = "+ 2";
+
+/// MariaDB looks for the index inside its INSERT. MySQL has no RETURNING, and refuses the text before it does anything.
+pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
+    let into = DIALECT.table(table);
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    let supplied = DIALECT.columns(table, table.supplied(), "");
+    let values = DIALECT.placeholders(1, table.supplied().count(), 1);
+    let indexed = format!("EXISTS ({})", unique_index(table, key, "1"));
+    let find = format!("SELECT {all}, {COMMITS_ITSELF} FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
+    let create = format!("INSERT INTO {into} ({supplied}) VALUES {values}");
+    RowStatements {
+        // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
+        reread: format!("{find} LOCK IN SHARE MODE").into(),
+        find: find.into(),
+        create: format!(
+            "{create} RETURNING {all}, IF({indexed}, IF({}, {COMMITS_ITSELF}, {OTHER_KEY}), {FAIL}) AS `upsertable_indexed`",
+            DIALECT.key_is(table, key, 1)
+        )
+        .into(),
+        update: update_row(table, key, &indexed),
+        others: vec![
+            create.into(),
+            format!("SELECT {indexed} LIMIT 1").into(),
+            ask_table(table),
+            format!("SAVEPOINT {ROW_SAVEPOINT}; SELECT {indexed} LIMIT 1").into(),
+            ask_cause(table, key),
+        ],
+    }
+}
+
+/// Written out, as a comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
+pub(super) fn key_bound(table: &Table, key: &Key, bound: Bound) -> String {
+    let names: Vec<String> = key.columns.iter().map(|&column| DIALECT.name(table.columns[column].name)).collect();
+    let mut way = String::new();
+    let ways = names.iter().enumerate().map(|(position, name)| {
+        let before = way.clone();
+        let _ = write!(way, "{name} = ? AND ");
+        if position + 1 == names.len() {
+            format!("{before}{name} {} ?", bound.last())
+        } else {
+            format!("{before}{name} {} ?", bound.inner())
+        }
+    });
+    format!("({})", ways.collect::<Vec<_>>().join(" OR "))
+}
+
+/// Reads nothing, and fails where the table or a column is missing.
+pub(super) fn ask_table(table: &Table) -> Sql {
+    let all = DIALECT.columns(table, 0..table.columns.len(), "");
+    format!("SELECT {all} FROM {} WHERE FALSE", DIALECT.table(table)).into()
+}
+
+/// An UPDATE alone would not notice that the index is missing.
+fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
+    let set: Vec<String> =
+        table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name))).collect();
+    let update = format!(
+        "UPDATE {} SET {} WHERE {} AND {indexed}",
+        DIALECT.table(table),
+        set.join(", "),
+        DIALECT.key_is(table, key, 1)
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+/// The schema and the name of a table, as the catalogue is asked for them.
+pub(super) fn place_of(table: &Table) -> (String, String) {
+    (table.schema.map_or_else(|| "DATABASE()".to_owned(), text), text(table.name))
+}
+
+/// What a table has that can store a key otherwise than it was sent: triggers, and columns that round, pad or convert.
+pub(super) fn ask_cause(table: &Table, key: &Key) -> Sql {
+    let (schema, name) = place_of(table);
+    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT CAST(CONCAT('the trigger ', t.trigger_name, ' can change it') AS CHAR) FROM information_schema.triggers AS t \
+         WHERE t.event_object_schema = {schema} AND t.event_object_table = {name} AND t.event_manipulation IN ('INSERT', 'UPDATE') \
+         UNION ALL SELECT CAST(CONCAT('the column ', c.column_name, ' (', c.column_type, ') can store it otherwise') AS CHAR) \
+         FROM information_schema.columns AS c WHERE c.table_schema = {schema} AND c.table_name = {name} \
+         AND c.column_name IN ({names}) AND (c.data_type IN ('date', 'year', 'decimal', 'float', 'double', 'char', 'binary', 'bit', 'enum', \
+         'set', 'uuid', 'inet4', 'inet6') OR c.datetime_precision < 6) \
+         UNION ALL SELECT CAST('this session has a sql_mode that is not strict, in which values that do not fit are cut' AS CHAR) \
+         FROM (SELECT 1 AS one) AS d WHERE @@sql_mode NOT LIKE '%STRICT%' {NO_LIMIT}"
+    )
+    .into()
+}
+
+/// Gives `what` for each unique index on exactly the key's columns. An index on the first characters of a column is none.
+pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
+    let width = key.columns.len();
+    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT {what} FROM information_schema.statistics AS s WHERE s.table_schema = {} AND s.table_name = {} \
+         AND s.non_unique = 0 GROUP BY s.index_name \
+         HAVING COUNT(*) = {width} AND SUM(s.column_name IN ({names}) AND s.sub_part IS NULL) = {width}",
+        table.schema.map_or_else(|| "DATABASE()".to_owned(), text),
+        text(table.name),
+    )
+}
+
+/// A name as a string literal. What a backslash means hangs on the session, so a name with one is written in digits.
+pub(super) fn text(name: &str) -> String {
+    if !name.contains('\\') {
+        return format!("'{}'", name.replace('\'', "''"));
+    }
+    let mut literal = "_utf8mb4 x'".to_owned();
+    for byte in name.bytes() {
+        // Writing to a `String` cannot fail.
+        let _ = write!(literal, "{byte:02x}");
+    }
+    literal.push('\'');
+    literal
+}
+
+/// The branch without rows gives the keys the types and collations of the table's columns: compared in those of the connection, text is an
+/// "illegal mix of collations". MySQL wants the word ROW, and MariaDB refuses it; it takes the comment for one.
+pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
+    let into = DIALECT.table(table);
+    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
+    let name = |column: usize| DIALECT.name(table.columns[column].name);
+    let key_columns = || key.columns.iter().enumerate();
+    let mut sql = format!(
+        "SELECT {columns}, {COMMITS_ITSELF}, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
+        name(key.columns[0])
+    );
+    sql.extend(key_columns().map(|(position, &column)| format!(", {} AS c{position}", name(column))));
+    // Writing to a `String` cannot fail.
+    let _ = write!(sql, " FROM {into} WHERE FALSE UNION ALL VALUES ");
+    let placeholders = ",?".repeat(key.columns.len());
+    for number in 0..keys {
+        let comma = if number > 0 { ", " } else { "" };
+        let _ = write!(sql, "{comma}/*!80019 ROW*/({number}{placeholders})");
+    }
+    let equal = key_columns().map(|(position, &column)| format!("t.{} = s.c{position}", name(column)));
+    let equal = equal.collect::<Vec<_>>().join(" AND ");
+    let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n {NO_LIMIT}");
+    sql.into()
+}

@@ -1,0 +1,203 @@
+//! The statements for rows by key.
+
+use super::{DIALECT, key_index};
+use crate::{
+    backend::RowStatements,
+    sql::table::{Key, Table},
+    sql::{Bound, Sql},
+};
+
+/// What a row's mark is called, so that no column of a model is taken for it.
+pub(super) const NUMBER: &str = "upsertable_number";
+pub(super) const FOUND: &str = "upsertable_found";
+pub(super) const CREATED: &str = "upsertable_created";
+
+pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
+    let find = find(table, key);
+    RowStatements {
+        reread: find.clone(),
+        find,
+        create: create_row(table, key),
+        update: update_row(table, key),
+        others: Vec::new(),
+    }
+}
+
+pub(super) fn find(table: &Table, key: &Key) -> Sql {
+    format!("SELECT {} FROM {} WHERE {} LIMIT 2", all(table), DIALECT.table(table), key_is(table, key, 1)).into()
+}
+
+fn all(table: &Table) -> String {
+    DIALECT.columns(table, 0..table.columns.len(), "")
+}
+
+/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another. Behind
+/// the row's values come the key's once more: a row that is stored with another key fails the statement.
+fn create_row(table: &Table, key: &Key) -> Sql {
+    let width = table.supplied().count();
+    let mut values = DIALECT.placeholders(1, width, 1);
+    if key.nulls_not_distinct {
+        let only_if = key_index::takes_nulls_for_equal(table, key);
+        values = format!("SELECT {} WHERE {only_if}", values.trim_matches(['(', ')']));
+    } else {
+        values.insert_str(0, "VALUES ");
+    }
+    format!(
+        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {}, \
+         CAST(CASE WHEN {} THEN '1' ELSE '{OTHER_KEY}' END AS pg_catalog.int4) AS upsertable_key",
+        DIALECT.table(table),
+        DIALECT.columns(table, table.supplied(), ""),
+        DIALECT.columns(table, key.columns.iter().copied(), ""),
+        all(table),
+        key_is(table, key, width + 1),
+    )
+    .into()
+}
+
+/// What a statement fails with, as the text of a number that is none, where the row that it made has another key.
+pub(super) const OTHER_KEY: &str = "upsertable: the row is stored with another key";
+
+/// An UPDATE alone would not notice that the index is missing, and change every row with the key.
+fn update_row(table: &Table, key: &Key) -> Option<Sql> {
+    let mut number = 0;
+    let set: Vec<String> = table
+        .updatable(key)
+        .map(|column| {
+            number += 1;
+            format!("{} = ${number}", DIALECT.name(table.columns[column].name))
+        })
+        .collect();
+    let only_if = if key.nulls_not_distinct {
+        format!(" AND {}", key_index::takes_nulls_for_equal(table, key))
+    } else {
+        String::new()
+    };
+    let update = format!(
+        "WITH upsertable_probe AS ({}) UPDATE {} SET {} WHERE {}{only_if} RETURNING {}",
+        probe(table, key),
+        DIALECT.table(table),
+        set.join(", "),
+        key_is(table, key, number + 1),
+        all(table),
+    );
+    (!set.is_empty()).then(|| update.into())
+}
+
+/// Inserts nothing, and is refused where there is no unique index on the key.
+pub(super) fn probe(table: &Table, key: &Key) -> String {
+    let into = DIALECT.table(table);
+    let columns = DIALECT.columns(table, table.supplied(), "");
+    let key = DIALECT.columns(table, key.columns.iter().copied(), "");
+    format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {into} WHERE false ON CONFLICT ({key}) DO NOTHING")
+}
+
+/// IS NOT DISTINCT FROM would say the same as the OR, and use no index.
+fn key_is(table: &Table, key: &Key, first: usize) -> String {
+    let equal = key.columns.iter().enumerate().map(|(position, &column)| {
+        let (name, number) = (DIALECT.name(table.columns[column].name), first + position);
+        if key.nulls_not_distinct && table.columns[column].nullable {
+            format!("({name} = ${number} OR ({name} IS NULL AND ${number} IS NULL))")
+        } else {
+            format!("{name} = ${number}")
+        }
+    });
+    equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Where a column can be NULL, rows cannot be compared as a whole: `ORDER BY` puts NULL behind every value, and a comparison says nothing of it.
+///
+/// Between two values that it does not know, the server expects half a hundredth of a table, and would read and sort all that is there for one
+/// page of it. Of rows that it compares as a whole it expects a ninth.
+pub(super) fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
+    if !key.columns.iter().any(|&column| table.columns[column].nullable) {
+        return match (bound, &key.columns[..]) {
+            (Bound::End, &[column]) => format!("({}, 0) <= (${first}, 0)", DIALECT.name(table.columns[column].name)),
+            _ => DIALECT.key_bound(table, key, first, bound),
+        };
+    }
+    let named = || key.columns.iter().zip(first..).map(|(&column, number)| (column, number));
+    let name = |column: usize| DIALECT.name(table.columns[column].name);
+    let same = |(column, number)| format!("({0} = ${number} OR ({0} IS NULL AND ${number} IS NULL))", name(column));
+    let beyond = |(column, number)| match bound {
+        Bound::After => format!("({0} > ${number} OR ({0} IS NULL AND ${number} IS NOT NULL))", name(column)),
+        Bound::UpTo | Bound::End => {
+            format!("({0} < ${number} OR ({0} IS NOT NULL AND ${number} IS NULL))", name(column))
+        }
+    };
+    let at = |position: usize| {
+        named().take(position).map(same).chain(named().nth(position).map(beyond)).collect::<Vec<_>>().join(" AND ")
+    };
+    let mut ways: Vec<String> = (0..key.columns.len()).map(at).collect();
+    if bound != Bound::After {
+        ways.push(named().map(same).collect::<Vec<_>>().join(" AND "));
+    }
+    format!("({})", ways.join(" OR "))
+}
+
+/// Finds a row for each of `keys` keys. `casts` are the types that the key's values are to be compared as, where they are not their own.
+pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<String>]) -> Sql {
+    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
+    let width = key.columns.len();
+    let names: Vec<String> = (0..width).map(|position| format!("c{position}")).collect();
+    let equal = key.columns.iter().zip(&names).enumerate().map(|(position, (&column, name))| {
+        let cast = casts.get(position).and_then(Option::as_ref).map_or(String::new(), |kind| format!("::{kind}"));
+        same(table, key, column, &format!("s.{name}{cast}"))
+    });
+    format!(
+        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, false AS {CREATED} FROM (VALUES {}) AS s (n, {}) \
+         LEFT JOIN {} AS t ON {} ORDER BY s.n",
+        is_there(table, key, true),
+        numbered_values(keys, width, 1),
+        names.join(", "),
+        DIALECT.table(table),
+        equal.collect::<Vec<_>>().join(" AND "),
+    )
+    .into()
+}
+
+/// `t`'s column has the value, or both are NULL where NULLs are equal.
+///
+/// There it is said twice. An OR is good for a look into the index, and all that it leaves many rows is to compare each with each. Arrays of
+/// NULLs are equal, and can be hashed and sorted; the CASE makes what is in them one type, and is gone before the server plans.
+pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> String {
+    let name = DIALECT.name(table.columns[column].name);
+    if key.nulls_not_distinct && table.columns[column].nullable {
+        format!(
+            "(t.{name} = {value} OR (t.{name} IS NULL AND {value} IS NULL)) \
+             AND ARRAY[CASE WHEN false THEN {value} ELSE t.{name} END] = ARRAY[CASE WHEN false THEN t.{name} ELSE {value} END]"
+        )
+    } else {
+        format!("t.{name} = {value}")
+    }
+}
+
+/// Whether a row `t` was joined. A column of the key tells it, and lets the planner see an anti-join, where one cannot be NULL.
+pub(super) fn is_there(table: &Table, key: &Key, there: bool) -> String {
+    let certain = key.columns.iter().find(|&&column| !(key.nulls_not_distinct && table.columns[column].nullable));
+    match certain {
+        Some(&column) => {
+            let not = if there { "NOT " } else { "" };
+            format!("t.{} IS {not}NULL", DIALECT.name(table.columns[column].name))
+        }
+        // IS NULL is true of a row of NULLs too.
+        None => format!("t IS {}DISTINCT FROM NULL", if there { "" } else { "NOT " }),
+    }
+}
+
+/// `(0, $1, ..), (1, $3, ..), ..` with placeholders counted on from `first`.
+pub(super) fn numbered_values(rows: usize, width: usize, first: usize) -> String {
+    let mut values = String::new();
+    for row in 0..rows {
+        values.push_str(if row == 0 { "(" } else { ", (" });
+        values.push_str(&row.to_string());
+        if row == 0 {
+            values.push_str("::pg_catalog.int8");
+        }
+        for column in 0..width {
+            values.push(',');
+            DIALECT.push_placeholder(&mut values, first + row * width + column);
+        }
+        values.push(')');
+    }
+    values
+}

@@ -1,0 +1,84 @@
+//! What a table has that an INSERT does not show.
+
+use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{
+    DIALECT,
+    one_row::{OR_ABORT, text},
+};
+use crate::{
+    connection::handle::Link,
+    sql::table::Table,
+    sql::{Sql, Statement},
+};
+
+/// How an INSERT or UPDATE of a table behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InsertBehavior {
+    /// Whether it has triggers, or may have them. One can store a row with another key, say FAIL, which keeps the rows before the one that
+    /// failed, or say of its own statements what a conflict does.
+    pub(super) triggers: bool,
+    /// Whether the table itself may say what a conflict does.
+    says_conflict: bool,
+    /// Whether a row that a conflict clause skips leaves no trace either: it fires no trigger, and uses up no id of AUTOINCREMENT.
+    pub(super) skips_quietly: bool,
+}
+
+impl InsertBehavior {
+    /// Of a table that is in a database that its model does not name, the database is looked for.
+    pub(super) async fn ask(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Self, sqlx::Error> {
+        let named = table.schema.unwrap_or("main");
+        let row = link.fetch(Statement::plain(&ask(table, named))).await?.pop();
+        if let Some(found) = row.map(|row| Self::read(&row)).transpose()?.flatten() {
+            return Ok(found);
+        }
+        for row in link.fetch(Statement::plain(&"PRAGMA database_list".into())).await? {
+            let row = link.fetch(Statement::plain(&ask(table, row.try_get(1)?))).await?.pop();
+            if let Some(found) = row.map(|row| Self::read(&row)).transpose()?.flatten() {
+                return Ok(found);
+            }
+        }
+        Ok(Self { triggers: true, says_conflict: true, skips_quietly: false })
+    }
+
+    /// Nothing where the table is not there.
+    pub(super) fn read(row: &SqliteRow) -> Result<Option<Self>, sqlx::Error> {
+        if row.try_get::<i64, _>(0)? == 0 {
+            return Ok(None);
+        }
+        let (triggers, says_conflict, counts) = (row.try_get(1)?, row.try_get(2)?, row.try_get::<bool, _>(3)?);
+        Ok(Some(Self { triggers, says_conflict, skips_quietly: !triggers && !counts }))
+    }
+
+    /// Whether a statement that fails is undone as a whole, though no transaction is around it. Where a transaction is around it, SQLite
+    /// writes each page that it changes to a file first, to be able to undo the statement alone.
+    pub(super) fn fails_as_a_whole(self) -> bool {
+        !self.triggers
+    }
+
+    /// What an INSERT or UPDATE says of conflicts. Nothing where that would count for the statements of triggers, and the table says nothing.
+    pub(super) fn or_abort(self) -> &'static str {
+        if self.leaves_to_triggers() { "" } else { OR_ABORT }
+    }
+
+    pub(super) fn leaves_to_triggers(self) -> bool {
+        self.triggers && !self.says_conflict
+    }
+}
+
+/// How many tables of that name there are, and whether they or their triggers say what [`InsertBehavior`] is made of. A temporary table of the name
+/// would be meant, and a temporary trigger can be on any table, so what is temporary counts with the rest.
+pub(super) fn ask(table: &Table, schema: &str) -> Sql {
+    let name = text(table.name);
+    let of = |schema: &str| {
+        format!("SELECT type, sql FROM {}.sqlite_schema WHERE tbl_name = {name} COLLATE NOCASE", DIALECT.name(schema))
+    };
+    format!(
+        "SELECT coalesce(sum(type IN ('table', 'view')), 0), coalesce(max(type = 'trigger'), 0), \
+         coalesce(max(type = 'table' AND instr(lower(sql), 'conflict') > 0), 0), \
+         coalesce(max(type = 'table' AND instr(lower(sql), 'autoincrement') > 0), 0) FROM ({} UNION ALL {})",
+        of(schema),
+        of("temp")
+    )
+    .into()
+}

@@ -1,0 +1,220 @@
+//! The rows of a short call, created at once, without a staging table.
+
+use std::fmt::Write as _;
+
+use sqlx::{Sqlite, TypeInfo as _};
+
+use super::{
+    DIALECT, chunk_rows, count,
+    insert_behavior::InsertBehavior,
+    is_refused,
+    key_index::{self, KeyColumn},
+    one_row::{self, OR_ABORT},
+    staging::{self, StagingPlan},
+    watched,
+};
+use crate::{
+    Error,
+    connection::handle::Link,
+    connection::scope::CallScope,
+    operations::bulk::{Chunk, Failure, RowFeed},
+    retry::Retry,
+    sql::{Sql, Statement},
+};
+
+/// Whether the statement for so many rows is kept prepared: the smallest, and those of the sizes that callers cut batches in. The connection
+/// keeps a hundred, which the caller needs too.
+fn is_kept(rows: usize) -> bool {
+    rows <= 16 || (rows <= 100 && rows.is_multiple_of(10)) || (rows <= 1_000 && rows.is_multiple_of(100))
+}
+
+/// One statement that carries all rows. What a staging table costs beside it shows most in the shortest calls, where making it and dropping
+/// it takes ten times as long as the rows.
+pub(super) async fn insert_few(
+    unit: &mut CallScope<'_, Sqlite>,
+    stage: &StagingPlan,
+    feed: &mut RowFeed<'_, Sqlite>,
+) -> Result<Option<u64>, Failure> {
+    let Some(chunk) = feed.chunk(chunk_rows(stage)).await? else { return Ok(Some(0)) };
+    if feed.has_more().await? {
+        feed.take_back(chunk);
+        return Ok(None);
+    }
+    feed.note_way("values");
+    // Before the rows are kept, for a listener can panic.
+    feed.note_sent(chunk.rows);
+    // One row is created or not. Of several a part could be kept.
+    let mut nature = if chunk.rows > 1 { Some(super::nature(unit.link()?, stage).await?) } else { None };
+    let is_pooled = matches!(unit.link()?, Link::Pooled(..));
+    if !is_pooled || nature.is_some_and(|nature| !nature.fails_as_a_whole()) {
+        unit.drop_stage_on_drop();
+    }
+    let mut skips_quietly = nature.is_some_and(|nature| nature.skips_quietly);
+    let mut text = if skips_quietly {
+        create_as_they_come(stage, chunk.rows)
+    } else {
+        create_missing(unit.link()?, stage, chunk.rows, nature).await?
+    };
+    let mut retry = Retry::new::<Sqlite>();
+    loop {
+        let error = match create(unit, stage, &text, &chunk, nature).await {
+            Ok(created) => return Ok(Some(created)),
+            Err(error) => error,
+        };
+        if nature.is_none() && error.as_sql().is_some_and(watched::finds_triggers) {
+            let found = super::nature(unit.link()?, stage).await?;
+            nature = Some(found);
+            unit.drop_stage_on_drop();
+            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
+            continue;
+        }
+        if skips_quietly && error.as_sql().is_some_and(is_refused) {
+            unit.rollback_merge().await?;
+            skips_quietly = false;
+            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
+            continue;
+        }
+        if !((is_pooled || unit.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
+            return Err(error.into());
+        }
+        unit.rollback_merge().await?;
+    }
+}
+
+async fn create(
+    unit: &mut CallScope<'_, Sqlite>,
+    stage: &StagingPlan,
+    text: &Sql,
+    chunk: &Chunk<Sqlite>,
+    nature: Option<InsertBehavior>,
+) -> Result<u64, Error> {
+    unit.begin_merge().await?;
+    let statement = |text: &Sql| {
+        let values = chunk.values.clone();
+        if is_kept(chunk.rows) { Statement::cached(text, values) } else { Statement::once(text, values) }
+    };
+    let created = if nature.is_some_and(|nature| nature.triggers) {
+        create_watched(unit.link()?, stage, text, chunk.rows, statement).await?
+    } else {
+        unit.link()?.execute(statement(text)).await?
+    };
+    unit.commit_merge().await?;
+    Ok(created)
+}
+
+/// A trigger may store a row with another key: as many keys have to be there more as rows were made.
+async fn create_watched(
+    link: &mut Link<'_, Sqlite>,
+    stage: &StagingPlan,
+    text: &Sql,
+    rows: usize,
+    statement: impl Fn(&Sql) -> Statement<Sqlite> + Sync,
+) -> Result<u64, Error> {
+    let key = key_columns(link, stage).await?;
+    let new = count_new(stage, key.as_deref(), rows);
+    link.execute(Statement::plain(&staging::take_write_lock(stage))).await?;
+    let before = count(link, statement(&new)).await?;
+    let created = link.execute(statement(text)).await?;
+    let after = count(link, statement(&new)).await?;
+    if before.saturating_sub(after) < created {
+        let cause = watched::cause(link, &one_row::mismatch_cause(stage.table, stage.key)).await?;
+        return Err(watched::mismatch(cause).into());
+    }
+    Ok(created)
+}
+
+/// How the unique index compares texts, which can differ from how the columns do. An INSERT that has no such index is refused.
+async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<Option<Vec<KeyColumn>>, sqlx::Error> {
+    let is_number =
+        |position: usize| matches!(stage.types[position].name(), "INTEGER" | "INT4" | "INT8" | "BIGINT" | "REAL");
+    if stage.key_positions().all(is_number) {
+        return Ok(None);
+    }
+    key_index::key_columns(link, stage.table, stage.key).await
+}
+
+/// The index refuses the rows that are there, and all but the first with one key. It names the key, so that SQLite refuses the statement where
+/// there is no unique index on it.
+fn create_as_they_come(stage: &StagingPlan, rows: usize) -> Sql {
+    let table = stage.table;
+    format!(
+        "INSERT{OR_ABORT} INTO {} ({}) VALUES {} ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(table),
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        DIALECT.placeholders(rows, stage.columns.len(), 1),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), "")
+    )
+    .into()
+}
+
+/// The same where a row that is skipped would fire a trigger, use up an id, or break a constraint that is checked first.
+async fn create_missing(
+    link: &mut Link<'_, Sqlite>,
+    stage: &StagingPlan,
+    rows: usize,
+    nature: Option<InsertBehavior>,
+) -> Result<Sql, sqlx::Error> {
+    let key = key_columns(link, stage).await?;
+    Ok(create_rows(stage, key.as_deref(), rows, nature))
+}
+
+/// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts. ON
+/// CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
+fn create_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize, nature: Option<InsertBehavior>) -> Sql {
+    let table = stage.table;
+    // Where the table was not asked for triggers, the statement asks it.
+    let (or_abort, condition) = nature
+        .map_or_else(|| (OR_ABORT, one_row::without_triggers(table)), |nature| (nature.or_abort(), "true".to_owned()));
+    let (with, missing) = missing_rows(stage, key, rows);
+    format!(
+        "{with} INSERT{or_abort} INTO {} ({}) SELECT {} FROM ({missing}) WHERE {condition} ON CONFLICT ({}) DO NOTHING",
+        DIALECT.table(table),
+        DIALECT.columns(table, stage.columns.iter().copied(), ""),
+        staged_names(stage, ""),
+        DIALECT.columns(table, stage.key.columns.iter().copied(), ""),
+    )
+    .into()
+}
+
+/// How many keys of the rows are not in the table.
+fn count_new(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
+    let (with, missing) = missing_rows(stage, key, rows);
+    format!("{with} SELECT count(*) FROM ({missing})").into()
+}
+
+fn staged_names(stage: &StagingPlan, prefix: &str) -> String {
+    (0..stage.columns.len()).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// The rows, and a query for the first row of each key that is not there.
+fn missing_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize) -> (String, String) {
+    let (table, width) = (stage.table, stage.columns.len());
+    let into = DIALECT.table(table);
+    let collation = |position: usize| {
+        let column = key.and_then(|columns| columns.get(position));
+        column.map_or(String::new(), |column| format!(" COLLATE {}", DIALECT.name(&column.collation)))
+    };
+    let key_columns = || stage.key.columns.iter().enumerate();
+    let same_key = key_columns().map(|(position, &column)| {
+        let (staged, name) = (stage.position(column), DIALECT.name(table.columns[column].name));
+        format!("t.{name}{} = s.\"c{staged}\"", collation(position))
+    });
+    let grouped =
+        key_columns().map(|(position, &column)| format!("s.\"c{}\"{}", stage.position(column), collation(position)));
+    let mut sql = format!("WITH \"upsertable_rows\"(\"n\", {}) AS (VALUES ", staged_names(stage, ""));
+    for row in 0..rows {
+        // Writing to a `String` cannot fail.
+        let _ = write!(sql, "{}({row}", if row == 0 { "" } else { "," });
+        (0..width).for_each(|_| sql.push_str(",?"));
+        sql.push(')');
+    }
+    sql.push(')');
+    let missing = format!(
+        "SELECT {}, min(s.\"n\") FROM \"upsertable_rows\" AS s LEFT JOIN {into} AS t ON {} WHERE t.{} IS NULL GROUP BY {}",
+        staged_names(stage, "s."),
+        same_key.collect::<Vec<_>>().join(" AND "),
+        DIALECT.name(table.columns[stage.key.columns[0]].name),
+        grouped.collect::<Vec<_>>().join(", "),
+    );
+    (sql, missing)
+}

@@ -1,0 +1,279 @@
+//! The error of every call.
+
+pub(crate) mod redact;
+
+use crate::{backend, error::redact::Redacted, operations::verify::Problem};
+
+/// An error of any kind that can be sent to another thread.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong. Neither its message nor its `Debug` has a value of a row in it: what the database says of one is left out of both, and is
+/// in [`source()`](std::error::Error::source), which is sqlx's error as it came.
+///
+/// Match on a variant to act on one cause; ask [`is_retryable`](Self::is_retryable) and the other questions to act on a kind of cause.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The row conflicts with a row that has another key, in another unique index, whether a row with its own key is there or not.
+    ///
+    /// A `get_or_create` that answered with that other row would answer with the wrong one, and an insert that skipped the new row would lose it.
+    #[error(
+        "{model}::{operation}: a row with another key ({key}) has the same value in another unique index, so nothing was written; find that row by that index, or change the value"
+    )]
+    #[non_exhaustive]
+    OtherUnique {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key that was asked for.
+        key: String,
+        /// What the database said, where it said anything.
+        source: Option<Box<sqlx::Error>>,
+    },
+
+    /// There is no unique index on exactly the columns of the key, so nothing was written: without one, two callers can both create the row.
+    ///
+    /// Once the call has failed, the catalogue is asked for what adds the index, which is told as [`verify`](crate::Upsertable::verify) tells it.
+    #[error("{model}::{operation}: no unique index on ({key}), so nothing was written; {}", index_hint(.create, .why.as_deref()))]
+    #[non_exhaustive]
+    MissingUniqueIndex {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns that lack the index.
+        key: String,
+        /// The statement that adds the index, as [`verify`](crate::Upsertable::verify) gives it. Empty where none does.
+        create: String,
+        /// Why no statement adds it, where none does.
+        why: Option<String>,
+        /// What the database said, where it said anything.
+        source: Option<Box<sqlx::Error>>,
+    },
+
+    /// The table is not as the model needs it: found by [`Upsertable::verify`](crate::Upsertable::verify).
+    #[error("{model}::verify: {}", listed(.problems))]
+    #[non_exhaustive]
+    Schema {
+        /// The model's name.
+        model: &'static str,
+        /// Everything that was found, each with the SQL that puts it right.
+        problems: Vec<Problem>,
+    },
+
+    /// A key found more than one row: the table has no unique index on it.
+    #[error(
+        "{model}::{operation}: more than one row has this key ({key}); remove the duplicates, then add the unique index"
+    )]
+    #[non_exhaustive]
+    ManyRows {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key.
+        key: String,
+    },
+
+    /// A row is not found by the key that was asked for, though it was inserted with that key or is in the way of a row with it.
+    ///
+    /// The database stores the key otherwise than it was sent, or compares it otherwise in the index than in a query. The cause lasts, so
+    /// calling again does not help. Nothing of the call is kept.
+    #[error(
+        "{model}::{operation}: a row is not found by the key that was asked for ({key}), though the database takes it for the row with that key: {cause}; nothing was written; ask by the key as it is stored"
+    )]
+    #[non_exhaustive]
+    KeyMismatch {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// The columns of the key that was asked for.
+        key: String,
+        /// What the table has that can change a key, or hide a row.
+        cause: String,
+    },
+
+    /// The row was there when it was to be inserted and gone when it was to be read. Calling again is safe.
+    #[error(
+        "{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again"
+    )]
+    #[non_exhaustive]
+    Vanished {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+    },
+
+    /// The transaction is over: the server ended it, a statement of the caller did, or a call inside it was cancelled half-way.
+    ///
+    /// Nothing of it is kept, but where the caller's own statement has committed it: see [`EndReason`]. No callback runs in any case.
+    #[error("the transaction was ended by {reason}{}; begin a new one", reason.kept())]
+    #[non_exhaustive]
+    Ended {
+        /// Who ended it.
+        reason: EndReason,
+    },
+
+    /// COMMIT was answered with a ROLLBACK, because a statement in the transaction had failed. Nothing of it is kept.
+    #[error(
+        "commit: the database rolled the transaction back, because a statement in it had failed; nothing of it is kept"
+    )]
+    #[non_exhaustive]
+    RolledBack {
+        /// What the database said, where it said anything.
+        source: Option<Box<sqlx::Error>>,
+    },
+
+    /// The connection was lost while COMMIT ran: the data may be saved or not. Read it to find out; every call of this crate is safe to repeat.
+    #[error("commit: the connection was lost while COMMIT ran, so the data may be saved or not; read it to find out")]
+    #[non_exhaustive]
+    CommitUnknown {
+        /// What was seen of the loss.
+        source: sqlx::Error,
+    },
+
+    /// The call failed after a part of its work had been committed, which is kept: see [`Batches`](crate::Batches) and
+    /// [`Bulk::commit_every`](crate::Bulk::commit_every). Called again, it goes on from there.
+    #[error("{model}::{operation}: {committed} rows are committed and kept; the rest failed: {source}")]
+    #[non_exhaustive]
+    Partly {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// How many rows are safely in.
+        committed: u64,
+        /// Why the others are not.
+        source: Box<Error>,
+    },
+
+    /// The database cannot do what was asked.
+    #[error("{model}::{operation}: {what}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// The model's name.
+        model: &'static str,
+        /// The call.
+        operation: &'static str,
+        /// What cannot be had, and what to do instead.
+        what: String,
+    },
+
+    /// Any other error of the database, the driver or the pool.
+    #[error("{}", Redacted(.0))]
+    Sql(#[from] sqlx::Error),
+}
+
+fn index_hint(create: &str, why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("none can be added: {why}"),
+        None => format!("add it with: {create}"),
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Who ended a transaction before its COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The server, because of a deadlock or a conflict with another transaction: running it again may succeed.
+    Conflict,
+    /// The server, for another reason.
+    Server,
+    /// A call inside the transaction was dropped before it was done.
+    Cancelled,
+    /// A statement of the caller that begins with this word, such as ROLLBACK or COMMIT.
+    Statement(&'static str),
+    /// A statement of the caller that begins with this word and commits what ran before it, as DDL does on MySQL and MariaDB.
+    ImplicitCommit(&'static str),
+    /// The server, or a statement that ran past this crate on the connection of [`raw`](crate::Transaction::raw).
+    Unseen,
+}
+
+impl EndReason {
+    /// The words that follow on who it was.
+    fn kept(self) -> &'static str {
+        match self {
+            Self::Conflict | Self::Server | Self::Cancelled => " and nothing of it is kept",
+            Self::Statement(_) => ", so what ran before is kept or undone as that statement said",
+            Self::ImplicitCommit(_) => ", so what ran before is kept",
+            Self::Unseen => ", so what ran before may be kept",
+        }
+    }
+
+    /// Whether the caller may have committed something, so that the work must not be done again.
+    pub(crate) fn is_callers(self) -> bool {
+        matches!(self, Self::Statement(_) | Self::ImplicitCommit(_) | Self::Unseen)
+    }
+}
+
+impl std::fmt::Display for EndReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Conflict => "the server, because of a conflict with another transaction",
+            Self::Server => "the server",
+            Self::Cancelled => "a call that was cancelled half-way",
+            Self::Statement(word) => return write!(f, "a statement of the caller: {word}"),
+            Self::ImplicitCommit(word) => {
+                return write!(f, "a statement of the caller that commits implicitly: {word}");
+            }
+            Self::Unseen => "the server or a statement on its raw connection",
+        })
+    }
+}
+
+impl Error {
+    /// Whether the same work may succeed when it is done again in a new transaction: a deadlock, a serialization failure, a lock that was not
+    /// granted in time, or on PostgreSQL a statement that was prepared before its table changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Vanished { .. } | Self::Ended { reason: EndReason::Conflict } => true,
+            Self::Sql(error) => backend::is_retryable(error),
+            Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
+            Self::Partly { source, .. } => source.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// What the database, the driver or the pool said, where it was given on as it is.
+    pub(crate) fn as_sql(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Sql(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the transaction was over before its COMMIT.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::RolledBack { .. })
+    }
+
+    /// Whether a unique index refused a row. A conflict on the key that was asked for is never an error, so it was another index.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::OtherUnique { .. } => true,
+            Self::Partly { source, .. } => source.is_unique_violation(),
+            Self::Sql(error) => backend::is_unique_violation(error),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection to the database was lost, or could not be made.
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::CommitUnknown { .. } => true,
+            Self::Partly { source, .. } => source.is_connection_lost(),
+            Self::Sql(error) => backend::is_connection_lost(error),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How the values of a model's rows and keys are written and read, some columns at a time.
+
+use std::{fmt, marker::PhantomData};
+
+use sqlx::error::BoxDynError;
+
+use crate::{
+    backend::Backend,
+    model::debug::{Fields, Shown},
+    model::{Holds, HoldsKey},
+    sql::table::{Key, Table},
+};
+
+/// Where the values of a row are written to.
+pub struct Values<'a, DB: Backend> {
+    encoder: &'a mut DB::Encoder,
+    table: &'static Table,
+    only: Only,
+    /// After an error no more is written.
+    pub(crate) outcome: Result<(), sqlx::Error>,
+}
+
+/// Which of the columns that are put are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Only {
+    Everything,
+    Key(&'static Key),
+    /// The columns that an upsert by the key gives new values.
+    Updatable(&'static Key),
+}
+
+impl<'a, DB: Backend> Values<'a, DB> {
+    pub(crate) fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
+        Self { encoder, table, only, outcome: Ok(()) }
+    }
+
+    /// Writes the value of the column with this index.
+    pub fn put<T>(&mut self, column: usize, value: &T)
+    where
+        DB: Holds<T>,
+    {
+        if self.takes(column)
+            && let Err(source) = DB::put(self.encoder, value, matches!(self.only, Only::Key(_)))
+        {
+            self.fail(column, source);
+        }
+    }
+
+    /// Writes the values of columns that follow one another, from the one with this index on.
+    pub fn put_all<T: WriteTuple<DB>>(&mut self, first: usize, values: T) {
+        values.put(self, first);
+    }
+
+    fn takes(&self, column: usize) -> bool {
+        self.outcome.is_ok()
+            && match self.only {
+                Only::Everything => true,
+                Only::Key(key) => key.columns.contains(&column),
+                Only::Updatable(key) => self.table.is_updatable(key, column),
+            }
+    }
+
+    #[cold]
+    fn fail(&mut self, column: usize, source: BoxDynError) {
+        let field = self.table.columns.get(column).map_or("", |column| column.field);
+        self.outcome = Err(sqlx::Error::Encode(Box::new(FieldError { model: self.table.model, field, source })));
+    }
+}
+
+/// A row that a key is read from.
+pub struct KeyRow<'r, DB: Backend> {
+    row: &'r DB::Row,
+    key: &'static Key,
+    /// The row has the columns of the key alone, in place of all of the table's.
+    is_key: bool,
+    /// What could not be read.
+    pub(crate) error: Option<sqlx::Error>,
+}
+
+impl<'r, DB: Backend> KeyRow<'r, DB> {
+    pub(crate) fn of_row(row: &'r DB::Row, key: &'static Key) -> Self {
+        Self { row, key, is_key: false, error: None }
+    }
+
+    pub(crate) fn of_key(row: &'r DB::Row, key: &'static Key) -> Self {
+        Self { row, key, is_key: true, error: None }
+    }
+
+    /// The values of the key's columns from the one with this number on; nothing where one cannot be read, which is kept in mind.
+    pub fn get_all<T: ReadTuple<DB>>(&mut self, first: usize) -> Option<T> {
+        T::get(self, first)
+    }
+
+    fn get<T>(&mut self, number: usize) -> Option<T>
+    where
+        DB: HoldsKey<T>,
+    {
+        let position = if self.is_key { number } else { *self.key.columns.get(number)? };
+        match <DB as HoldsKey<T>>::get(self.row, position) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+/// A value that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the value of `{model}::{field}` could not be encoded: {source}")]
+pub(crate) struct FieldError {
+    pub(crate) model: &'static str,
+    pub(crate) field: &'static str,
+    source: BoxDynError,
+}
+
+/// The database's types of a model's columns, in column order.
+pub struct Types<DB: Backend>(pub(crate) Vec<DB::TypeInfo>);
+
+impl<DB: Backend> Types<DB> {
+    /// Adds the types of the next columns.
+    pub fn put_all<T>(&mut self)
+    where
+        T: TypeTuple<DB>,
+    {
+        T::put(&mut self.0);
+    }
+}
+
+/// References to the values of some columns. Of one call with a tuple the compiler asks less than of a call for each.
+pub trait WriteTuple<DB: Backend> {
+    /// Writes the values of columns from the one with the index `first` on.
+    fn put(self, values: &mut Values<'_, DB>, first: usize);
+}
+
+/// Types of some columns.
+pub trait TypeTuple<DB: Backend> {
+    /// Adds the database's types.
+    fn put(types: &mut Vec<DB::TypeInfo>);
+}
+
+/// Types of the columns of a key.
+pub trait ReadTuple<DB: Backend>: Sized {
+    /// Reads the values of the key's columns from the one with the number `first` on.
+    fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self>;
+}
+
+macro_rules! tuples {
+    ([$($done:tt)*]) => {};
+    ([$($done:tt)*] $next:tt $($rest:tt)*) => {
+        tuple!($($done)* $next);
+        tuples!([$($done)* $next] $($rest)*);
+    };
+}
+
+macro_rules! tuple {
+    ($(($part:ident $n:tt))*) => {
+        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> WriteTuple<DB> for ($(&$part,)*) {
+            fn put(self, values: &mut Values<'_, DB>, first: usize) {
+                $(values.put(first + $n, self.$n);)*
+            }
+        }
+
+        impl<$($part: fmt::Debug),*> Shown for ($(&$part,)*) {
+            fn show(self, fields: &mut Fields<'_, '_>) {
+                $(fields.put(self.$n);)*
+            }
+        }
+
+        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> TypeTuple<DB> for ($($part,)*) {
+            fn put(types: &mut Vec<DB::TypeInfo>) {
+                types.extend([$(<DB as Holds<$part>>::kind()),*]);
+            }
+        }
+
+        impl<DB: Backend $(+ HoldsKey<$part>)*, $($part),*> ReadTuple<DB> for ($($part,)*) {
+            fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self> {
+                Some(($(row.get::<$part>(first + $n)?,)*))
+            }
+        }
+    };
+}
+
+// The derive takes no more than so many at once.
+tuples!([] (A 0) (B 1) (C 2) (D 3) (E 4) (F 5) (G 6) (H 7) (I 8) (J 9) (K 10) (L 11));
+
+/// Tells whether a type is an `Option`, behind a type alias too: the inherent constant of `OptionProbe<Option<T>>` is preferred to the trait's.
+pub struct OptionProbe<T>(PhantomData<T>);
+
+/// See [`OptionProbe`].
+pub trait Plain {
+    /// Whether the type is an `Option`.
+    const NULLABLE: bool = false;
+}
+
+impl<T> Plain for OptionProbe<T> {}
+
+impl<T> OptionProbe<Option<T>> {
+    /// Whether the type is an `Option`.
+    pub const NULLABLE: bool = true;
+}

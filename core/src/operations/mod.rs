@@ -1,0 +1,8 @@
+//! The operations: the order of their steps, without SQL text.
+
+pub(crate) mod batches;
+pub(crate) mod bulk;
+pub(crate) mod find;
+pub(crate) mod get_or_create;
+pub(crate) mod upsert;
+pub(crate) mod verify;

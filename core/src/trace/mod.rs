@@ -1,0 +1,3 @@
+//! What is seen of a call from outside.
+
+pub(crate) mod span;
