@@ -1,4 +1,4 @@
-//! The contenders that are the same on every database but for their texts and limits.
+//! Contenders that differ between databases only in texts and limits.
 
 use std::{
     cell::RefCell,
@@ -19,10 +19,12 @@ use crate::workload::{
     retweets::{NewRetweet, Retweet},
 };
 
-/// The work on some rows, ready to go: what is timed is the time it takes to await it.
+/// Work on some rows, ready to go.
+///
+/// The time it takes to await it is what is timed.
 pub type Job<'c> = LocalBoxFuture<'c, Result<()>>;
 
-/// What a job, or each of several, has taken.
+/// Mean clock and processor time of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
     pub clock_ms: f64,
@@ -41,7 +43,7 @@ impl Time {
     }
 }
 
-/// A way of storing rows of which some may be there.
+/// A way to store rows, some of which may be there.
 pub trait Contender<R> {
     /// Takes the rows in the form in which it wants them.
     fn prepare<'c>(&'c self, rows: &[R]) -> Job<'c>;
@@ -50,7 +52,9 @@ pub trait Contender<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Ours,
-    /// Cannot cope with rows that are there, so it always stores all rows into an empty table.
+    /// Cannot cope with rows that are there.
+    ///
+    /// So it always stores all rows into an empty table.
     Limit,
     Rival,
 }
@@ -67,7 +71,7 @@ impl<R> Entry<R> {
     }
 }
 
-/// How many rows a statement of so many columns may carry.
+/// Caps `rows` at what the binds of one statement allow.
 pub fn fitting<R: Workload>(rows: usize, max_binds: usize) -> usize {
     rows.min(max_binds / R::COLUMNS.len())
 }
@@ -88,7 +92,7 @@ where
     }
 }
 
-/// Each row by itself.
+/// This crate, with a call for each row.
 pub struct OursOneByOne<DB: Database>(pub Pool<DB>);
 
 impl<DB: Backend, R: Workload> Contender<R> for OursOneByOne<DB>
@@ -107,12 +111,14 @@ where
     }
 }
 
-/// By hand with sqlx: `INSERT INTO .. VALUES (..), (..)`, and what follows.
+/// Multi-row INSERTs by hand with sqlx.
+///
+/// `INSERT INTO .. VALUES (..), (..)`, followed by `conflict`.
 pub struct Values<DB: Database> {
     pub pool: Pool<DB>,
     pub table: &'static str,
     pub begin: &'static str,
-    /// What stands behind the values.
+    /// SQL that follows the values.
     pub conflict: String,
     pub chunk: usize,
 }
@@ -173,7 +179,7 @@ where
     }
 }
 
-/// `SeaORM`'s `insert_many`.
+/// Insert by `SeaORM`'s `insert_many`.
 pub struct Sea {
     pub db: DatabaseConnection,
     pub chunk: usize,
@@ -211,7 +217,7 @@ async fn sea_insert<R: Workload>(
     Ok(())
 }
 
-/// Diesel's `insert_into(..).values(..)`.
+/// Insert by Diesel's `insert_into(..).values(..)`.
 pub struct DieselInsert<C, R: Workload> {
     pub conn: RefCell<C>,
     pub chunk: usize,
@@ -234,11 +240,11 @@ impl<C: diesel::Connection, R: Workload> Contender<R> for DieselInsert<C, R> {
     }
 }
 
-/// By hand with sqlx: each row by itself, a SELECT and, where it finds nothing, an INSERT.
+/// SELECT, then INSERT if missing, row by row with sqlx.
 pub struct OneByHand<DB: Database> {
     pub pool: Pool<DB>,
     pub select: &'static str,
-    /// Gives back the row that it made where the database can.
+    /// Statement that gives back the new row where the database can.
     pub insert: &'static str,
 }
 

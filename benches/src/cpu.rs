@@ -1,8 +1,12 @@
-//! The processor's time, which says more than the clock's where others use the machine too.
+//! Processor time used by the benchmark and its server.
+//!
+//! It says more than the clock's where others use the machine too.
 
 use std::{collections::HashMap, fs, iter, path::Path, time::Duration};
 
-/// What this process has used so far, and the server whose process id `BENCH_SERVER_PID` names, with all that it has started.
+/// Processor time used so far by this process and the server.
+///
+/// The server is the process whose id `BENCH_SERVER_PID` names, with all that it has started.
 pub fn used() -> Duration {
     let mut total = of_process(Path::new("/proc/self"));
     if let Some(server) = std::env::var("BENCH_SERVER_PID").ok().and_then(|pid| pid.parse().ok()) {
@@ -20,7 +24,9 @@ fn of_family(root: u32) -> Duration {
     family.map(|pid| of_process(Path::new(&format!("/proc/{pid}")))).sum()
 }
 
-/// The word behind the state, which is behind the name in parentheses.
+/// Number of the parent of this process.
+///
+/// It is the word behind the state, which is behind the name in parentheses.
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()

@@ -1,4 +1,4 @@
-//! The time a row takes when there are more of them.
+//! Time per row as the number of rows grows.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -17,27 +17,31 @@ use crate::{
 
 const CALLS: [u64; 5] = [100_000, 300_000, 1_000_000, 3_000_000, 10_000_000];
 const FULL: u64 = 10_000_000;
-/// Into the full table: a tenth of it changes it little.
+/// Sizes of the calls into the full table.
+///
+/// A tenth of it changes it little.
 const CALLS_INTO_FULL: [u64; 4] = [10_000, 100_000, 300_000, 1_000_000];
-/// Rows of one contender's turn there, at least.
+/// Least number of rows in a contender's turn there.
 const TURN: u64 = 100_000;
 
-/// One for each database.
+/// Names of the contenders by hand, one for each database.
 const BY_HAND: [&str; 2] = ["sqlx by hand", "sqlx by hand: UNNEST"];
 
-/// Each takes minutes.
+/// Parts of the measurement, which each take minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Calls of which no row is there.
     None,
-    /// Calls of which all are.
+    /// Calls of which all rows are there.
     All,
-    /// Into a full table.
+    /// Calls into a full table.
     Full,
 }
 
-/// Ours, and beside it another whose time a row grows too, as an index of more rows costs more: the limit, and where all rows are there, of which it
-/// knows nothing, what is written by hand.
+/// Measures the time per row as the number of rows grows.
+///
+/// Ours is measured beside another whose time per row grows too, as an index of more rows costs more. That is the limit, or, where all rows
+/// are there, of which the limit knows nothing, what is written by hand.
 pub async fn run<S: Server>(server: &S, options: &Options) -> Result<()>
 where
     NewRetweet: Bind<S::Database>,
@@ -92,12 +96,14 @@ where
     Ok(())
 }
 
+/// Number of rounds.
+///
 /// Large calls measure themselves well enough.
 fn rounds(options: &Options, calls: u64) -> usize {
     if calls >= 3_000_000 { 1 } else { options.rounds }
 }
 
-/// The limit fills a table fastest.
+/// Fills the table by the limit, which is fastest.
 async fn fill(contenders: &[Entry<NewRetweet>], rows: &[NewRetweet]) -> Result<()> {
     for entry in contenders.iter().filter(|entry| entry.role == Role::Limit) {
         entry.contender.prepare(rows).await?;

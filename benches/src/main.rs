@@ -1,4 +1,6 @@
-//! Every contender on the same rows, in turns, in one run: see README.md.
+//! Runs every contender on the same rows, in turns.
+//!
+//! All in one run: see README.md.
 
 mod contender;
 mod cpu;
@@ -39,41 +41,41 @@ use crate::{
 pub struct Options {
     #[arg(long)]
     database: Database,
-    /// What to measure; everything by default.
+    /// Measurements to run; everything by default.
     #[arg(long, value_delimiter = ',')]
     only: Vec<What>,
-    /// How many retweets.
+    /// Number of retweets.
     #[arg(long, default_value_t = 200_000)]
     rows: u64,
-    /// flights.csv.gz of the data set nycflights13; without it, as many flights are made up.
+    /// flights.csv.gz of the data set nycflights13. Without it, as many flights are made up.
     #[arg(long)]
     flights: Option<PathBuf>,
-    /// How many percent of the rows are there already.
+    /// Percentages of the rows that are there already.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 100])]
     percent: Vec<u64>,
     #[arg(long, value_delimiter = ',', default_values = ["random", "sorted"])]
     order: Vec<Order>,
-    /// How many times each contender has its turn.
+    /// Number of turns that each contender has.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only contenders whose name has this in it, and this crate.
+    /// Only contenders whose name contains this, and this crate.
     #[arg(long)]
     against: Option<String>,
     /// Tries every contender with these numbers of rows a statement.
     #[arg(long, value_delimiter = ',')]
     tune: Vec<usize>,
-    /// Measures on as many threads as the machine has processors, as `#[tokio::main]` does. By default there is one: to wake another costs every
-    /// contender the same, which makes the differences between them smaller.
+    /// Uses one thread per processor, as `#[tokio::main]` does. By default there is one thread: waking another costs every contender the
+    /// same, which makes the differences between them smaller.
     #[arg(long)]
     threads: bool,
-    /// In place of all this: how much a stream of 10,000,000 rows makes the process grow.
+    /// In place of all this, measures memory growth over 10,000,000 streamed rows.
     #[arg(long)]
     memory: bool,
-    /// In place of all this: the time a row takes, from 100,000 to 10,000,000 of them where none is there, where all are, and into a table of
-    /// 10,000,000; all three by default.
+    /// In place of all this, measures the time per row. From 100,000 to 10,000,000 rows where none is there, where all are, and into a
+    /// table of 10,000,000; all three by default.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_values = ["none", "all", "full"])]
     growth: Vec<growth::Part>,
-    /// In place of all this: where our own time goes.
+    /// In place of all this, measures where our own time goes.
     #[arg(long)]
     profile: bool,
     /// Writes the figures to this file too.

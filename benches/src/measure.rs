@@ -1,4 +1,4 @@
-//! The turns, and the clock.
+//! Turns of the contenders, and the clock.
 
 use anyhow::{Result, ensure};
 use upsertable::On;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How many retweets are there when batches come in.
+/// Retweets in the table before the batches come in.
 const ROWS_BEFORE_BATCHES: u64 = 200_000;
 const BATCHES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
@@ -47,7 +47,9 @@ where
     report::write(&report, options)
 }
 
-/// All rows in one call, of which so many percent are there.
+/// Measures all rows in one call.
+///
+/// So many percent of them are there.
 async fn loads<S: Server, R: Workload + Bind<S::Database>>(
     server: &S,
     options: &Options,
@@ -88,7 +90,7 @@ where
     Ok(())
 }
 
-/// Small calls into a table that holds many rows.
+/// Measures small calls into a table that holds many rows.
 async fn batches<S: Server>(server: &S, options: &Options, report: &mut Report) -> Result<()>
 where
     NewRetweet: Bind<S::Database>,
@@ -154,7 +156,7 @@ impl Numbers {
     }
 }
 
-/// One row a call: there, or not.
+/// Measures one row a call: there, or not.
 async fn one_by_one<S: Server>(server: &S, options: &Options, report: &mut Report) -> Result<()>
 where
     NewRetweet: Bind<S::Database>,
@@ -182,7 +184,7 @@ where
     Ok(())
 }
 
-/// This crate, and those that it is to be measured against.
+/// Lists this crate and the contenders to measure it against.
 fn contenders<S: Server, R: Workload + Bind<S::Database>>(server: &S, options: &Options) -> Result<Vec<Entry<R>>>
 where
     R::Model: On<S::Database>,

@@ -1,4 +1,4 @@
-//! How much the process grows while it streams rows.
+//! Memory growth of the process while it streams rows.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ where
     Retweet: On<S::Database>,
 {
     server.seed::<NewRetweet>(&[]).await?;
-    // What the driver and the allocator keep from any call is not growth.
+    // Memory that the driver and the allocator keep from any call is not growth.
     Retweet::bulk_create_new_stream(server.pool(), stream::iter((0..10_000).map(rows::retweet))).await?;
     let (before, _) = resident()?;
     let done = Retweet::bulk_create_new_stream(server.pool(), stream::iter((0..ROWS).map(rows::retweet))).await?;
@@ -36,7 +36,7 @@ where
     Ok(())
 }
 
-/// What the process holds in memory now and what it ever held, in KiB.
+/// Memory of this process, now and at its peak, in KiB.
 fn resident() -> Result<(u64, u64)> {
     let status = fs::read_to_string("/proc/self/status")?;
     let kib = |name| {

@@ -1,4 +1,6 @@
-//! The figures as pictures: one SVG for each table, and one for the batches.
+//! Pictures of the figures.
+//!
+//! One SVG for each table, and one for the batches.
 
 use std::{fs, path::Path};
 
@@ -7,7 +9,9 @@ use plotters::prelude::*;
 
 use crate::report::{Report, Results};
 
-/// Told apart also by those who do not tell red from green (Okabe and Ito's palette).
+/// Colours that red-green colour-blind readers can tell apart.
+///
+/// Okabe and Ito's palette.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(153, 153, 153),
@@ -36,7 +40,7 @@ pub fn draw(report: &Report, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A group of bars for each case.
+/// Draws a group of bars for each case.
 fn bars(file: &Path, title: &str, results: &[&Results]) -> Result<()> {
     let area = SVGBackend::new(file, (1_000, 480)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -84,7 +88,7 @@ fn bars(file: &Path, title: &str, results: &[&Results]) -> Result<()> {
     Ok(())
 }
 
-/// A line for each contender, from the smallest batch to the largest.
+/// Draws a line per contender, from the smallest batch to the largest.
 fn lines(file: &Path, title: &str, results: &[&Results]) -> Result<()> {
     let least_there = results.iter().map(|results| results.case.percent).min().unwrap_or_default();
     let results: Vec<_> = results.iter().filter(|results| results.case.percent == least_there).collect();

@@ -143,7 +143,7 @@ fn copy_text<R: Workload>(table: &str) -> String {
     format!("COPY {table} ({}) FROM STDIN (FORMAT BINARY)", workload::columns::<R>())
 }
 
-/// What COPY is sent, in pieces that are worth a write to the network.
+/// Input for COPY, in pieces large enough for a network write.
 struct Pieces<R>(std::vec::IntoIter<R>, bool);
 
 impl<R: Workload> Iterator for Pieces<R> {
@@ -164,7 +164,7 @@ impl<R: Workload> Iterator for Pieces<R> {
     }
 }
 
-/// By hand with sqlx: one array a column.
+/// Arrays by hand with sqlx, one for each column.
 struct Unnest {
     pool: PgPool,
     chunk: usize,
@@ -210,7 +210,7 @@ async fn unnest<R: Workload>(conn: &mut PgConnection, rows: Vec<R>) -> Result<()
     Ok(())
 }
 
-/// By hand with sqlx: COPY into a temporary table, and on from there.
+/// COPY by hand with sqlx, through a temporary table.
 struct StagedCopy(PgPool);
 
 impl<R: Workload> Contender<R> for StagedCopy {
@@ -242,7 +242,7 @@ fn merge_staged<R: Workload>() -> String {
     format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM staged ON CONFLICT ({key}) DO NOTHING")
 }
 
-/// Diesel's COPY, into a temporary table, and on from there.
+/// COPY by Diesel, through a temporary table.
 struct DieselCopy(RefCell<diesel::PgConnection>);
 
 impl<R: Workload> Contender<R> for DieselCopy {

@@ -1,4 +1,6 @@
-//! Where our own time goes: what sqlx tells of each statement, and the time in between.
+//! Profile of our own time.
+//!
+//! It shows what sqlx tells of each statement, and the time in between.
 
 use std::{
     fmt::Debug,
@@ -71,8 +73,9 @@ where
     Ok(())
 }
 
-/// One line a kind of statement, in the order of their first. `outside` is the time since the statement before: the client's, or that of a
-/// COPY or COMMIT, of which sqlx tells nothing.
+/// Prints a line per kind of statement, in order of appearance.
+///
+/// `outside` is the time since the statement before: the client's, or that of a COPY or COMMIT, of which sqlx tells nothing.
 fn print(start: Instant, end: Instant, steps: &[Step]) {
     struct Line {
         sql: String,

@@ -1,4 +1,4 @@
-//! The figures: as a table, as JSON, as a picture.
+//! Report of the figures: as a table, as JSON, as a picture.
 
 use std::fs::File;
 
@@ -25,7 +25,7 @@ pub struct Results {
     pub contenders: Vec<Figure>,
 }
 
-/// What was measured.
+/// Conditions of a measurement.
 #[derive(Serialize, Clone, PartialEq)]
 pub struct Case {
     pub workload: &'static str,
@@ -37,7 +37,9 @@ pub struct Case {
     pub percent: u64,
 }
 
-/// One contender's times, in milliseconds. A ratio is the contender's time divided by ours: above 1, ours is faster.
+/// One contender's times, in milliseconds.
+///
+/// A ratio is the contender's time divided by ours: above 1, ours is faster.
 #[derive(Serialize)]
 pub struct Figure {
     pub name: String,

@@ -1,4 +1,6 @@
-//! The rows: retweets made from numbers, flights read from a file or made in its likeness.
+//! Rows of the measurements.
+//!
+//! Retweets are made from numbers; flights are read from a file or made in its likeness.
 
 use std::{fs::File, path::Path};
 
@@ -8,10 +10,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::workload::{Workload, flights::NewFlight, retweets::NewRetweet};
 
-/// How many flights left New York in 2013.
+/// Number of flights that left New York in 2013.
 pub const FLIGHTS: u64 = 336_776;
 
-/// Spreads numbers evenly over 64 bits, each to one of its own (the finaliser of splitmix64).
+/// Spreads numbers evenly over 64 bits, each to one of its own.
+///
+/// The finaliser of splitmix64.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -19,13 +23,15 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The retweet with this number. Its key lies anywhere in the index, as one of an import does.
+/// Makes the retweet with this number.
+///
+/// Its key lies anywhere in the index, as one of an import does.
 pub fn retweet(number: u64) -> NewRetweet {
     let tweet = (mix(number) >> 8).cast_signed();
     NewRetweet { tweet, retweeter: number.cast_signed(), original_author: tweet & 0xFFFF }
 }
 
-/// The flights in this file of the data set nycflights13, or, without one, as many made up.
+/// Flights of this nycflights13 file, or, without one, as many made up.
 pub fn flights(file: Option<&Path>) -> Result<Vec<NewFlight>> {
     let Some(file) = file else { return Ok((0..FLIGHTS).map(flight).collect()) };
     let open = File::open(file).with_context(|| file.display().to_string())?;
@@ -33,7 +39,9 @@ pub fn flights(file: Option<&Path>) -> Result<Vec<NewFlight>> {
     reader.deserialize().map(|line: csv::Result<Line>| Ok(line?.into())).collect()
 }
 
-/// Puts the rows into an order that has nothing to do with their keys, the same one every time.
+/// Shuffles the rows into the same order every time.
+///
+/// The order has nothing to do with their keys.
 pub fn shuffle<R>(rows: &mut [R]) {
     for last in (1..rows.len()).rev() {
         let other = mix(last as u64) % (last as u64 + 1);
@@ -45,7 +53,9 @@ pub fn sort<R: Workload>(rows: &mut [R]) {
     rows.sort_by(Workload::compare_keys);
 }
 
-/// A made-up flight: the same key never twice, and as many NULLs and as long texts as in the real ones.
+/// Makes up a flight, with a different key for each number.
+///
+/// It has as many NULLs and as long texts as the real ones.
 fn flight(number: u64) -> NewFlight {
     const CARRIERS: [&str; 16] =
         ["9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV"];
@@ -83,7 +93,7 @@ fn flight(number: u64) -> NewFlight {
     }
 }
 
-/// A line of the file, in which `NA` stands for a missing value.
+/// A line of the file, with `NA` for a missing value.
 #[derive(Deserialize)]
 struct Line {
     year: i32,

@@ -1,4 +1,4 @@
-//! What the measurements ask of a database.
+//! Interface between the measurements and a database.
 
 use anyhow::Result;
 use upsertable::{Backend, On};
@@ -11,7 +11,7 @@ use crate::{
 /// Rows per statement, where a contender leaves the choice to its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunks {
-    /// What was found to be the fastest.
+    /// The size found to be the fastest.
     Best,
     Of(usize),
 }
@@ -25,7 +25,9 @@ impl Chunks {
     }
 }
 
-/// A database, with a table for each workload and beside it one called `seed`, which holds the rows that are there when a contender begins.
+/// A database with a table for each workload.
+///
+/// Beside each stands a table called `seed`, which holds the rows that are there when a contender begins.
 pub trait Server {
     type Database: Backend;
 
@@ -45,7 +47,7 @@ pub trait Server {
     where
         R::Model: On<Self::Database>;
 
-    /// Those that get or create each row by itself.
+    /// Contenders that get or create each row by itself.
     fn one_by_one(&self) -> Result<Vec<Entry<NewRetweet>>>;
 
     /// This crate's pool.

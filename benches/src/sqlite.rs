@@ -56,7 +56,7 @@ impl OnSqlite {
     fn diesel(&self) -> Result<RefCell<diesel::SqliteConnection>> {
         let file = self.folder.path().join("bench.db");
         let mut conn = <diesel::SqliteConnection as diesel::Connection>::establish(&file.to_string_lossy())?;
-        // As sqlx sets them.
+        // These are sqlx's settings.
         conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000")?;
         Ok(RefCell::new(conn))
     }

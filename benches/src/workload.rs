@@ -1,4 +1,6 @@
-//! What is stored: one list of columns for each table, from which every contender's own struct is made, so that all store the same rows.
+//! Workloads: one list of columns for each table.
+//!
+//! Every contender's own struct is made from it, so that all store the same rows.
 
 use std::cmp::Ordering;
 
@@ -6,7 +8,9 @@ use sea_orm::{EntityTrait, Iterable as _};
 use sqlx::{Arguments as _, Database, Encode, Type, error::BoxDynError};
 use upsertable::Upsertable;
 
-/// A new row of one of the tables, and what every contender needs to know of it.
+/// A new row of one of the tables.
+///
+/// It has all that every contender needs to know of the row.
 pub trait Workload: Clone + Send + Sync + 'static {
     type Model: Upsertable<New = Self>;
     type Entity: EntityTrait;
@@ -26,13 +30,13 @@ pub trait Workload: Clone + Send + Sync + 'static {
     fn diesel_sqlite(conn: &mut diesel::SqliteConnection, rows: &[Self::Diesel]) -> diesel::QueryResult<usize>;
     #[cfg(feature = "postgres")]
     fn diesel_postgres(conn: &mut diesel::PgConnection, rows: &[Self::Diesel]) -> diesel::QueryResult<usize>;
-    /// COPY into a temporary table called `staged`.
+    /// Copies the rows into a temporary table called `staged`.
     #[cfg(feature = "postgres")]
     fn diesel_copy(conn: &mut diesel::PgConnection, rows: &[Self::Diesel]) -> diesel::QueryResult<usize>;
     #[cfg(feature = "mysql")]
     fn diesel_mysql(conn: &mut diesel::MysqlConnection, rows: &[Self::Diesel]) -> diesel::QueryResult<usize>;
 
-    /// One array a column, for UNNEST.
+    /// Makes one array for each column, for UNNEST.
     #[cfg(feature = "postgres")]
     fn arrays(rows: Vec<Self>) -> Result<sqlx::postgres::PgArguments, BoxDynError>;
 
@@ -48,7 +52,7 @@ pub trait Bind<DB: Database>: Sized {
 
 pub struct Column {
     pub name: &'static str,
-    /// As in CREATE TABLE.
+    /// Type as written in CREATE TABLE.
     pub sql: &'static str,
 }
 
@@ -134,7 +138,9 @@ macro_rules! workload {
                 }
             }
 
-            /// Without defaults in it, SQLite too takes many rows in one statement.
+            /// A row for Diesel, without defaults.
+            ///
+            /// So SQLite too takes many rows in one statement.
             #[derive(diesel::Insertable)]
             #[diesel(table_name = schema::$module, treat_none_as_default_value = false)]
             pub struct DieselRow {

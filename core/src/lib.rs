@@ -47,7 +47,9 @@ pub use transaction::{
 };
 pub use upsertable_macros::Upsertable;
 
-/// [Verifies](Upsertable::verify) several models: a future of the warnings of all, or of one error with everything that was found.
+/// [Verifies](Upsertable::verify) several models in one call.
+///
+/// A future that gives the warnings of all models, or one error with everything that was found.
 ///
 /// ```
 /// # use upsertable::Upsertable;

@@ -14,7 +14,9 @@
 pub struct Outcome<T> {
     /// The row as it is in the table.
     pub row: T,
-    /// Whether this call created it. Of all callers that race for one key, exactly one sees `true`.
+    /// True for the call that created the row.
+    ///
+    /// Of all callers that race for one key, exactly one sees `true`.
     pub created: bool,
 }
 

@@ -1,4 +1,6 @@
-//! What generated code may call. Nothing here is part of the public interface.
+//! Items that generated code uses.
+//!
+//! Nothing here is part of the public interface.
 
 pub use crate::{
     On, UniqueKey, Upsertable,

@@ -1,4 +1,4 @@
-//! How long to wait before work that lost against another transaction is done again.
+//! Tries of work that lost against another transaction, with backoff.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::backend::Backend;
 
-/// How often work is done before its error is given back.
+/// Default number of tries, after which the error is returned.
 pub(crate) const TRIES: u32 = 5;
 
 /// The tries of one call.
@@ -23,7 +23,9 @@ impl Retry {
         Self { done: 0, spent: 0, most: DB::CALL_TRIES, weigh: DB::tries_spent }
     }
 
-    /// Waits, and says `true`, when there is a try left after one that failed so.
+    /// Waits before another try; returns false when none is left.
+    ///
+    /// `error` is what the last try failed with.
     pub(crate) async fn again(&mut self, error: Option<&sqlx::Error>) -> bool {
         self.done += 1;
         self.spent += error.map_or(1, self.weigh);
@@ -35,7 +37,9 @@ impl Retry {
     }
 }
 
-/// The pause after the try with this number, counted from 1: it doubles each time, and half of it is chance, so that two that collided do not meet again.
+/// Pause after the try with this number, counted from 1.
+///
+/// It doubles each time, and half of it is chance, so that two that collided do not meet again.
 pub(crate) fn backoff(tries: u32, first: Duration, longest: Duration) -> Duration {
     let whole = first.saturating_mul(1 << (tries - 1).min(16)).min(longest);
     // A new `RandomState` is seeded anew: chance enough for a pause, without a dependency.

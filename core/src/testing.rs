@@ -1,4 +1,4 @@
-//! What tests can see of the crate's work.
+//! Tools for tests: the statements that ran, and pending callbacks.
 
 #[cfg(feature = "testing")]
 use std::{
@@ -18,7 +18,9 @@ tokio::task_local! {
     static STATEMENTS: Arc<Mutex<Vec<String>>>;
 }
 
-/// Runs `work` and collects the SQL that this crate and its transactions run for it, in order.
+/// Runs `work` and collects the SQL that is run for it.
+///
+/// The statements are those of this crate and its transactions, in order.
 ///
 /// The text is what is sent, with placeholders for values; `BEGIN`, `COMMIT` and the like are among it. Statements that plain sqlx runs
 /// on a connection of its own are not seen.
@@ -47,7 +49,9 @@ pub(crate) fn record(sql: &str) {
 #[cfg(not(feature = "testing"))]
 pub(crate) fn record(_sql: &str) {}
 
-/// Lets a task of the crate's own be seen by whoever listens to the task that starts it.
+/// Makes a new task's statements visible to the current listener.
+///
+/// The task is one of the crate's own; its statements are seen by whoever listens to the task that starts it.
 #[cfg(feature = "testing")]
 pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> impl Future<Output = F::Output> + Send + 'static
 where
@@ -62,10 +66,10 @@ pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> F {
     work
 }
 
-/// Takes the callbacks that `tx` would run after its commit out of it, hooks on created rows included, to be looked at or run without
-/// committing: for tests that always roll back.
+/// Takes out the callbacks that `tx` would run after its commit.
 ///
-/// They are no longer the transaction's: a commit does not run them.
+/// Hooks on created rows are among them. They can be looked at, or run without committing: for tests that always roll back. They are no
+/// longer the transaction's: a commit does not run them.
 ///
 /// ```
 /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
@@ -89,24 +93,26 @@ pub struct Captured(Vec<Callback>);
 
 #[cfg(feature = "testing")]
 impl Captured {
-    /// How many there are.
+    /// Number of callbacks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no callback.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Where each was registered, in the order in which they would run.
+    /// Source locations where the callbacks were registered.
+    ///
+    /// They are in the order in which the callbacks would run.
     pub fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
         self.0.iter().map(Callback::place)
     }
 
-    /// Runs them in order, as a commit would.
+    /// Runs the callbacks in order, as a commit would.
     pub async fn run(self) -> Committed {
         run_callbacks(self.0).await
     }

@@ -1,4 +1,4 @@
-//! The trait that the derive implements, with every call of the crate.
+//! The derived trait, with every call of the crate.
 
 use std::sync::Arc;
 
@@ -24,9 +24,10 @@ use crate::{
     transaction::on_commit::Output,
 };
 
-/// A struct whose rows may already be there. Derive it: `#[derive(Upsertable)]`.
+/// A model: a struct with rows found or created by key.
 ///
-/// The calls work on every [handle](Handle), and on every [database](Backend) that can hold the model's field types.
+/// Derive it: `#[derive(Upsertable)]`. The calls work on every [handle](Handle), and on every [database](Backend) that can hold the model's
+/// field types.
 ///
 /// # Example
 ///
@@ -56,7 +57,9 @@ use crate::{
     note = "add `#[derive(sqlx::FromRow, upsertable::Upsertable)]` and `#[unique(..)]` to the struct"
 )]
 pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
-    /// What a caller supplies of a new row: `New{Model}`, or the model itself where no field is `generated`.
+    /// A new row, with the columns that a caller supplies.
+    ///
+    /// `New{Model}`, or the model itself where no field is `generated`.
     type New: Row<Self::New, Error = Error> + Send + 'static;
 
     /// The model's first key: `{Model}Key`.
@@ -66,17 +69,19 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     #[doc(hidden)]
     const TABLE: &'static str;
 
-    /// Whether the columns whose types the derive cannot tell are nullable, in their order.
+    /// Nullability of the columns whose types the derive cannot tell.
+    ///
+    /// In the order of these columns.
     #[doc(hidden)]
     const NULLABLE: &'static [bool] = &[];
 
     /// This row's key: the fields of the first `#[unique(..)]`.
     fn key(&self) -> Self::Key;
 
-    /// The row with the key of `new`, found or made; `created` says which.
+    /// Finds the row with the key of `new`, or creates it.
     ///
-    /// Safe when many tasks and processes race for one key: all get the one row, exactly one of them with `created: true`. A row that is
-    /// found is never changed: the other columns of `new` count for a new row only.
+    /// `created` in the [`Outcome`] says which. It is safe when many tasks and processes race for one key: all get the one row, exactly one
+    /// of them with `created: true`. A row that is found is never changed: the other columns of `new` count for a new row only.
     ///
     /// # Statements
     ///
@@ -139,7 +144,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// The row with this key, found, or made from what `make` gives.
+    /// Finds the row with this key, or creates it from `make`.
     ///
     /// `make` runs only when the row is not there, and then once, so it may be expensive: a call to an API, say. On a pool no connection is
     /// held while it runs. The columns of the key are stored as in `key`, whatever `make` says of them.
@@ -200,7 +205,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// The row with this key, if there is one.
+    /// Finds the row with this key, if there is one.
     ///
     /// # Statements
     ///
@@ -250,7 +255,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// Creates the rows whose key is not in the table yet, and counts them. Rows that exist are skipped and never changed.
+    /// Creates the rows whose key is not in the table yet.
+    ///
+    /// The rows created are counted. Rows that exist are skipped and never changed.
     ///
     /// The rows travel through a temporary table and are merged from there, so there may be any number of them. Of several rows with one
     /// key the first wins. The call is kept whole or not at all; inside a transaction it is a savepoint. While rows are staged the table is
@@ -310,7 +317,10 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self::bulk(rows).create_new(db)
     }
 
-    /// The same for a stream of rows, or of results of rows: an error in the stream ends the call, and is its error.
+    /// Creates the rows of a stream whose key is missing.
+    ///
+    /// It does what [`bulk_create_new`](Self::bulk_create_new) does, for a stream of rows, or of results of rows: an error in the stream
+    /// ends the call, and is its error.
     ///
     /// Rows are read as they are sent and never collected, and a slow stream blocks nobody: the table is not locked while it runs. The first
     /// item is awaited before a connection is taken.
@@ -354,7 +364,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self::bulk_stream(rows).create_new(db)
     }
 
-    /// The row with the key of `new`, made, or given the values of `new`: what others call `update_or_create`.
+    /// Creates the row with the key of `new`, or updates it.
+    ///
+    /// Other libraries call this `update_or_create`.
     ///
     /// An existing row gets every column of `new` but the key's and those marked `create_only`; `generated` columns stay. A model without
     /// such columns has nothing to update, and the call is [`get_or_create`](Self::get_or_create).
@@ -408,7 +420,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// The row for each key, in the order of the keys, or `None` where there is no such row.
+    /// Finds the rows of many keys, in the keys' order.
+    ///
+    /// Gives `None` for a key that no row has.
     ///
     /// # Statements
     ///
@@ -460,7 +474,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// A row for each of `rows`, in their order, found or made; `created` says which.
+    /// Finds or creates a row for each of `rows`, in order.
+    ///
+    /// `created` in each [`Outcome`] says which.
     ///
     /// Rows that exist are never changed. Of several rows with one key the first is the one created; the others get its row with
     /// `created: false`, as if done one by one. The call is kept whole or not at all.
@@ -503,7 +519,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self::bulk(rows).get_or_create(db)
     }
 
-    /// Creates the rows whose key is not in the table yet, and gives the rows that are the new values.
+    /// Creates the rows whose key is missing, and updates the others.
     ///
     /// An existing row gets every column but the key's and those marked `create_only`; `generated` columns stay. Of several rows with one
     /// key the last wins, as if done one by one. The call is kept whole or not at all.
@@ -545,7 +561,7 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self::bulk(rows).upsert(db)
     }
 
-    /// The bulk calls with options, as a builder.
+    /// Builds a bulk call with options.
     ///
     /// # Example
     ///
@@ -557,7 +573,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Bulk::new(stream::iter(rows))
     }
 
-    /// The same for a stream of rows, or of results of rows.
+    /// Builds a bulk call with options, from a stream.
+    ///
+    /// The stream gives rows, or results of rows.
     ///
     /// # Example
     ///
@@ -578,8 +596,8 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
 
     /// Checks that every call works on the table.
     ///
-    /// It is of a kind that takes rows, its columns are there and fit the fields, and every `#[unique(..)]` has a real unique index on exactly
-    /// its columns, which the calls can use. Nothing is changed.
+    /// That means: the table is of a kind that takes rows, its columns are there and fit the fields, and every `#[unique(..)]` has a real
+    /// unique index on exactly its columns, which the calls can use. Nothing is changed.
     ///
     /// Call it once at start-up: without the unique index two callers can both create a row, and everything else here fails late.
     /// [`verify_all!`](crate::verify_all) takes several models.
@@ -629,7 +647,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         })
     }
 
-    /// Hands every row of this model that a transaction creates to `work`, once, after the transaction has committed.
+    /// Runs `work` after the commit, on the rows that were created.
+    ///
+    /// It gets every row of this model that the transaction created, in one call.
     ///
     /// Registered on a [`Transaction`](crate::Transaction) it counts for that one; on [`Hooks`](crate::Hooks), for every transaction begun
     /// with them. Rows created by `get_or_create`, `get_or_create_with`, `upsert` and every bulk call are seen, in the order created; rows
@@ -669,7 +689,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         registry.register(PendingHook(Hook::new(work)));
     }
 
-    /// Work for each row of a table that is already full, in batches that are each committed on their own, as a builder.
+    /// Builds a run of work over the rows of a table.
+    ///
+    /// The table may be full already: its rows are taken in batches, each of which is committed on its own.
     ///
     /// What is committed stays when the process dies, and where the [filter](Batches::filter) says what is still to do, a second run does
     /// only what is left. See [`Batches::run`] for how rows are taken, and what becomes of those that fail.

@@ -1,4 +1,6 @@
-//! Builds again when a migration is added, as `sqlx::migrate!` puts them into the program.
+//! Rebuilds when a migration is added.
+//!
+//! `sqlx::migrate!` puts the migrations into the program.
 
 fn main() {
     println!("cargo:rerun-if-changed=migrations");

@@ -1,4 +1,6 @@
-//! A model as the derive sees it, read from syn. Mistakes in one attribute and names of no field are reported on the way.
+//! A model as the derive sees it, read from syn.
+//!
+//! Mistakes in one attribute and names of no field are reported on the way.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -16,7 +18,9 @@ pub(crate) struct Model {
     pub(crate) ident: Ident,
     pub(crate) vis: Visibility,
     pub(crate) generics: Generics,
-    /// Where the `upsertable` crate is; nowhere when the attribute that says it could not be read.
+    /// Path of the `upsertable` crate.
+    ///
+    /// `None` when the attribute that says it could not be read.
     pub(crate) krate: Option<Path>,
     pub(crate) table: String,
     pub(crate) schema: Option<String>,
@@ -27,7 +31,7 @@ pub(crate) struct Model {
     pub(crate) shape: Shape,
 }
 
-/// What was derived for.
+/// The kind of item that the derive stands on.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Shape {
     /// A struct with named fields.
@@ -52,7 +56,7 @@ pub(crate) struct Field {
 pub(crate) struct UniqueKey {
     pub(crate) attr: Attribute,
     pub(crate) ident: Ident,
-    /// By `key = ..`.
+    /// True where `key = ..` gives the name.
     pub(crate) named: bool,
     pub(crate) fields: Vec<KeyField>,
     pub(crate) nulls_not_distinct: bool,
@@ -62,9 +66,11 @@ pub(crate) struct UniqueKey {
 /// A field as it is named in a `#[unique(..)]`.
 pub(crate) struct KeyField {
     pub(crate) written: Ident,
-    /// Its place among the model's fields.
+    /// Index of the field among the model's fields.
     pub(crate) index: usize,
-    /// No field has the written name, and this is the nearest.
+    /// True where no field has the written name.
+    ///
+    /// This field is then the nearest.
     guessed: bool,
 }
 
@@ -102,12 +108,14 @@ impl Model {
         self.fields.iter().filter(|field| field.is_column())
     }
 
-    /// The columns that a caller supplies, each with its place among the columns.
+    /// The columns that a caller supplies, with their indexes.
+    ///
+    /// An index is the place among the columns.
     pub(crate) fn supplied(&self) -> impl Iterator<Item = (usize, &Field)> {
         self.columns().enumerate().filter(|(_, field)| field.attrs.generated.is_none())
     }
 
-    /// Whether new rows are of a type of their own.
+    /// Returns true if new rows have a type of their own.
     pub(crate) fn has_new(&self) -> bool {
         self.fields.iter().any(|field| field.attrs.generated.is_some())
     }
@@ -122,30 +130,35 @@ impl Model {
         }
     }
 
-    /// The fields of a key in the order in which it names them.
+    /// The fields of a key, in the order that it names.
     pub(crate) fn fields_of<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = &'a Field> {
         key.fields.iter().filter_map(|field| self.fields.get(field.index))
     }
 
-    /// The fields that a key names without a slip, each with its name as it is written there: what follows from a guess
-    /// is no mistake of the user's.
+    /// The fields that a key names without a slip.
+    ///
+    /// Each comes with its name as it is written there: what follows from a guess is no mistake of the user's.
     pub(crate) fn named_by<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = (&'a Ident, &'a Field)> {
         let sure = key.fields.iter().filter(|field| !field.guessed);
         sure.filter_map(|field| Some((&field.written, self.fields.get(field.index)?)))
     }
 
-    /// The columns of a key in the order of the model's columns, each with its place among them.
+    /// The columns of a key, with their indexes.
+    ///
+    /// They are in the order of the model's columns; an index is the place among these.
     pub(crate) fn columns_of<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = (usize, &'a Field)> {
         self.columns().enumerate().filter(|(_, field)| self.fields_of(key).any(|of_key| std::ptr::eq(of_key, *field)))
     }
 
-    /// Whether the field is part of a key in which NULL would not be equal to NULL.
+    /// Tests if a key forbids NULL in the field.
+    ///
+    /// In such a key NULL would not be equal to NULL.
     pub(crate) fn must_not_be_null(&self, field: &Field) -> bool {
         let mut keys = self.keys.iter().filter(|key| !key.nulls_not_distinct);
         keys.any(|key| self.named_by(key).any(|(_, of_key)| std::ptr::eq(of_key, field)))
     }
 
-    /// Whether a caller supplies every column of the key.
+    /// Tests if a caller supplies every column of the key.
     pub(crate) fn creates(&self, key: &UniqueKey) -> bool {
         self.fields_of(key).all(|field| field.attrs.generated.is_none())
     }
@@ -194,7 +207,9 @@ impl Field {
         self.attrs.skip.is_none()
     }
 
-    /// A `#[unique]` that was meant for this field, so that a mistake in its place is the only one reported for it.
+    /// Takes a `#[unique]` that was meant for this field.
+    ///
+    /// So a mistake in its place is the only one reported for it.
     fn misplaced_unique(&mut self) -> Option<Unique> {
         let attr = self.attrs.unique.take()?;
         Some(Unique { attr, fields: vec![self.ident.clone()], name: None, nulls_not_distinct: None, reported: true })
@@ -252,8 +267,9 @@ impl UniqueKey {
     }
 }
 
-/// An identifier made of identifiers, which the compiler may still refuse: some letters change into two when they
-/// become capitals.
+/// Makes an identifier of identifiers.
+///
+/// The compiler may still refuse it: some letters change into two when they become capitals.
 fn ident(name: &str, span: Span) -> Ident {
     let mut ident: Ident = syn::parse_str(name).unwrap_or_else(|_| Ident::new("UnnamedKey", span));
     ident.set_span(span);

@@ -1,4 +1,6 @@
-//! The words and values of attributes, each with its tokens, and the rules about one attribute.
+//! The words and values of attributes.
+//!
+//! Each comes with its tokens. The rules about one attribute are here too.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, LitStr, Path};
@@ -30,7 +32,9 @@ const FLATTEN: &str = "flatten";
 const TRY_FROM: &str = "try_from";
 
 const SQLX_ON_FIELD: &[&str] = &[RENAME, SKIP, JSON, DEFAULT, FLATTEN, TRY_FROM];
-/// What is looked for in our attribute by those who do not know that sqlx's own counts.
+/// Words of sqlx that users try in our attribute.
+///
+/// They do not know that sqlx's own counts.
 const SQLX: &[&str] = &[RENAME, RENAME_ALL, SKIP, JSON, DEFAULT, FLATTEN, TRY_FROM];
 
 const ON_STRUCT: Words = Words {
@@ -47,20 +51,22 @@ const ON_FIELD: Words = Words {
 };
 const IN_NEW: Words = Words { attribute: "`new(..)`", known: &[NAME, DERIVE], elsewhere: &[], place: "" };
 
-/// What the attributes of the struct say.
+/// The attributes of the struct.
 #[derive(Default)]
 pub(crate) struct ContainerAttrs {
     pub(crate) table: Option<LitStr>,
     pub(crate) schema: Option<LitStr>,
     pub(crate) krate: Option<Path>,
-    /// `crate = ..` is there and could not be read.
+    /// True where `crate = ..` is there and could not be read.
     pub(crate) krate_unknown: bool,
     pub(crate) new: Option<New>,
     pub(crate) uniques: Vec<Unique>,
     pub(crate) rename_all: Option<RenameAll>,
 }
 
-/// What the attributes of a field say. A word is kept where it stands, for the mistakes found later.
+/// The attributes of a field.
+///
+/// A word is kept where it stands, for the mistakes found later.
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
     pub(crate) generated: Option<Ident>,
@@ -87,16 +93,16 @@ pub(crate) struct Unique {
     pub(crate) fields: Vec<Ident>,
     pub(crate) name: Option<Ident>,
     pub(crate) nulls_not_distinct: Option<Ident>,
-    /// Something in it was reported.
+    /// True where something in it was reported.
     pub(crate) reported: bool,
 }
 
-/// How a column of JSON holds `None`.
+/// The form of `None` in a column of JSON.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Json {
-    /// As the JSON value `null`.
+    /// The JSON value `null`.
     Null,
-    /// As SQL's NULL.
+    /// The NULL of SQL.
     SqlNull,
 }
 
@@ -141,7 +147,9 @@ impl ContainerAttrs {
         }
     }
 
-    /// Reads only what changes columns: sqlx reports the mistakes in its attribute itself.
+    /// Reads the words of sqlx that change columns.
+    ///
+    /// sqlx reports the mistakes in its attribute itself.
     fn sqlx(&mut self, attr: &Attribute) {
         for entry in entries(attr, "", "", &mut Errors::default()) {
             if entry.word == RENAME_ALL {
@@ -181,6 +189,8 @@ impl FieldAttrs {
         }
     }
 
+    /// Reads the words of sqlx, and reports unknown ones.
+    ///
     /// sqlx reports most mistakes in its attribute itself, but passes over an unknown word in silence.
     fn sqlx(&mut self, attr: &Attribute, errors: &mut Errors) {
         for entry in entries(attr, "", "", &mut Errors::default()) {
@@ -266,9 +276,10 @@ struct Words {
 }
 
 impl Words {
-    /// The word of an entry and where mistakes in its value go. An unknown word is reported and taken for the nearest
-    /// one, so that it is the only mistake reported
-    /// for it: what is wrong with the value goes to `quiet`.
+    /// Finds the word of an entry.
+    ///
+    /// Tells also where mistakes in its value go. An unknown word is reported and taken for the nearest one, so that it is the only mistake
+    /// reported for it: what is wrong with the value goes to `quiet`.
     fn find<'e>(
         &self,
         entry: &Entry,

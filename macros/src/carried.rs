@@ -3,11 +3,13 @@
 use proc_macro2::{Ident, Span};
 use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta};
 
-/// Those of the model or of one of its fields.
+/// Shared attributes of the model, or of one of its fields.
 #[derive(Default)]
 pub(crate) struct ForwardedAttrs {
     pub(crate) docs: Vec<Attribute>,
-    /// `allow`, and `expect` as `allow`: what was expected may not occur a second time.
+    /// `allow` attributes, and `expect` turned into `allow`.
+    ///
+    /// What was expected may not occur a second time.
     pub(crate) allows: Vec<Attribute>,
     pub(crate) deprecated: Vec<Attribute>,
     pub(crate) serde: Vec<Attribute>,
@@ -36,7 +38,9 @@ impl ForwardedAttrs {
     }
 }
 
-/// The text with its links to the model: where it is repeated `Self` is another type, which may lack what is linked to.
+/// Turns links to `Self` into links to the model.
+///
+/// Where the text is repeated, `Self` is another type, which may lack what is linked to.
 fn linked(mut attr: Attribute, model: &Ident) -> Attribute {
     if let Meta::NameValue(doc) = &mut attr.meta
         && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &mut doc.value

@@ -1,4 +1,6 @@
-//! Letter case exactly as `sqlx::FromRow` changes it: a column must be written under the name that it is read by.
+//! Letter case exactly as `sqlx::FromRow` changes it.
+//!
+//! A column must be written under the name that it is read by.
 
 /// The values of `#[sqlx(rename_all = "..")]`.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +78,9 @@ fn capital(word: &str) -> String {
     first + &lower(letters.as_str())
 }
 
-/// The words of a name. sqlx splits with the crate heck, whose rules these are: `XMLHttpRequest` is `XML`, `Http` and
-/// `Request`.
+/// The words of a name.
+///
+/// sqlx splits with the crate heck, whose rules these are: `XMLHttpRequest` is `XML`, `Http` and `Request`.
 fn words(name: &str) -> Vec<&str> {
     name.split(|letter: char| !letter.is_alphanumeric()).flat_map(humps).collect()
 }

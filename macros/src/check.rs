@@ -38,6 +38,8 @@ pub(crate) fn check(model: &Model, errors: &mut Errors) {
     }
 }
 
+/// Refuses a generic model.
+///
 /// One table and one set of statements belong to one type, and rows outlive the call that reads them.
 fn not_generic(model: &Model, errors: &mut Errors) {
     for parameter in &model.generics.params {
@@ -51,7 +53,9 @@ fn not_generic(model: &Model, errors: &mut Errors) {
     }
 }
 
-/// There is no column that the other words could be about.
+/// Refuses other words on a skipped field.
+///
+/// There is no column that they could be about.
 fn skipped_means_nothing_else(field: &Field, errors: &mut Errors) {
     if field.is_column() {
         return;
@@ -61,6 +65,8 @@ fn skipped_means_nothing_else(field: &Field, errors: &mut Errors) {
     }
 }
 
+/// Refuses `create_only` on a generated column.
+///
 /// `create_only` says when a column is written, and a generated one never is.
 fn generated_is_never_written(field: &Field, errors: &mut Errors) {
     if let (true, Some(_), Some(word)) = (field.is_column(), &field.attrs.generated, &field.attrs.create_only) {
@@ -71,6 +77,8 @@ fn generated_is_never_written(field: &Field, errors: &mut Errors) {
     }
 }
 
+/// Refuses `flatten` and `try_from` on a column.
+///
 /// Both attributes tell sqlx how to read a value and say nothing of how to write it back.
 fn read_as_it_is_written(field: &Field, errors: &mut Errors) {
     if !field.is_column() {
@@ -97,6 +105,8 @@ fn read_as_it_is_written(field: &Field, errors: &mut Errors) {
     }
 }
 
+/// Refuses two columns of one name.
+///
 /// A statement that names a column twice is an error in every database.
 fn columns_have_different_names(model: &Model, errors: &mut Errors) {
     let mut seen: HashMap<&str, &Field> = HashMap::new();
@@ -113,7 +123,9 @@ fn columns_have_different_names(model: &Model, errors: &mut Errors) {
     }
 }
 
-/// `new(..)` describes a type that is written only when it differs from the model.
+/// Refuses `new(..)` where the model is the new row.
+///
+/// It describes a type that is written only when it differs from the model.
 fn new_is_written(model: &Model, errors: &mut Errors) {
     if let (Some(new), false) = (&model.new, model.has_new()) {
         errors.at(
@@ -127,6 +139,8 @@ fn new_is_written(model: &Model, errors: &mut Errors) {
     }
 }
 
+/// Refuses two types of one name.
+///
 /// The types stand side by side in the module of the model.
 fn types_have_different_names(model: &Model, errors: &mut Errors) {
     let mut seen: HashMap<String, &str> = HashMap::from([(model.ident.unraw().to_string(), "the model")]);
@@ -145,7 +159,9 @@ fn types_have_different_names(model: &Model, errors: &mut Errors) {
     }
 }
 
-/// The key's name where it is written, else the attribute that it comes from.
+/// The key's name where it is written, else its attribute.
+///
+/// That is the attribute that the key comes from.
 fn name_of(key: &UniqueKey) -> &dyn ToTokens {
     if key.named { &key.ident } else { &key.attr }
 }
@@ -165,6 +181,8 @@ fn key_is_of_columns(model: &Model, key: &UniqueKey, errors: &mut Errors) {
     }
 }
 
+/// Refuses a key with a column that can be NULL.
+///
 /// NULL is not equal to NULL in a unique index, so such a key would let the same row in again and again.
 fn keys_are_not_null(model: &Model, errors: &mut Errors) {
     for field in model.columns().filter(|field| is_null(field) && model.must_not_be_null(field)) {
@@ -188,12 +206,16 @@ fn is_null(field: &Field) -> bool {
     }
 }
 
-/// Whether the type is written as an `Option`; one behind an alias is found by the constants that the derive writes.
+/// Tests if the type is written as an `Option`.
+///
+/// One behind an alias is found by the constants that the derive writes.
 pub(crate) fn is_option(ty: &Type) -> bool {
     option_of(ty).is_some()
 }
 
-/// What the type is written as an `Option` of. The argument tells it from a type of the user's that is merely called so.
+/// The type `T` of a type written as `Option<T>`.
+///
+/// The argument tells it from a type of the user's that is merely called so.
 pub(crate) fn option_of(ty: &Type) -> Option<&Type> {
     match ty {
         Type::Group(group) => option_of(&group.elem),
@@ -208,7 +230,9 @@ pub(crate) fn option_of(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Two keys of the same columns are one index.
+/// Refuses two keys of the same columns.
+///
+/// They are one index.
 fn keys_differ(model: &Model, errors: &mut Errors) {
     let mut seen: Vec<Vec<usize>> = Vec::new();
     for key in model.keys.iter().filter(|key| !key.fields.is_empty() && !key.reported) {
@@ -222,7 +246,9 @@ fn keys_differ(model: &Model, errors: &mut Errors) {
     }
 }
 
-/// An upsert finds the row by the first key, so it never changes its columns anyway.
+/// Refuses `create_only` in the first key.
+///
+/// An upsert finds the row by that key, so it never changes its columns anyway.
 fn first_key_is_never_updated(model: &Model, errors: &mut Errors) {
     let Some(key) = model.keys.first() else { return };
     for (_, field) in model.named_by(key) {
@@ -236,6 +262,8 @@ fn first_key_is_never_updated(model: &Model, errors: &mut Errors) {
     }
 }
 
+/// Refuses a model without supplied columns.
+///
 /// A row of nothing has nothing to be found by. Tells whether the model has supplied columns.
 fn some_column_is_supplied(model: &Model, errors: &mut Errors) -> bool {
     let supplied = model.supplied().next().is_some();
@@ -250,7 +278,9 @@ fn some_column_is_supplied(model: &Model, errors: &mut Errors) -> bool {
     supplied
 }
 
-/// Whether a row exists is asked by its key.
+/// Refuses a model without a key.
+///
+/// A row is looked for by its key.
 fn some_key(model: &Model, errors: &mut Errors) {
     if model.keys.is_empty() {
         let names: Vec<String> = model.supplied().map(|(_, field)| field.name()).collect();
@@ -268,7 +298,9 @@ fn some_key(model: &Model, errors: &mut Errors) {
     }
 }
 
-/// Rows are created by the first key, so a caller must be able to say it.
+/// Refuses a generated column in the first key.
+///
+/// Rows are created by that key, so a caller must be able to say it.
 fn first_key_is_supplied(model: &Model, errors: &mut Errors) {
     let Some(key) = model.keys.first() else { return };
     let generated = model.named_by(key).find(|(_, field)| field.is_column() && field.attrs.generated.is_some());

@@ -1,4 +1,4 @@
-//! The list of an attribute, entry by entry, and the values of entries.
+//! The entries of an attribute's list, and their values.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -36,7 +36,7 @@ impl Entry {
         Some(Self { word: word.clone(), value, tokens: tokens.iter().cloned().collect() })
     }
 
-    /// A word that takes no value.
+    /// Reads a word that takes no value.
     pub(crate) fn flag(&self, errors: &mut Errors) -> Ident {
         if !matches!(self.value, Value::Nothing) {
             errors.at(&self.tokens, format!("`{}` takes no value", self.word));
@@ -49,7 +49,7 @@ impl Entry {
         syn::parse2(value.clone()).ok()
     }
 
-    /// A string that names something in the database.
+    /// Reads a string that names something in the database.
     pub(crate) fn identifier(&self, errors: &mut Errors) -> Option<LitStr> {
         let Some(string) = self.string() else {
             let value = self.said().unwrap_or_else(|| "..".to_owned());
@@ -67,7 +67,9 @@ impl Entry {
         path
     }
 
-    /// The name of a type that the derive writes; `example` is one.
+    /// Reads the name of a type that the derive writes.
+    ///
+    /// `example` is one.
     pub(crate) fn type_name(&self, example: &str, errors: &mut Errors) -> Option<Ident> {
         let name = match &self.value {
             Value::Is(value) => syn::parse2(value.clone()).ok(),
@@ -111,7 +113,7 @@ impl Entry {
         (is_word && !text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The value, which is wrong, or the entry where there is none.
+    /// The wrong value, or the entry where there is none.
     fn wrong(&self) -> &TokenStream {
         match &self.value {
             Value::Is(value) => value,
@@ -120,7 +122,9 @@ impl Entry {
     }
 }
 
-/// Whether the string can name a table, a schema or a column.
+/// Tests if the string can name a table, schema or column.
+///
+/// It reports a string that cannot.
 pub(crate) fn check_identifier(string: &LitStr, errors: &mut Errors) -> bool {
     let problem = match string.value() {
         value if value.is_empty() => "a name cannot be empty",
@@ -131,12 +135,16 @@ pub(crate) fn check_identifier(string: &LitStr, errors: &mut Errors) -> bool {
     false
 }
 
+/// Compares two paths.
+///
 /// syn's own `==` is a feature that nothing else here needs.
 fn same(one: &Path, other: &Path) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
-/// Looked at before it is parsed, as the compiler's lexer reports strange characters on its own, a second time.
+/// Tests if the string can be parsed as a path.
+///
+/// It is looked at before it is parsed, as the compiler's lexer reports strange characters on its own, a second time.
 fn is_path(path: &LitStr) -> bool {
     let value = path.value();
     value.strip_prefix("::").unwrap_or(&value).split("::").all(|part| {
@@ -155,7 +163,9 @@ pub(crate) fn once<T>(slot: &mut Option<T>, value: Option<T>, entry: &Entry, err
     }
 }
 
-/// The entries of an attribute. `form` is what the attribute looks like, `entry` what its entries are.
+/// Reads the entries of an attribute.
+///
+/// `form` is what the attribute looks like, `entry` what its entries are.
 pub(crate) fn entries(attr: &Attribute, form: &str, entry: &str, errors: &mut Errors) -> Vec<Entry> {
     if let Meta::List(meta) = &attr.meta {
         return split(meta.tokens.clone(), entry, errors);
@@ -164,7 +174,7 @@ pub(crate) fn entries(attr: &Attribute, form: &str, entry: &str, errors: &mut Er
     Vec::new()
 }
 
-/// The entries of a list.
+/// Reads the entries of a list.
 pub(crate) fn split(tokens: TokenStream, expected: &str, errors: &mut Errors) -> Vec<Entry> {
     let mut entries = Vec::new();
     for part in parts(tokens) {
@@ -176,14 +186,16 @@ pub(crate) fn split(tokens: TokenStream, expected: &str, errors: &mut Errors) ->
     entries
 }
 
-/// What stands between two commas, and the comma after it.
+/// The tokens between two commas, and the second comma.
 #[derive(Default)]
 struct Part {
     tokens: Vec<TokenTree>,
     comma: Option<TokenTree>,
 }
 
-/// Read by commas and not by grammar, so that one wrong entry does not hide the mistakes in those after it.
+/// Splits a list at its commas.
+///
+/// It is not read by grammar, so that one wrong entry does not hide the mistakes in those after it.
 fn parts(tokens: TokenStream) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut part = Part::default();
@@ -201,7 +213,9 @@ fn parts(tokens: TokenStream) -> Vec<Part> {
     parts
 }
 
-/// Without the invisible groups that a `macro_rules!` macro puts around what it was given.
+/// Removes invisible groups.
+///
+/// A `macro_rules!` macro puts them around what it was given.
 fn ungrouped(tokens: TokenStream) -> Vec<TokenTree> {
     let mut flat = Vec::new();
     for token in tokens {

@@ -1,4 +1,6 @@
-//! Collects every mistake, so that one compile reports them all, and says what was probably meant.
+//! Collects every mistake, and says what was probably meant.
+//!
+//! One compile reports them all.
 
 use std::fmt::Display;
 
@@ -36,7 +38,9 @@ impl Errors {
     }
 }
 
-/// The word that was probably meant, if one is near enough to be a slip of the keyboard.
+/// The word that was probably meant.
+///
+/// There is none unless one is near enough to be a slip of the keyboard.
 pub(crate) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters: `gen` is not a slip of `generated`, `tabel` is one of `table`.
     let limit = match word.chars().count() {
@@ -68,7 +72,9 @@ pub(crate) fn list(words: &[&str], last: &str) -> String {
     }
 }
 
-/// How many letters have to be added, left out, changed or swapped with their neighbour.
+/// The edit distance of two words.
+///
+/// It counts letters to be added, left out, changed or swapped with their neighbour.
 fn distance(one: &str, other: &str) -> usize {
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();

@@ -1,4 +1,6 @@
-//! A model without mistakes as Rust: constants, and one call a field. It cannot fail.
+//! Writes a model without mistakes as Rust.
+//!
+//! It consists of constants, and one call a field. It cannot fail.
 
 use std::borrow::Cow;
 
@@ -62,12 +64,16 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
     }
 }
 
-/// What the user allows for the types of fields holds where they are named again.
+/// The user's `allow` attributes for the types of fields.
+///
+/// They hold where the types are named again.
 fn allows(model: &Model) -> impl Iterator<Item = &syn::Attribute> {
     model.fields.iter().map(|field| &field.carried).chain([&model.carried]).flat_map(|carried| &carried.allows)
 }
 
-/// The table as one text, of which the compiler makes less than of constants. A name cannot contain the NUL that ends each item.
+/// The table as one text.
+///
+/// The compiler makes less of a text than of constants. A name cannot contain the NUL that ends each item.
 fn table(model: &Model) -> TokenStream {
     let mut text = format!("model {}\0", model.ident.unraw());
     if let Some(schema) = &model.schema {
@@ -158,7 +164,9 @@ fn key_impls(model: &Model, index: usize, key: &UniqueKey) -> TokenStream {
     }
 }
 
-/// One function for all that is done with values, as the compiler proves the bounds for each function anew.
+/// One function for all that is done with values.
+///
+/// The compiler proves the bounds for each function anew.
 fn on(model: &Model) -> TokenStream {
     let ident = types::here(&model.ident);
     let bounds = bounds(model);
@@ -195,8 +203,9 @@ fn on(model: &Model) -> TokenStream {
     }
 }
 
-/// The first key, read by itself, so that a row of which another column cannot be read is known by its key. Columns of JSON have no order
-/// to page by.
+/// Code that reads the first key by itself.
+///
+/// So a row of which another column cannot be read is known by its key. Columns of JSON have no order to page by.
 fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ident = types::here(&key.ident);
@@ -214,8 +223,10 @@ fn read_key(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// One bound for each type of a column, in the place of the type: the compiler's note is then on the field. Lints take it for the user's, so
-/// its names are ones that nobody imports.
+/// One bound for each type of a column.
+///
+/// It stands in the place of the type: the compiler's note is then on the field. Lints take it for the user's, so its names are ones that
+/// nobody imports.
 fn bounds(model: &Model) -> Vec<TokenStream> {
     let columns: Vec<(&Field, String)> =
         model.columns().map(|field| (field, field.ty.to_token_stream().to_string())).collect();
@@ -254,7 +265,9 @@ fn bounds(model: &Model) -> Vec<TokenStream> {
     bounds
 }
 
-/// The type of a column: sqlx reads JSON through a wrapper, and what is written borrows from the row.
+/// The type in which a column is written.
+///
+/// sqlx reads JSON through a wrapper, and what is written borrows from the row.
 fn written(field: &Field) -> Cow<'_, Type> {
     let ty = &field.ty;
     match field.attrs.json {
@@ -264,11 +277,15 @@ fn written(field: &Field) -> Cow<'_, Type> {
     }
 }
 
-/// The type of NULL in a column of JSON. Not `Option<Json<&T>>`, as sqlx asks an `Option` to outlive every statement.
+/// The type of NULL in a column of JSON.
+///
+/// It is not `Option<Json<&T>>`, as sqlx asks an `Option` to outlive every statement.
 fn no_json() -> TokenStream {
     quote!(__up::Maybe<::sqlx::types::Json<()>>)
 }
 
+/// Code that writes columns of a row.
+///
 /// Those that follow one another are put by one call; JSON goes through a wrapper, and by itself.
 fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &str) -> TokenStream {
     let row = &Ident::new(row, Span::call_site());
@@ -327,8 +344,9 @@ impl Run {
     }
 }
 
-/// Whether only the compiler can tell that the type is an `Option`, behind an alias. To find that out costs it more than any other word about
-/// a column.
+/// Tests if the type may be an `Option` behind an alias.
+///
+/// Only the compiler can tell. To find that out costs it more than any other word about a column.
 fn may_be_null(field: &Field) -> bool {
     field.attrs.json.is_none() && !types::is_plain(&field.ty) && !check::is_option(&field.ty)
 }
@@ -346,7 +364,9 @@ fn not_null(model: &Model) -> TokenStream {
         .collect()
 }
 
-/// The tokens as if they stood at the span, so that an error about them points there as a whole.
+/// Moves the tokens to the span.
+///
+/// An error about them then points there as a whole.
 fn in_place(tokens: TokenStream, span: Span) -> TokenStream {
     let moved = |mut token: TokenTree| {
         token.set_span(span);

@@ -1,5 +1,6 @@
-//! After a mistake: the errors, and impls that promise what the derive's do and are never run, so that the calls
-//! elsewhere compile and the mistake is the only error.
+//! Writes the errors after a mistake, and stub impls.
+//!
+//! The impls promise what the derive's do and are never run, so that the calls elsewhere compile and the mistake is the only error.
 
 use std::collections::HashSet;
 
@@ -51,6 +52,8 @@ fn impls(model: &Model, keys: &[&UniqueKey], krate: &Path) -> TokenStream {
     }
 }
 
+/// The model's generics, with the bounds of every model.
+///
 /// What every model promises has to be asked of the parameters of a generic one.
 fn bounded(model: &Model) -> Generics {
     let mut generics = model.generics.clone();
@@ -149,7 +152,7 @@ impl StubImpls<'_> {
         }
     }
 
-    /// For what `sqlx::FromRow` refuses too.
+    /// A stub of `FromRow`, for what `sqlx::FromRow` refuses too.
     fn unread(&self) -> TokenStream {
         let ident = &self.ident;
         let mut generics = self.generics.clone();

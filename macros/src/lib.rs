@@ -1,5 +1,6 @@
-//! The derive macro of the [`upsertable`](https://docs.rs/upsertable) crate, which exports it as
-//! `upsertable::Upsertable`.
+//! The derive macro of the [`upsertable`](https://docs.rs/upsertable) crate.
+//!
+//! That crate exports it as `upsertable::Upsertable`.
 
 mod ast;
 mod attr;
@@ -14,7 +15,9 @@ mod fallback;
 mod tests;
 mod types;
 
-/// Makes a struct a model: a table that `upsertable` finds, creates and merges rows in.
+/// Makes a struct a model.
+///
+/// A model is a table that `upsertable` finds, creates and merges rows in.
 ///
 /// ```ignore
 /// #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]

@@ -1,4 +1,4 @@
-//! What the derive says of mistakes, and what it writes where there are none.
+//! Tests of the derive's errors, and of what it writes.
 
 use std::str::FromStr as _;
 
@@ -14,7 +14,9 @@ use crate::{
     expand::derive,
 };
 
-/// The mistakes in a model, each as the tokens that it is reported on and what is said.
+/// The mistakes in a model, with their tokens and messages.
+///
+/// The tokens are those that a mistake is reported on.
 fn mistakes(input: &str) -> Vec<(String, String)> {
     let mut errors = Errors::default();
     let tokens = TokenStream::from_str(input).unwrap();
@@ -31,7 +33,9 @@ fn one_mistake(input: &str, on: &str, says: &str) {
     assert!(message.contains(says), "{message}");
 }
 
-/// A model with these attributes and three fields, of which `id` is generated.
+/// A model with these attributes and three fields.
+///
+/// Of these `id` is generated.
 fn model(attrs: &str) -> String {
     format!("{attrs} struct Song {{ #[upsertable(generated)] id: i64, slug: String, title: String }}")
 }
@@ -191,7 +195,9 @@ fn the_word_that_was_meant() {
     assert!(list(&["a"; 60], "and").ends_with("`a` and 48 more"));
 }
 
-/// Reviewed as code. `UPDATE_EXPANSION=1 cargo test -p upsertable-macros` writes it anew.
+/// The derive writes the code that was reviewed.
+///
+/// `UPDATE_EXPANSION=1 cargo test -p upsertable-macros` writes it anew.
 #[test]
 fn expansion() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expansion/retweet.rs");
@@ -221,7 +227,9 @@ fn expansion() {
     assert_eq!(written, std::fs::read_to_string(path).unwrap());
 }
 
-/// Attribute lists of known and unknown words, values and brackets in any order.
+/// Lists of attribute words, values and brackets, in any order.
+///
+/// Known and unknown words are among them.
 fn attribute_list() -> impl Strategy<Value = String> {
     let words = "upsertable unique sqlx table schema crate new name derive generated create_only key nulls_not_distinct \
         rename rename_all skip json nullable default flatten try_from tabel nam generatd a b c r#a r#type Self self type _ \

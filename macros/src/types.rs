@@ -1,4 +1,6 @@
-//! The types that the derive writes beside a model: that of new rows and those of keys.
+//! The types that the derive writes beside a model.
+//!
+//! They are that of new rows and those of keys.
 
 use std::collections::HashSet;
 
@@ -13,10 +15,12 @@ use crate::{
     errors::list,
 };
 
-/// How many values one call takes: the crate knows tuples of no more.
+/// Values that one call takes at most.
+///
+/// The crate knows tuples of no more.
 pub(crate) const AT_ONCE: usize = 12;
 
-/// The type of new rows, where it is not the model itself.
+/// The type of new rows, unless it is the model itself.
 pub(crate) fn new(model: &Model) -> Option<Struct<'_>> {
     if !model.has_new() {
         return None;
@@ -38,7 +42,9 @@ pub(crate) fn key<'a>(model: &'a Model, key: &'a UniqueKey) -> Struct<'a> {
     Struct { model, ident: key.ident.clone(), doc, derives: &[], with_serde: false, fields }
 }
 
-/// The parameters of the type of new rows. Only a model that is refused has any.
+/// The parameters of the type of new rows.
+///
+/// Only a model that is refused has any.
 pub(crate) fn generics_of_new(model: &Model) -> Generics {
     if !model.has_new() {
         return model.generics.clone();
@@ -53,7 +59,9 @@ pub(crate) fn generics_of_key(model: &Model, key: &UniqueKey) -> Generics {
     generics(model, &fields)
 }
 
-/// The model's parameters that the fields name: one that is not named is an error of its own.
+/// The model's parameters that the fields name.
+///
+/// One that is not named is an error of its own.
 fn generics(model: &Model, fields: &[&Field]) -> Generics {
     if model.generics.params.is_empty() {
         return Generics::default();
@@ -92,18 +100,20 @@ pub(crate) struct Struct<'a> {
 }
 
 impl Struct<'_> {
-    /// All of it.
+    /// The type with all its derives.
     pub(crate) fn whole(&self) -> TokenStream {
         self.tokens(self.is_ours("Debug"), self.is_ours("Clone"))
     }
 
-    /// What [`debug`](Self::debug) and [`clone`](Self::clone) have to be added to.
+    /// The type without [`debug`](Self::debug) and [`clone`](Self::clone).
     pub(crate) fn without_impls(&self) -> TokenStream {
         self.tokens(false, self.is_ours("Clone") && !self.is_plain())
     }
 
-    /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. Inlined as that is: nothing is
-    /// compiled of it where no row is shown.
+    /// An impl of `Debug` that makes one call.
+    ///
+    /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. It is inlined as that is: nothing
+    /// is compiled of it where no row is shown.
     pub(crate) fn debug(&self) -> Option<TokenStream> {
         if !self.is_ours("Debug") {
             return None;
@@ -118,7 +128,7 @@ impl Struct<'_> {
             if is_plain(check::option_of(ty).unwrap_or(ty)) {
                 return quote!(&self.#ident);
             }
-            // What the compiler says of a type that cannot be shown is then of that type, and not of the call.
+            // The compiler's error for a type that cannot be shown is then on that type, and not on the call.
             quote_spanned!(here_at(ty.span())=> &(&self.#ident as &dyn __up::fmt::Debug))
         });
         let values: Vec<TokenStream> = values.collect();
@@ -135,8 +145,10 @@ impl Struct<'_> {
         })
     }
 
-    /// What `#[derive(Clone)]` writes has a call for each field, also for a number. It is left to it where only the compiler can tell whether a
-    /// field's type can be cloned at all, and says so of the derive.
+    /// An impl of `Clone`, where all fields are plain.
+    ///
+    /// What `#[derive(Clone)]` writes has a call for each field, also for a number. It is left to the derive where only the compiler can
+    /// tell whether a field's type can be cloned at all, and says so of the derive.
     pub(crate) fn clone(&self) -> Option<TokenStream> {
         if !self.is_ours("Clone") || !self.is_plain() {
             return None;
@@ -152,11 +164,15 @@ impl Struct<'_> {
         })
     }
 
-    /// Whether every field is of a type of Rust's own, or an `Option` of one.
+    /// Tests if all fields are plain.
+    ///
+    /// They are of types of Rust's own, or an `Option` of one.
     fn is_plain(&self) -> bool {
         self.fields.iter().all(|field| is_plain(check::option_of(&field.ty).unwrap_or(&field.ty)))
     }
 
+    /// Tests if we write this impl.
+    ///
     /// A derive of that name in the list takes the place of ours.
     fn is_ours(&self, name: &str) -> bool {
         !self.derives.iter().any(|path| ends_in(path, name))
@@ -198,7 +214,9 @@ impl Struct<'_> {
     }
 }
 
-/// The identifier where it is, but as the derive's own: lints of the user's crate are about what the user wrote.
+/// The identifier where it is, but as the derive's own.
+///
+/// Lints of the user's crate are about what the user wrote.
 pub(crate) fn here(ident: &Ident) -> Ident {
     let mut ident = ident.clone();
     ident.set_span(here_at(ident.span()));
@@ -209,7 +227,9 @@ fn here_at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 
-/// Whether the type goes by the name of one of Rust's own that is no `Option`.
+/// Tests if the type is named like one of Rust's own.
+///
+/// An `Option` is none of these.
 pub(crate) fn is_plain(ty: &Type) -> bool {
     const PLAIN: [&str; 15] =
         ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
@@ -217,7 +237,9 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
     path.path.get_ident().is_some_and(|ident| PLAIN.contains(&ident.to_string().as_str()))
 }
 
-/// A field's value for another struct: a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
+/// A field's value for another struct.
+///
+/// It is a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
 pub(crate) fn copy(field: &Field) -> TokenStream {
     let ident = here(&field.ident);
     let ty = check::option_of(&field.ty).unwrap_or(&field.ty);

@@ -13,47 +13,57 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool};
 use upsertable::{Backend, Transaction};
 
-/// One database server or file format, as the contract suite sees it: how to get an empty database on it, and what differs in plain SQL.
+/// A database that the contract suite runs on.
+///
+/// It is a server or a file format: how to get an empty database on it, and what differs in plain SQL.
 ///
 /// MySQL and MariaDB are two of these with one driver.
 pub trait TestDb: Sized + Send + Sync + 'static {
     /// sqlx's driver.
     type Db: Backend;
 
-    /// What keeps the database of one test alive, and removes it when dropped.
+    /// Keeps one test's database alive, and removes it when dropped.
     type Home: Send + Sync;
 
-    /// The words that stand in braces in the tables' statements, as this database says them.
+    /// Words in braces in the tables' statements, as this database says them.
     const WORDS: &'static [(&'static str, &'static str)];
 
-    /// Whether placeholders are `$1, $2, ..` rather than `?`.
+    /// True where placeholders are `$1, $2, ..` rather than `?`.
     const NUMBERED: bool;
 
-    /// Whether a unique index can take two NULLs for equal.
+    /// True where a unique index can take two NULLs for equal.
     const NULLS_NOT_DISTINCT: bool;
 
-    /// Whether a unique index can cover a part of the rows only.
+    /// True where a unique index can cover only some rows.
     const PARTIAL_INDEXES: bool;
 
-    /// Whether a foreign key can be checked at COMMIT.
+    /// True where a foreign key can be checked at COMMIT.
     const DEFERRED_CONSTRAINTS: bool;
 
-    /// Whether a transaction goes on after a statement that failed.
+    /// True where a transaction goes on after a failed statement.
     const SURVIVES_FAILED_STATEMENTS: bool;
 
-    /// Whether a savepoint is set before a row is created inside a transaction, which would end with the statement otherwise.
+    /// True where creating a row in a transaction needs a savepoint.
+    ///
+    /// The transaction would end with the statement otherwise. The savepoint is set before the row is created.
     const SAVES_BEFORE_INSERT: bool = false;
 
-    /// Whether a connection goes on after a statement that was given up before its answer.
+    /// True where a connection goes on after an abandoned statement.
+    ///
+    /// One that was given up before its answer.
     const GIVEN_UP_GOES_ON: bool = true;
 
-    /// Says in one text what the connections to this test's database are doing.
+    /// Query for the activity of the connections to this test's database.
+    ///
+    /// It gives one text.
     const ACTIVITY: Option<&'static str> = None;
 
-    /// Says how many connections to this test's database are open: see [`open`](Self::open).
+    /// Query for the number of open connections to this test's database.
+    ///
+    /// It is run by [`open`](Self::open).
     const OPEN: &'static str = "SELECT 0";
 
-    /// What runs once the tables are there.
+    /// Statements that run once the tables are there.
     #[must_use]
     fn after_schema() -> &'static [&'static str] {
         &[]
@@ -62,13 +72,17 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// An empty database without tables.
     fn home() -> BoxFuture<'static, Self::Home>;
 
-    /// A pool of exactly so many connections to it, none of them idle for long enough to be closed.
+    /// A pool of exactly so many connections to the database.
+    ///
+    /// None of them is idle for long enough to be closed.
     fn connect(home: &Self::Home, connections: u32) -> BoxFuture<'_, Pool<Self::Db>>;
 
-    /// Who answers on this connection.
+    /// The server that answers on this connection.
     fn server<'h>(home: &'h Self::Home, conn: &'h mut <Self::Db as Database>::Connection) -> BoxFuture<'h, Server>;
 
-    /// How many connections to this test's database are open, one counted whose caller has given it up until the server has seen it.
+    /// Number of open connections to this test's database.
+    ///
+    /// One whose caller has given it up is counted until the server has seen it.
     fn open<'h>(_home: &'h Self::Home, outside: &'h Pool<Self::Db>) -> BoxFuture<'h, i64> {
         Box::pin(async {
             let mut conn = outside.acquire().await.unwrap();
@@ -76,10 +90,10 @@ pub trait TestDb: Sized + Send + Sync + 'static {
         })
     }
 
-    /// The first column of a plain query, which is one text.
+    /// Runs a plain query whose first column is one text.
     fn text(conn: &mut <Self::Db as Database>::Connection, sql: String) -> BoxFuture<'_, Result<String, sqlx::Error>>;
 
-    /// A pool that looks from outside.
+    /// A pool to look at the database from outside.
     fn outside(home: &Self::Home) -> BoxFuture<'_, Pool<Self::Db>> {
         Self::connect(home, 2)
     }
@@ -87,7 +101,7 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// Runs plain SQL and counts the rows that it changed.
     fn execute(conn: &mut <Self::Db as Database>::Connection, sql: String) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
 
-    /// The first column of a plain query, which is of numbers.
+    /// Runs a plain query whose first column is of numbers.
     fn numbers(
         conn: &mut <Self::Db as Database>::Connection,
         sql: String,
@@ -96,13 +110,17 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     /// The temporary tables of this connection.
     fn temporary_tables(conn: &mut <Self::Db as Database>::Connection) -> BoxFuture<'_, Vec<String>>;
 
-    /// Whether a transaction is open on this connection, asked of the database and not of sqlx.
+    /// Tests if a transaction is open on this connection.
+    ///
+    /// It asks the database and not sqlx.
     fn in_transaction(conn: &mut <Self::Db as Database>::Connection) -> BoxFuture<'_, bool>;
 
-    /// Makes the database end or abort this transaction, through a statement that fails.
+    /// Makes a failing statement end or abort this transaction.
     fn spoil<'t>(tx: &'t mut Transaction<Self::Db>, pool: &'t Pool<Self::Db>) -> BoxFuture<'t, sqlx::Error>;
 
-    /// Runs what a bulk call ran before its merge again on this connection, and says how the database would run the merge.
+    /// The database's plan for the merge of a bulk call.
+    ///
+    /// It runs what the call ran before its merge again on this connection, and asks how the database would run the merge.
     fn merge_plan<'c>(
         conn: &'c mut <Self::Db as Database>::Connection,
         statements: &'c [String],
@@ -110,29 +128,33 @@ pub trait TestDb: Sized + Send + Sync + 'static {
     ) -> BoxFuture<'c, Plan>;
 }
 
-/// What a database calls itself.
+/// Name and version that a database gives itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Such as MariaDB.
+    /// Name, such as MariaDB.
     pub name: &'static str,
-    /// Its numbers, and nothing of what a distribution adds.
+    /// Version numbers, without what a distribution adds.
     pub version: String,
 }
 
 impl Server {
-    /// Of a version such as `10.11.19-MariaDB-0+deb12u1`, the numbers only.
+    /// Takes the numbers of a version such as `10.11.19-MariaDB-0+deb12u1`.
     pub(crate) fn new(name: &'static str, version: &str) -> Self {
         let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(version.len());
         Self { name, version: version[..end].to_owned() }
     }
 
-    /// MySQL's own: without `INSERT .. RETURNING`, and so with a statement more for some calls. sqlx has one driver for it and for MariaDB.
+    /// Returns true for MySQL itself, and false for MariaDB.
+    ///
+    /// MySQL has no `INSERT .. RETURNING`, and so needs a statement more for some calls. sqlx has one driver for it and for MariaDB.
     #[must_use]
     pub fn is_mysql(&self) -> bool {
         self.name == "MySQL"
     }
 
-    /// Says once which one it is, past the capture of a test's output: `tests/run` puts it into its closing line.
+    /// Announces the server once, past the capture of a test's output.
+    ///
+    /// `tests/run` puts it into its closing line.
     fn announce(&self) {
         static SAID: Mutex<Vec<Server>> = Mutex::new(Vec::new());
         let mut said = SAID.lock().unwrap();
@@ -150,12 +172,12 @@ impl fmt::Display for Server {
     }
 }
 
-/// How a merge would be run.
+/// A database's plan for a merge.
 #[derive(Debug)]
 pub struct Plan {
     /// The plan as the database words it.
     pub text: String,
-    /// Whether the target is read from end to end for each staged row.
+    /// True if the whole target is read for each staged row.
     pub scans_target: bool,
 }
 
@@ -175,25 +197,27 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE counted (k BIGINT NOT NULL, UNIQUE (k))",
 ];
 
-/// An empty database with the tables of [`models`](crate::models), alone for one test.
+/// A database for one test, with the tables of [`models`](crate::models).
+///
+/// It is empty at first.
 pub struct Fixture<T: TestDb> {
-    /// The pool that is tried.
+    /// Pool that is tried.
     pub pool: Pool<T::Db>,
-    /// Looks from outside: connections of its own.
+    /// Pool with connections of its own, to look from outside.
     pub outside: Pool<T::Db>,
-    /// Who it is.
+    /// The database's server.
     pub server: Server,
     home: T::Home,
     others: AtomicU32,
 }
 
 impl<T: TestDb> Fixture<T> {
-    /// With eight connections to be tried.
+    /// Makes a database with eight connections to be tried.
     pub async fn new() -> Self {
         Self::with_connections(8).await
     }
 
-    /// With so many connections to be tried.
+    /// Makes a database with so many connections to be tried.
     pub async fn with_connections(connections: u32) -> Self {
         let home = T::home().await;
         let outside = T::outside(&home).await;
@@ -217,13 +241,17 @@ impl<T: TestDb> Fixture<T> {
         pool
     }
 
-    /// Runs plain SQL from outside and counts the rows that it changed. Words in braces are this database's own.
+    /// Runs plain SQL from outside and counts the rows it changed.
+    ///
+    /// Words in braces are this database's own.
     pub async fn run(&self, sql: &str) -> u64 {
         let mut conn = self.outside.acquire().await.unwrap();
         T::execute(&mut conn, words::<T>(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// The same for SQL that is expected to fail: what the database says of it.
+    /// Runs plain SQL that is expected to fail.
+    ///
+    /// Gives what the database says of it.
     pub async fn try_run(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let mut conn = self.outside.acquire().await.unwrap();
         T::execute(&mut conn, words::<T>(sql)).await
@@ -242,12 +270,14 @@ impl<T: TestDb> Fixture<T> {
         numbers[0]
     }
 
-    /// How many rows the table has, seen from outside.
+    /// Number of rows in the table, seen from outside.
     pub async fn count(&self, table: &str) -> i64 {
         self.number(&format!("SELECT count(*) FROM {table}")).await
     }
 
-    /// Checks that the next user of the pool, which has one connection, meets nothing of an earlier call.
+    /// Checks that the pool's next user meets nothing of earlier calls.
+    ///
+    /// The pool has one connection.
     pub async fn assert_pool_clean(&self, when: &str) {
         let mut conn = match self.pool.acquire().await {
             Ok(conn) => conn,
@@ -264,7 +294,7 @@ impl<T: TestDb> Fixture<T> {
         tx.rollback().await.unwrap_or_else(|error| panic!("{when}: {error}"));
     }
 
-    /// What the pool and the server say when a connection does not come.
+    /// Describes pool and server when a connection does not come.
     async fn activity(&self) -> String {
         let mut conn = self.outside.acquire().await.unwrap();
         let seen = match T::ACTIVITY {
@@ -288,7 +318,7 @@ pub fn schema<T: TestDb>() -> Vec<String> {
     SCHEMA.iter().copied().chain([wide.as_str()]).map(words::<T>).collect()
 }
 
-/// SQL with the words in braces said as the database says them.
+/// SQL with the words in braces as the database says them.
 fn words<T: TestDb>(sql: &str) -> String {
     T::WORDS.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning))
 }

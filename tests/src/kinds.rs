@@ -1,4 +1,6 @@
-//! Kinds of tables: what `verify` says of one is what the calls then do.
+//! Kinds of tables, to compare `verify` with the calls.
+//!
+//! What `verify` says of one is what the calls then do.
 
 use std::fmt::Debug;
 
@@ -8,30 +10,37 @@ use upsertable::{Backend, BoxError, BulkUpserted, Error, On, Outcome, Problem, U
 /// A table, and what is expected of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
-    /// What it is called in a failure.
+    /// Name used in failure messages.
     pub name: &'static str,
     /// The statements that make it.
     pub ddl: &'static [&'static str],
-    /// What `verify` says and the calls do.
+    /// Result expected of `verify` and the calls.
     pub expect: Expect,
 }
 
-/// What `verify` says of a table and the calls do on it.
+/// Result that `verify` and the calls should have on a table.
 #[derive(Debug, Clone, Copy)]
 pub enum Expect {
     /// `verify` says Ok, and every call works.
     Works,
-    /// The same, with a warning in these words.
+    /// `verify` says Ok with this warning, and every call works.
     Warned(&'static str),
-    /// `verify` says so in these words with the SQL that mends it: before, some call fails, and after it every call works.
+    /// `verify` reports it in these words, with SQL that mends it.
+    ///
+    /// Before that SQL some call fails, and after it every call works.
     Mended(&'static str),
-    /// `verify` says so in these words, and proposes no SQL, as none that it could know of helps.
+    /// `verify` reports it in these words, and proposes no SQL.
+    ///
+    /// None that it could know of helps.
     Refused(&'static str),
-    /// `verify` says so in these words, with the SQL that mends it if there is some. The table takes rows and keeps none, so that a call can
-    /// count what is not there.
+    /// The table takes rows and keeps none.
+    ///
+    /// So a call can count what is not there. `verify` reports it in these words, with the SQL that mends it if there is some.
     Swallows(&'static str),
-    /// Each call works by itself, and the key is not kept unique: this statement, run by somebody else, makes a second row with one key.
-    /// `verify` says so in these words, with the SQL that mends it.
+    /// Each call works by itself, and the key is not unique.
+    ///
+    /// `verify` reports it in the first words, with the SQL that mends it. The second is a statement that, run by somebody else, makes a
+    /// second row with one key.
     Loose(&'static str, &'static str),
 }
 
@@ -52,12 +61,12 @@ pub trait Specimen: Upsertable + Clone + PartialEq + Debug {
 #[upsertable(table = "parcels")]
 #[unique(code)]
 pub struct Parcel {
-    /// The database fills it in.
+    /// Id that the database fills in.
     #[upsertable(generated)]
     pub id: i64,
     /// The key.
     pub code: String,
-    /// What upserts change.
+    /// Value that upserts change.
     pub weight: i64,
 }
 
@@ -75,14 +84,14 @@ impl Specimen for Parcel {
     }
 }
 
-/// Why a call was not as it should be.
+/// Reasons why a call was not as it should be.
 #[derive(Debug)]
 pub enum Trouble {
-    /// It has failed.
+    /// The call failed.
     Failed(Error),
-    /// It has told of rows that failed.
+    /// The call told of rows that failed.
     Told(String),
-    /// It has worked, and its result is not right.
+    /// The call worked, and its result is not right.
     Wrong(String),
 }
 
@@ -97,12 +106,12 @@ fn same<T: PartialEq + Debug>(what: &str, given: T, expected: T) -> Result<(), T
     if given == expected { Ok(()) } else { Err(Trouble::Wrong(format!("{what}: {given:?} in place of {expected:?}"))) }
 }
 
-/// Of outcomes, what can be compared: the weights, and which were created.
+/// Comparable parts of outcomes: weights, and which were created.
 fn seen<M: Specimen>(outcomes: &[Outcome<M>]) -> Vec<(i64, bool)> {
     outcomes.iter().map(|outcome| (outcome.row.weight(), outcome.created)).collect()
 }
 
-/// The calls, each by its name.
+/// Names of the calls.
 const CALLS: [&str; 9] = [
     "get_or_create",
     "upsert",
@@ -196,7 +205,7 @@ async fn call<DB: Backend, M: Specimen + On<DB>>(pool: &Pool<DB>, name: &str, fi
     }
 }
 
-/// Every call, with what came of it.
+/// Makes every call, and returns what came of each.
 async fn every_call<DB: Backend, M: Specimen + On<DB>>(
     pool: &Pool<DB>,
     round: i64,
@@ -213,7 +222,9 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Makes the table, asks `verify`, does every call, and compares. Says all that is not as expected.
+/// Tries a table of this kind with `verify` and every call.
+///
+/// It makes the table, asks `verify`, does every call, and compares. Says all that is not as expected.
 pub async fn try_kind<DB: Backend, M: Specimen + On<DB>>(pool: &Pool<DB>, kind: &Kind) -> Vec<String>
 where
     (i64,): for<'r> FromRow<'r, DB::Row>,
@@ -241,7 +252,7 @@ where
     conn.execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
 }
 
-/// How many rows the table has, where it can be read.
+/// Number of rows in the table, where it can be read.
 async fn count<DB: Database>(pool: &Pool<DB>) -> Option<i64>
 where
     (i64,): for<'r> FromRow<'r, DB::Row>,
@@ -253,7 +264,7 @@ where
     counted.ok().map(|(count,)| count)
 }
 
-/// What `verify` has said of a table, and what came of the calls.
+/// Results of `verify` and of the calls on a table.
 struct Seen {
     problems: Vec<Problem>,
     warnings: String,
@@ -278,7 +289,7 @@ impl Seen {
         self.problems.iter().filter_map(|problem| problem.fix.as_deref()).collect()
     }
 
-    /// That all is well.
+    /// Checks that all is well.
     fn works(&self) -> Result<(), String> {
         if !self.problems.is_empty() {
             return Err(format!("verify says: {}", listed(&self.problems)));
@@ -371,7 +382,9 @@ where
     }
 }
 
-/// The key is not kept unique: the statement makes a second row with the key of another, and `find` says so.
+/// Checks that `find` reports a second row with the same key.
+///
+/// The key is not kept unique: the statement makes that row.
 async fn try_twice<DB: Backend, M: Specimen + On<DB>>(pool: &Pool<DB>, twice: &str) -> Result<(), String>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,

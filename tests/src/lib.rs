@@ -1,4 +1,6 @@
-//! What the tests share: a database to try the contract on, the models, and tools for the hard cases.
+//! Shared parts of the tests.
+//!
+//! A database to try the contract on, the models, and tools for the hard cases.
 //!
 //! The contract suite itself is `tests/contract/`. It is written once; each database has a test program (`tests/sqlite.rs`) that names its
 //! [`TestDb`] as `Subject` and takes in the suite, so that every database runs the very same cases.

@@ -1,4 +1,6 @@
-//! What the crate logs, for tests to look at: its errors in the whole program, and all of it for one future.
+//! Log of the crate, for tests to look at.
+//!
+//! It has the crate's errors in the whole program, and all that it logs for one future.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +19,9 @@ use tracing::{
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Begins to keep what is logged, by every test of this program and on every thread.
+/// Begins to keep what is logged in this program.
+///
+/// By every test and on every thread.
 pub fn keep_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Log).expect("nobody else takes the log"));
@@ -72,25 +76,27 @@ impl Visit for Line {
 /// A span or an event of the crate.
 #[derive(Debug, Clone)]
 pub struct Traced {
-    /// The span's name; an event's message.
+    /// Name of the span, or message of the event.
     pub name: String,
-    /// How much it matters.
+    /// Level of the event or span.
     pub level: Level,
-    /// What it tells, as text.
+    /// Fields and their values, as text.
     pub fields: BTreeMap<String, String>,
-    /// The name of the span that it is in.
+    /// Name of the span that it is in.
     pub parent: Option<String>,
 }
 
 impl Traced {
-    /// A field that it has.
+    /// Value of one of its fields.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
 }
 
-/// Runs a future, and gives the spans and events of the crate on the way, spans first.
+/// Runs a future, and returns the crate's spans and events.
+///
+/// Spans come first.
 pub async fn traced<F: Future>(work: F) -> (F::Output, Vec<Traced>) {
     // While there is only one listener, `tracing` asks the thread that first comes to an event whether anybody wants it, and that can be
     // a thread of another test.
@@ -114,7 +120,9 @@ impl Seen {
         self.spans.get(position).map(|span| span.name.clone())
     }
 
-    /// Where something happens that names its parent, or says that it is where the program is.
+    /// Name of the parent span.
+    ///
+    /// Something that happens names its parent, or says that it is where the program is.
     fn parent(&self, explicit: Option<&span::Id>, is_contextual: bool) -> Option<String> {
         let current = if is_contextual { self.entered.last().copied() } else { None };
         self.name(explicit.map(span::Id::into_u64).or(current))

@@ -7,7 +7,9 @@ use upsertable::Upsertable;
 
 use crate::tools::LiveRows;
 
-/// Two columns make the key, and the database fills in the id.
+/// A retweet, whose key is two columns.
+///
+/// The database fills in the id.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "retweets")]
 #[unique(tweet, retweeter)]
@@ -25,7 +27,9 @@ pub fn retweet(tweet: i64, retweeter: i64) -> NewRetweet {
     NewRetweet { tweet, retweeter, original_author: tweet * 1_000 + retweeter }
 }
 
-/// Two unique indexes, and one to find by only.
+/// An account, with two unique indexes.
+///
+/// A third one, on the id, is to find by only.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "accounts")]
 #[unique(email)]
@@ -51,7 +55,7 @@ pub fn by_email(email: &str) -> AccountKey {
     AccountKey { email: email.into() }
 }
 
-/// A table that refuses much: see the schema.
+/// A note, whose table refuses much: see the schema.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "notes")]
 #[unique(slug)]
@@ -60,7 +64,9 @@ pub struct Note {
     pub id: i64,
     pub slug: String,
     pub title: String,
-    /// NOT NULL in the table, so that a missing value is the database's to refuse.
+    /// Text that is NOT NULL in the table.
+    ///
+    /// So a missing value is the database's to refuse.
     pub body: Option<String>,
     pub stars: i64,
     pub account: Option<i64>,
@@ -72,7 +78,9 @@ pub fn note(slug: &str) -> NewNote {
     NewNote { slug: slug.into(), title: "title".into(), body: Some("body".into()), stars: 5, account: None }
 }
 
-/// Its account is asked for at COMMIT, where the database can wait so long.
+/// A pledge whose account is checked at COMMIT.
+///
+/// Only where the database can wait so long.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "pledges")]
 #[unique(code)]
@@ -81,7 +89,9 @@ pub struct Pledge {
     pub account: i64,
 }
 
-/// A key of text that the database compares without case, and nothing generated.
+/// A tag whose text key is compared without case.
+///
+/// It has nothing generated.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "tags")]
 #[unique(code)]
@@ -96,7 +106,7 @@ pub fn tag(code: &str, label: &str) -> Tag {
     Tag { code: code.into(), label: label.into() }
 }
 
-/// A key in which NULL is to match NULL.
+/// A setting, in whose key NULL matches NULL.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "settings")]
 #[unique(scope, name, nulls_not_distinct)]
@@ -108,7 +118,7 @@ pub struct Setting {
     pub value: String,
 }
 
-/// One column, which is the key.
+/// A word: the one column is the key.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "words")]
 #[unique(word)]
@@ -116,7 +126,7 @@ pub struct Word {
     pub word: String,
 }
 
-/// Its table has no unique index.
+/// A row whose table has no unique index.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "loose")]
 #[unique(a, b)]
@@ -134,7 +144,7 @@ pub fn loose(a: i64, b: i64) -> NewLoose {
     NewLoose { a, b, label: "x".into() }
 }
 
-/// Counts how many of its rows are in memory.
+/// A row that counts how many of its kind are alive.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "counted")]
 #[unique(k)]
@@ -144,7 +154,7 @@ pub struct Counted {
 
 macro_rules! wide {
     ($($column:ident)+) => {
-        /// Sixty columns.
+        /// A row of sixty columns.
         #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
         #[upsertable(table = "wide")]
         #[unique(c00)]

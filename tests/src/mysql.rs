@@ -1,4 +1,6 @@
-//! MySQL and MariaDB: a server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names, with a database of its own for each test.
+//! MySQL and MariaDB, with a database for each test.
+//!
+//! `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names the server.
 //!
 //! A test program runs on one of them, the first if both are named; `tests/run` runs it once for each.
 
@@ -30,7 +32,7 @@ pub struct MySqlHome {
 
 static HOMES: AtomicU32 = AtomicU32::new(0);
 
-/// The server that the tests of MySQL and MariaDB are to run on.
+/// URL of the server for the tests of MySQL and MariaDB.
 #[must_use]
 pub fn mysql_url() -> Option<String> {
     ["DATABASE_URL_MYSQL", "DATABASE_URL_MARIADB"].iter().find_map(|name| std::env::var(name).ok())
@@ -42,7 +44,7 @@ impl TestDb for OnMySql {
 
     const WORDS: &'static [(&'static str, &'static str)] = &[
         ("{id}", "BIGINT AUTO_INCREMENT PRIMARY KEY"),
-        // What a unique index can hold; a column outside of any becomes longer: see `execute`.
+        // The longest text that a unique index can hold; a column outside of any becomes longer: see `execute`.
         ("{text}", KEY_TEXT),
         ("{title}", "VARCHAR(10)"),
         ("{nocase}", "VARCHAR(700) COLLATE utf8mb4_general_ci"),
@@ -193,7 +195,9 @@ impl TestDb for OnMySql {
     }
 }
 
-/// The statement without the settings that it runs under, which EXPLAIN is not told.
+/// Strips the settings that a statement runs under.
+///
+/// EXPLAIN is not told them.
 fn without_settings(sql: &str) -> String {
     let mut plain = sql.to_owned();
     for (start, end) in [("/*M!100500 SET STATEMENT", " FOR */ "), ("/*+", "*/ ")] {
@@ -206,7 +210,9 @@ fn without_settings(sql: &str) -> String {
     plain
 }
 
-/// The texts of a table that are in no unique index hold more than one that is could.
+/// Widens the texts of a table that no unique index covers.
+///
+/// They hold more than one in a unique index could.
 fn with_long_texts(create: &str) -> String {
     let in_index = |column: &str| {
         create.split("UNIQUE").skip(1).any(|index| {
@@ -226,7 +232,7 @@ fn with_long_texts(create: &str) -> String {
     sql
 }
 
-/// The name that the text ends with, in its quotes if it has them.
+/// Name at the end of the text, quotes included.
 fn last_name(text: &str) -> &str {
     let Some(quoted) = text.strip_suffix('`') else { return text.rsplit([' ', '(', ',']).next().unwrap_or_default() };
     let (mut start, bytes) = (quoted.len(), quoted.as_bytes());
@@ -241,7 +247,9 @@ fn last_name(text: &str) -> &str {
     &text[start..]
 }
 
-/// Says so past the capture of the test's output. The whole test program is about this server, so it ends here.
+/// Reports the skip past the capture of the test's output, and exits.
+///
+/// The whole test program is about this server, so it ends here.
 fn skip() -> ! {
     let _ = writeln!(
         std::io::stderr(),

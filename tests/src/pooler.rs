@@ -1,4 +1,6 @@
-//! PostgreSQL behind PgBouncer in transaction mode: what `DATABASE_URL_POOLER` names, over the server that `DATABASE_URL_POSTGRES` names.
+//! PostgreSQL behind PgBouncer in transaction mode.
+//!
+//! `DATABASE_URL_POOLER` names the pooler, over the server that `DATABASE_URL_POSTGRES` names.
 //!
 //! Each statement outside a transaction may run on another connection of the server's, and what a session was told is somebody else's the
 //! moment after. So nothing here says anything to a session: a test has a database of its own, and what is to hold in it is said of the database.
@@ -27,23 +29,27 @@ use crate::{
     postgres::OnPostgres,
 };
 
-/// A database of its own behind the pooler, or that of which the pooler is told to open fewer connections than there are callers.
+/// A database behind the pooler.
+///
+/// It is the test's own, or that of which the pooler is told to open fewer connections than there are callers.
 pub struct Pooler<const NARROW: bool>;
 
-/// With as many connections of the server as tests hold transactions open.
+/// Pooler with a server connection for each transaction open in tests.
 pub type OnPooler = Pooler<false>;
 
-/// With three of them for everybody, if the pooler is set up as `tests/run` does it: callers wait for one another.
+/// Pooler with three server connections for everybody.
+///
+/// Callers wait for one another. The pooler has to be set up as `tests/run` does it.
 pub type OnNarrowPooler = Pooler<true>;
 
 /// A database, dropped with this.
 pub struct PoolerHome {
     server: PgConnectOptions,
     pooler: PgConnectOptions,
-    /// To the pooler's own tables.
+    /// Connection to the pooler's own tables.
     console: Mutex<PgConnection>,
     name: String,
-    /// The narrow one is one test's at a time.
+    /// Lock on the narrow pooler, for one test at a time.
     _alone: Option<OwnedMutexGuard<()>>,
 }
 
@@ -51,11 +57,15 @@ static NARROW_HOME: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
 static HOMES: AtomicU32 = AtomicU32::new(0);
 
-/// What each test's database is a copy of: making the extension takes longer than copying it.
+/// Template that each test's database is a copy of.
+///
+/// Making the extension takes longer than copying it.
 const TEMPLATE: &str = "upsertable_template";
 
-/// Clients of the pooler that a pool has beside those that a test asks for, where it asks for several: there are more clients than
-/// connections of the server, of which the pooler has as many as tests hold transactions open at once, which is eight.
+/// Additional clients of the pooler in a pool.
+///
+/// A pool has them beside those that a test asks for, where it asks for several: there are more clients than connections of the server, of
+/// which the pooler has as many as tests hold transactions open at once, which is eight.
 const MORE_CLIENTS: u32 = 4;
 
 impl<const NARROW: bool> TestDb for Pooler<NARROW> {
@@ -88,7 +98,7 @@ impl<const NARROW: bool> TestDb for Pooler<NARROW> {
             let mut conn = server.connect().await.unwrap();
             make_template(&server, &mut conn).await;
             conn.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))).await.unwrap();
-            // See `OnPostgres`. A pooler passes on no options of a session's.
+            // The reason stands in `OnPostgres`. A pooler passes on no options of a session's.
             let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
             if sqlx::query_scalar(superuser).fetch_one(&mut conn).await.unwrap() {
                 let quick = format!("ALTER DATABASE {name} SET deadlock_timeout = '10ms'");
@@ -158,7 +168,7 @@ impl<const NARROW: bool> TestDb for Pooler<NARROW> {
         OnPostgres::spoil(tx, pool)
     }
 
-    // What is prepared by a statement stays where it was prepared.
+    // A statement that is prepared stays on its connection.
     fn merge_plan<'c>(
         conn: &'c mut PgConnection,
         statements: &'c [String],
@@ -183,13 +193,13 @@ fn pool<'h>(to: &PgConnectOptions, home: &'h PoolerHome, connections: u32) -> Bo
     Box::pin(async move { pool.connect_with(options).await.unwrap() })
 }
 
-/// How many lines of a table of the pooler's are about this database.
+/// Number of lines about this database in a pooler's table.
 async fn of(database: &str, console: &mut PgConnection, show: &'static str) -> i64 {
     let lines = sqlx::raw_sql(show).fetch_all(console).await.unwrap();
     lines.iter().map(|line| i64::from(line.get::<&str, _>("database") == database)).sum()
 }
 
-/// Makes what the databases are copies of, if nobody has.
+/// Makes the template of the databases, if nobody has.
 async fn make_template(server: &PgConnectOptions, conn: &mut PgConnection) {
     // It is held by the session, as a database is not made in a transaction.
     conn.execute("SELECT pg_advisory_lock(7151)").await.unwrap();
@@ -207,7 +217,9 @@ async fn make_template(server: &PgConnectOptions, conn: &mut PgConnection) {
     conn.execute("SELECT pg_advisory_unlock(7151)").await.unwrap();
 }
 
-/// Says so past the capture of the test's output. The whole test program is about this server, so it ends here.
+/// Reports the skip past the capture of the test's output, and exits.
+///
+/// The whole test program is about this server, so it ends here.
 fn skip() -> ! {
     let _ = writeln!(std::io::stderr(), "SKIPPED: PostgreSQL behind PgBouncer, as DATABASE_URL_POOLER is not set");
     std::process::exit(0)

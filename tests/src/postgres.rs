@@ -1,4 +1,6 @@
-//! PostgreSQL: a server that `DATABASE_URL_POSTGRES` names, with a schema of its own for each test.
+//! PostgreSQL, with a schema for each test.
+//!
+//! `DATABASE_URL_POSTGRES` names the server.
 
 use std::{
     io::Write as _,
@@ -23,9 +25,13 @@ pub struct PostgresHome {
     schema: String,
 }
 
-/// Names a Citus coordinator to use in place of the server, on which the tables are distributed.
+/// Variable that names a Citus coordinator.
+///
+/// It is used in place of the server, and the tables are distributed on it.
 const SHARDED: &str = "DATABASE_URL_CITUS";
 
+/// Statements that distribute the tables on Citus.
+///
 /// A unique index of a distributed table has the column that it is distributed by, and what others refer to is on every node.
 const DISTRIBUTE: [&str; 9] = [
     "ALTER TABLE retweets DROP CONSTRAINT retweets_pkey",
@@ -193,7 +199,9 @@ fn step(row: &PgRow) -> String {
     row.get(0)
 }
 
-/// Says so past the capture of the test's output. The whole test program is about this server, so it ends here.
+/// Reports the skip past the capture of the test's output, and exits.
+///
+/// The whole test program is about this server, so it ends here.
 fn skip() -> ! {
     let _ = writeln!(std::io::stderr(), "SKIPPED: PostgreSQL, as DATABASE_URL_POSTGRES is not set");
     std::process::exit(0)

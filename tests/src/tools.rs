@@ -11,17 +11,23 @@ use std::{
 
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 
-/// When a future is dropped: both find what it waits for in another state.
+/// Moment at which a future is dropped.
+///
+/// Both find what it waits for in another state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// As soon as it waits: what it asked for is under way.
+    /// Once it waits, with what it asked for under way.
     AtOnce,
-    /// When it would be polled again: what it asked for is done, and nobody has taken note.
+    /// Once it would be polled again.
+    ///
+    /// What it asked for is done, and nobody has taken note.
     WhenWoken,
 }
 
-/// Both ways to cut a future short, at its 1st, 2nd, 3rd .. poll until it is done, and that several times over: which of its steps a poll
-/// meets is up to the threads.
+/// Every cut of a future, in each of several sweeps.
+///
+/// A sweep cuts it in both ways at its 1st, 2nd, 3rd .. poll until it is done. There are several, as which of its steps a poll meets is up
+/// to the threads.
 pub struct Cuts {
     sweeps: usize,
     cut: Cut,
@@ -29,13 +35,15 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// So many times over.
+    /// Cuts the future in so many sweeps.
     #[must_use]
     pub fn sweeps(sweeps: usize) -> Self {
         Self { sweeps, cut: Cut::WhenWoken, polls: 0 }
     }
 
-    /// How to cut the future now, until it has been done as often as there are sweeps.
+    /// Next cut of the future, until all sweeps are done.
+    ///
+    /// A sweep is done when the future has been.
     pub fn next_cut(&mut self) -> Option<(Cut, usize)> {
         (self.cut, self.polls) = match self.cut {
             Cut::AtOnce => (Cut::WhenWoken, self.polls),
@@ -45,19 +53,24 @@ impl Cuts {
         (self.sweeps > 0).then_some((self.cut, self.polls))
     }
 
-    /// The future was done before it was cut: the next sweep begins.
+    /// Begins the next sweep.
+    ///
+    /// The future was done before it was cut.
     pub fn done(&mut self) {
         *self = Self::sweeps(self.sweeps - 1);
     }
 
-    /// The same, but no sweep follows where it has been cut `enough`. All of a future can be done in a few polls, where the answers come
-    /// before they are asked for.
+    /// Begins the next sweep, unless it has been cut `enough`.
+    ///
+    /// All of a future can be done in a few polls, where the answers come before they are asked for.
     pub fn done_if(&mut self, enough: bool) {
         *self = Self::sweeps(if enough { 0 } else { self.sweeps - 1 });
     }
 }
 
-/// Polls a future so many times and drops it. `None` says that it was not done by then.
+/// Polls a future so many times and drops it.
+///
+/// `None` says that it was not done by then.
 pub async fn cut_short<F: Future>(future: F, cut: Cut, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -88,19 +101,21 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static MOST: AtomicI64 = AtomicI64::new(0);
 
-/// A number that counts how many of its kind are in memory. For one test only, as the count is the program's.
+/// A number that counts how many of its kind are alive.
+///
+/// For one test only, as the count is the program's.
 #[derive(PartialEq, Eq)]
 pub struct LiveRows(i64);
 
 impl LiveRows {
-    /// One more.
+    /// Counts one more, with this number.
     #[must_use]
     pub fn new(number: i64) -> Self {
         MOST.fetch_max(LIVE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         Self(number)
     }
 
-    /// The most that there were at any time.
+    /// The most that were alive at any time.
     #[must_use]
     pub fn most() -> i64 {
         MOST.load(Ordering::SeqCst)

@@ -1,4 +1,6 @@
-//! A cluster of MariaDB Galera, with writers on all its nodes: the first three urls of `DATABASE_URLS_GALERA`, separated by commas.
+//! A cluster of MariaDB Galera, with writers on all its nodes.
+//!
+//! Its nodes are the first three urls of `DATABASE_URLS_GALERA`, separated by commas.
 //!
 //! `./tests/run --cluster` starts one. The last node is killed.
 
@@ -63,7 +65,9 @@ impl Cluster {
         cluster
     }
 
-    /// Counts on a node once it has all that was committed on the others.
+    /// Counts on a node that has all of the others' commits.
+    ///
+    /// It waits until the node has them.
     async fn count(&self, node: usize, tweets: std::ops::Range<i64>) -> i64 {
         let mut conn = MySqlConnection::connect(&self.urls[node]).await.unwrap();
         sqlx::query("SET SESSION wsrep_sync_wait = 1").execute(&mut conn).await.unwrap();
@@ -72,7 +76,7 @@ impl Cluster {
     }
 }
 
-/// The same keys for every caller, for every other one from the last to the first.
+/// One set of keys for every caller, reversed for every other.
 fn rows(tweet: i64, caller: usize) -> Vec<NewRetweet> {
     let mut rows: Vec<_> = (0..KEYS).map(|retweeter| retweet(tweet, retweeter)).collect();
     if caller % 2 == 1 {
@@ -112,6 +116,8 @@ async fn b3_bulk_calls_over_the_same_keys_in_any_order(cluster: &Cluster) {
     }
 }
 
+/// A failed certification is tried again.
+///
 /// The nodes' transactions change the same row, and only the first to be certified stays.
 async fn c6_a_failed_certification_is_tried_again(cluster: &Cluster) {
     const ROUNDS: u64 = 40;
@@ -192,7 +198,9 @@ async fn b1_a_node_killed_in_the_middle_of_a_bulk_call(cluster: &Cluster) {
     assert_eq!(cluster.count(0, TWEET..TWEET + 2).await, 2 * KEYS);
 }
 
-/// Until the nodes that are left have agreed on who they are.
+/// Repeats the call until the remaining nodes have agreed.
+///
+/// On who they are.
 async fn again(pool: &MySqlPool, tweet: i64) -> u64 {
     loop {
         match Retweet::bulk_create_new(pool, rows(tweet, 0)).await {

@@ -1,4 +1,6 @@
-//! What R1, B3 and C1 come to by database and isolation level: the table of the README, made by trying.
+//! Promises R1, B3 and C1 by database and isolation level.
+//!
+//! The table of the README is made here, by trying.
 //!
 //! `UPDATE_README=1 cargo test -p upsertable-tests --test isolation` writes the table anew, for the databases that are there.
 
@@ -42,9 +44,9 @@ const END: &str = "<!-- its end -->\n";
 struct Level {
     name: &'static str,
     isolation: Option<Isolation>,
-    /// Makes it the level of a session.
+    /// Statement that makes it the level of a session.
     session: &'static str,
-    /// Whether several transactions can have read before one of them writes.
+    /// True if several transactions can read before one of them writes.
     read_together: bool,
 }
 
@@ -103,7 +105,9 @@ async fn on_mysql_or_mariadb_the_table_in_the_readme_is_what_happens() {
     compare(&measure::<OnMySql>(session, &[READ_UNCOMMITTED, READ_COMMITTED, default, SERIALIZABLE]).await);
 }
 
-/// The database as the table calls it, one of another version after the nearest that is in it.
+/// Name of the database in the README's table.
+///
+/// One of another version is called after the nearest that is in it.
 fn called(server: &Server) -> &'static str {
     let mut numbers = server.version.split('.').map(|number| number.parse::<u32>().unwrap());
     match server.name {
@@ -175,7 +179,7 @@ where
     }
 }
 
-/// The same keys for every caller, for every other one from the last to the first.
+/// One set of keys for every caller, reversed for every other.
 fn rows(tweet: i64, caller: usize) -> Vec<upsertable_tests::models::NewRetweet> {
     let mut rows: Vec<_> = (0..KEYS).map(|retweeter| retweet(tweet, retweeter)).collect();
     if caller % 2 == 1 {
@@ -211,7 +215,9 @@ impl Calls {
     }
 }
 
-/// Transactions that have all read "absent" before one of them writes, where the database lets them.
+/// Tries transactions that have all read "absent" before one writes.
+///
+/// As far as the database lets them.
 async fn in_transactions<T: TestDb>(db: &Fixture<T>, level: &Level, calls: Calls) -> &'static str
 where
     Retweet: On<T::Db>,
@@ -255,7 +261,7 @@ where
     if lost == 0 { HOLDS } else { LOSES }
 }
 
-/// What was lost is won in a new transaction.
+/// Checks that what was lost is won in new transactions.
 async fn again_until_it_holds<T: TestDb>(db: &Fixture<T>, level: &Level)
 where
     Retweet: On<T::Db>,
@@ -297,7 +303,7 @@ fn compare(lines: &[String]) {
     if std::env::var_os("UPDATE_README").is_some() {
         let tried: Vec<_> = lines.iter().map(|line| database(line)).collect();
         let kept = table.split_inclusive('\n').skip(2).filter(|line| !tried.contains(&database(line)));
-        // Where callers have once lost, they can lose again.
+        // Callers that have once lost there can lose again.
         let seen =
             |line: &'_ String| table.split_inclusive('\n').find(|written| agree(written, line)).map(str::to_owned);
         let lines: Vec<String> = lines.iter().map(|line| seen(line).unwrap_or_else(|| line.clone())).collect();
@@ -312,6 +318,8 @@ fn compare(lines: &[String]) {
     }
 }
 
+/// Compares two rows of the table, where losing is chance.
+///
 /// Where callers may lose, it is chance whether one has lost this time.
 fn agree(written: &str, happened: &str) -> bool {
     let cells = written.split('|').zip(happened.split('|'));

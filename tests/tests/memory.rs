@@ -1,4 +1,6 @@
-//! How much memory a bulk call takes. Alone in its program, for what it measures is the program's.
+//! Memory that a bulk call takes.
+//!
+//! The test is alone in its program, for what it measures is the program's.
 
 use std::time::Duration;
 
@@ -9,10 +11,14 @@ use upsertable_tests::models::{Retweet, retweet};
 
 const ROWS: u64 = 2_000_000;
 
-/// In kibibytes. The rows alone would take 48 mebibytes, were they collected.
+/// Most growth, in kibibytes.
+///
+/// The rows alone would take 48 mebibytes, were they collected.
 const MOST_GROWTH: u64 = 32 * 1_024;
 
-/// A figure of this process, in kibibytes. Only Linux tells it.
+/// A figure of this process, in kibibytes.
+///
+/// Only Linux tells it.
 fn status(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;
@@ -36,7 +42,7 @@ async fn b4_memory_stays_flat_whatever_the_number_of_rows() {
     .execute(&pool)
     .await
     .unwrap();
-    // What a call needs however few rows it has.
+    // Memory that a call needs however few rows it has.
     Retweet::bulk_create_new(&pool, (0..100).map(|number| retweet(-1, number))).await.unwrap();
 
     let Some(before) = status("VmRSS:") else {

@@ -1,4 +1,6 @@
-//! The contract on MySQL and MariaDB, on the server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names.
+//! The contract on MySQL and MariaDB.
+//!
+//! `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names the server.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

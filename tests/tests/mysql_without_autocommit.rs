@@ -1,4 +1,6 @@
-//! Pools whose sessions have autocommit off: the server begins a transaction by itself then, and nobody but the call could commit it.
+//! Pools whose sessions have autocommit off.
+//!
+//! The server begins a transaction by itself then, and nobody but the call could commit it.
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ async fn fixture(connections: u32) -> (Fixture<OnMySql>, MySqlPool) {
     (db, pool)
 }
 
-/// Asks without beginning one.
+/// Checks that no transaction is open, without beginning one.
 async fn assert_at_rest(pool: &MySqlPool, when: &str) {
     let mut conn = pool.acquire().await.unwrap();
     let of_mariadb = "SELECT CAST(@@in_transaction AS SIGNED)";
@@ -66,7 +68,9 @@ async fn what_a_call_writes_is_committed_when_it_is_done() {
     assert_eq!(db.count("accounts").await, 1 + 3_000);
 }
 
-/// What a call has read must not be what the next one sees.
+/// A call sees what others have committed since the last call.
+///
+/// What one call has read must not be what the next one sees.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_sees_what_others_have_committed_since_the_last() {
     let (db, pool) = fixture(1).await;

@@ -1,4 +1,6 @@
-//! The contract on PostgreSQL behind `PgBouncer` in transaction mode, which `DATABASE_URL_POOLER` names.
+//! The contract on PostgreSQL behind `PgBouncer` in transaction mode.
+//!
+//! `DATABASE_URL_POOLER` names it.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

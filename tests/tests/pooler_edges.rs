@@ -1,4 +1,6 @@
-//! What only a pooler does to the calls: `PgBouncer` in transaction mode, which `DATABASE_URL_POOLER` names.
+//! Calls through `PgBouncer` in transaction mode.
+//!
+//! Tests of what only a pooler does to them; `DATABASE_URL_POOLER` names it.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss)]
@@ -19,13 +21,15 @@ use upsertable_tests::{
 const TASKS: i64 = 8;
 const CALLS: i64 = 12;
 
-/// Tables left behind, of whichever session.
+/// Checks that no session has left temporary tables behind.
 async fn assert_nothing_is_left(db: &Fixture<OnNarrowPooler>) {
     let mut conn = db.outside.acquire().await.unwrap();
     assert_eq!(OnNarrowPooler::temporary_tables(&mut conn).await, Vec::<String>::new());
 }
 
-/// One call over the keys of a number, and how many rows it says that it has made.
+/// Makes one call over the keys of a number.
+///
+/// Gives how many rows it says that it has made.
 async fn call(kind: i64, pool: &PgPool, number: i64, rows: i64) -> Result<i64, Error> {
     let rows = (0..rows).map(move |key| NewRetweet { original_author: number, ..retweet(number, key) });
     match kind % 3 {
@@ -39,8 +43,10 @@ async fn call(kind: i64, pool: &PgPool, number: i64, rows: i64) -> Result<i64, E
     }
 }
 
-/// Eight tasks over three connections of the server, twelve calls each: of 500 rows and of 30,000, all three kinds, each over keys that another
-/// task has too.
+/// Bulk calls through three server connections all count exactly.
+///
+/// Eight tasks over three connections of the server, twelve calls each: of 500 rows and of 30,000, all three kinds, each over keys that
+/// another task has too.
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_of_96_bulk_calls_of_eight_tasks_all_are_done_and_count_exactly() {
     let db = Fixture::<OnNarrowPooler>::new().await;

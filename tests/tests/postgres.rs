@@ -1,4 +1,6 @@
-//! The contract on PostgreSQL, on the server that `DATABASE_URL_POSTGRES` names.
+//! The contract on PostgreSQL.
+//!
+//! `DATABASE_URL_POSTGRES` names the server.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

@@ -1,4 +1,4 @@
-//! What the compiler says of mistakes in a model, and where it says nothing.
+//! Compiler messages for mistakes in a model, or their absence.
 //!
 //! `TRYBUILD=overwrite cargo test -p upsertable-tests --test ui` writes the messages anew.
 
@@ -9,7 +9,9 @@ fn ui() {
     cases.pass("ui/pass/*.rs");
 }
 
-/// A workspace of its own, as the features of all packages of this one are on.
+/// Compiles a workspace of its own without a database feature.
+///
+/// It is its own, as the features of all packages of this one are on.
 #[test]
 fn no_database_feature_and_sqlx_any() {
     let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/no_feature");

@@ -1,4 +1,4 @@
-//! What a database's catalogue says of a table.
+//! The description of a table by the database's catalogue.
 
 use crate::operations::verify::Problem;
 
@@ -8,17 +8,19 @@ pub struct CatalogTable {
     pub(crate) columns: Vec<CatalogColumn>,
     /// Its unique indexes, the primary key among them.
     pub(crate) indexes: Vec<CatalogIndex>,
-    /// What is wrong with it beside its columns and indexes.
+    /// Problems other than those of its columns and indexes.
     pub(crate) problems: Vec<Problem>,
-    /// What works and may surprise.
+    /// Facts that break nothing and may surprise.
     pub(crate) warnings: Vec<String>,
-    /// A trigger that runs before a row is inserted may fill its columns in.
+    /// True if a trigger before INSERT may fill its columns.
     pub(crate) has_filling_trigger: bool,
-    /// A column counts, and there may be no second one.
+    /// True if a column counts up its values.
+    ///
+    /// There may be no second such column.
     pub(crate) counts: bool,
-    /// It takes no further columns: they are another's.
+    /// True if it takes no further columns: they are another's.
     pub(crate) is_closed: bool,
-    /// What stands before a statement that changes the table.
+    /// The prefix of a statement that changes the table.
     pub(crate) before_ddl: &'static str,
 }
 
@@ -30,14 +32,18 @@ pub struct CatalogColumn {
     /// Its type, as the database writes it.
     pub(crate) kind: String,
     pub(crate) nullable: bool,
-    /// An INSERT may leave it out and it is not NULL then: it has a default, is an identity, or is computed.
+    /// True if an INSERT may leave it out.
+    ///
+    /// It is not NULL then: it has a default, is an identity, or is computed.
     pub(crate) filled: bool,
-    /// The database computes it, and takes no value for it.
+    /// True if the database computes it and takes no value.
     pub(crate) computed: bool,
-    /// It refuses values of other types than its own.
+    /// True if it refuses values of other types than its own.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "elsewhere every column does"))]
     pub(crate) strict: bool,
-    /// It is the table's row id, which is never NULL whatever the schema says.
+    /// True if it is the row id of the table.
+    ///
+    /// That is never NULL whatever the schema says.
     pub(crate) is_row_id: bool,
 }
 
@@ -47,11 +53,11 @@ pub(crate) struct CatalogIndex {
     pub(crate) name: String,
     pub(crate) columns: Vec<String>,
     pub(crate) nulls_not_distinct: bool,
-    /// Why it does not keep the key unique, if it does not.
+    /// The reason that it does not keep the key unique.
     pub(crate) unusable: Option<String>,
 }
 
-/// What gives a key its unique index.
+/// The statement that makes a unique index, or why none does.
 #[derive(Debug)]
 pub enum Mend {
     By(String),
@@ -59,7 +65,7 @@ pub enum Mend {
     Not(String),
 }
 
-/// How a column takes the values of a field.
+/// The fit of a column to the values of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
     Holds,

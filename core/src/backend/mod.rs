@@ -1,4 +1,6 @@
-//! The seam between the operations and the databases: everything that differs by database is a method of [`Engine`].
+//! The seam between the operations and the databases.
+//!
+//! Everything that differs by database is a method of [`Engine`].
 
 use std::borrow::Cow;
 
@@ -39,9 +41,12 @@ mod staging;
 pub(crate) use catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Fit, Mend};
 pub(crate) use staging::{Mark, StageError, StagingPlan, Which, account_for};
 
-/// A database that this crate works on: `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
+/// A database that this crate works on.
 ///
-/// It is implemented here for these databases and cannot be implemented elsewhere; a function generic over the database names it as a bound.
+/// These are `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each with the feature of its name.
+///
+/// It is implemented here for these databases and cannot be implemented elsewhere; a function generic over the database names it as a
+/// bound.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a database that upsertable works on",
     label = "expected `sqlx::Sqlite`, `sqlx::Postgres` or `sqlx::MySql`",
@@ -50,106 +55,132 @@ pub(crate) use staging::{Mark, StageError, StagingPlan, Which, account_for};
 )]
 pub trait Backend: Engine {}
 
-/// What a database does in its own way. Operations hold the order of the steps; the text and the limits are here.
+/// The operations and texts that differ between databases.
+///
+/// The callers hold the order of the steps; the text and the limits are here.
 pub trait Engine: plain::Plain + HasStatementCache {
     /// Collects the values of rows as they are written.
     type Encoder: Default + Send;
 
-    /// What the steps of a bulk call note on its staging table for each other.
+    /// Notes that the steps of a bulk call leave each other.
+    ///
+    /// They are kept on its [`StagingPlan`].
     type StageState: Default + Send + Sync;
 
-    /// What a run over a table learns of its key from the row that it reads first.
+    /// Facts about the key, learned from the first row read.
     type Paging: Default + Send + Sync;
 
-    /// Where a page begins or ends: the values of a key as the database has them, not as Rust makes them.
+    /// A position in the order of the key.
+    ///
+    /// A page begins or ends there. It holds the values of a key as the database has them, not as Rust makes them.
     type Place: Clone + Send + Sync;
 
-    /// Where this database's texts stand in a table's cache.
+    /// Index of this database's texts in a table's cache.
     const CACHE: usize;
 
-    /// How names and placeholders are written.
+    /// The quotes of names and the form of placeholders.
     const DIALECT: Dialect;
 
-    /// The same in statements that are shown to a user.
+    /// The dialect of statements that are shown to a user.
     const SHOWN: Dialect = Self::DIALECT;
 
     /// Begins a transaction that will write.
     const BEGIN: &'static str;
 
-    /// Begins a transaction that fills a staging table first and takes no lock on the target meanwhile.
+    /// Begins a transaction that fills a staging table first.
+    ///
+    /// It takes no lock on the target meanwhile.
     const BEGIN_STAGING: &'static str;
 
-    /// Whether a bulk call on a pool stages and merges its rows in one transaction, so that a pooler between may give that transaction any
-    /// connection to the server.
+    /// True if a pooled call stages in its merge's transaction.
+    ///
+    /// Then a pooler in between may give that transaction any connection to the server.
     const STAGES_IN_TRANSACTION: bool = false;
 
-    /// Whether a connection whose work was given up half-way must be closed rather than rolled back.
+    /// True if a connection with unfinished work has to be closed.
+    ///
+    /// Its work was given up half-way. Elsewhere it is rolled back.
     const CLOSE_UNFINISHED: bool;
 
-    /// How often a call on a pool does its work before it gives the error back.
+    /// Attempts that a call on a pool makes before it fails.
     const CALL_TRIES: u32 = TRIES;
 
-    /// How many of these tries one that failed so counts for.
+    /// Attempts that this error uses up.
     fn tries_spent(_error: &sqlx::Error) -> u32 {
         1
     }
 
-    /// Whether a statement that is given up before it is answered leaves a connection that nobody can use: driver and server are in the
-    /// middle of their talk then.
+    /// True if an unanswered statement makes its connection unusable.
+    ///
+    /// It was given up before its answer: driver and server are in the middle of their talk then.
     const BROKEN_WHEN_GIVEN_UP: bool = false;
 
-    /// How a transaction with these options is begun; by default as in the SQL standard.
+    /// Returns the statements that begin a transaction with these options.
+    ///
+    /// The default is that of the SQL standard.
     fn begin(options: &TransactionOptions) -> Begin {
         let isolation = options.isolation.map_or(String::new(), |level| format!(" ISOLATION LEVEL {}", level.name()));
         let read_only = if options.read_only { " READ ONLY" } else { "" };
         Begin { before: None, begin: format!("{}{isolation}{read_only}", Self::BEGIN).into() }
     }
 
-    /// How the transaction is begun in which a call on a pool merges what it has staged.
+    /// Returns the statements that begin the transaction of a merge.
+    ///
+    /// A call on a pool merges in it what it has staged.
     fn begin_merge() -> Begin {
         Begin { before: None, begin: Self::BEGIN.into() }
     }
 
-    /// Whether a savepoint outside a transaction begins one.
+    /// True if a savepoint outside a transaction begins one.
     const SAVEPOINT_BEGINS: bool = false;
 
-    /// Sets a savepoint of the driver's counting on a borrowed connection. Dropped half-way, it leaves the transaction around it.
+    /// Sets a savepoint of the driver's counting on a borrowed connection.
+    ///
+    /// Dropped half-way, it leaves the transaction around it.
     fn begin_nested(conn: &mut Self::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         testing::record("SAVEPOINT");
         Box::pin(<Self::TransactionManager as TransactionManager>::begin(conn, None))
     }
 
-    /// Removes what is left of such a savepoint that the driver has released or rolled back to.
+    /// Removes the remains of a nested savepoint.
+    ///
+    /// The driver has released it or rolled back to it before.
     fn clean_nested(_conn: &mut Self::Connection, _rolled_back: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sets a savepoint of this name if a transaction is open that was begun with plain SQL, and says whether it did.
+    /// Sets a savepoint if a transaction is open.
+    ///
+    /// Returns whether it did. It is for a transaction that was begun with plain SQL.
     fn save_if_open<'c>(
         conn: &'c mut Self::Connection,
         savepoint: &'static str,
     ) -> BoxFuture<'c, Result<bool, sqlx::Error>>;
 
-    /// Puts the rollback to that savepoint, and its release, before whatever the connection does next, where the driver can.
+    /// Queues a rollback to that savepoint, and its release.
+    ///
+    /// They run before whatever the connection does next, where the driver can.
     fn queue_rollback_to(_conn: &mut Self::Connection, _savepoint: &'static str) {}
 
     /// Runs one statement.
     fn run(conn: &mut Self::Connection, statement: Statement<Self>) -> Steps<'_, Self>;
 
-    /// Whether a transaction could not be begun because one is open.
+    /// Tests if the error says that a transaction is open already.
     fn is_begun_already(_error: &sqlx::Error) -> bool {
         false
     }
 
-    /// Notes the state of the session that a row tells of, `behind` columns before its end.
+    /// Records the session's state, `behind` columns before a row's end.
     fn note_session(_row: &Self::Row, _behind: usize) {}
 
-    /// Whether a session may begin a transaction where nobody asks for one.
+    /// Returns true if a session may begin transactions unasked.
     fn begins_unasked() -> bool {
         false
     }
 
-    /// Commits what this session has begun by itself, and says whether it is such a session.
+    /// Commits a transaction that the session began by itself.
+    ///
+    /// Returns whether it is such a session.
     fn end_unasked<'l>(_link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<bool, sqlx::Error>>
     where
         Self: Backend,
@@ -157,13 +188,13 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    /// How many rows a statement changed.
+    /// Returns the number of rows that a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
     /// Writes one value.
     fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Self::Encoder, value: &T) -> Result<(), BoxDynError>;
 
-    /// Writes one value that a column of the key is compared with.
+    /// Writes one value that is compared with a key's column.
     fn encode_key<'q, T: Encode<'q, Self> + Type<Self>>(
         encoder: &mut Self::Encoder,
         value: &T,
@@ -171,7 +202,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Self::encode(encoder, value)
     }
 
-    /// Makes what collects the values of rows of these types that will be staged.
+    /// Returns the constructor of an encoder for rows to stage.
+    ///
+    /// The rows have values of these types.
     fn stage_encoder(_types: &[Self::TypeInfo]) -> fn() -> Self::Encoder {
         Self::Encoder::default
     }
@@ -184,44 +217,58 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// The first value of a row, which is a number.
     fn number(row: &Self::Row) -> Result<i64, sqlx::Error>;
 
-    /// How quoted text is written, in which a `?` is no placeholder.
+    /// The rules of quoted text in this database's SQL.
+    ///
+    /// A `?` in quoted text is no placeholder.
     const QUOTING: QuotingRules;
 
-    /// The isolation of a batch's transaction, where the caller says none.
+    /// The isolation of a batch's transaction, unless the caller sets it.
     const BATCH_ISOLATION: Option<Isolation> = None;
 
-    /// What stands behind a SELECT that takes the rows of a batch: it waits for rows that another transaction has locked, or passes them over.
-    /// Where there is such a lock, it keeps nobody from inserting rows that refer to them.
+    /// Returns the locking clause of a batch's SELECT.
+    ///
+    /// The clause waits for rows that another transaction has locked, or passes them over. Where there is such a lock, it keeps nobody from
+    /// inserting rows that refer to them.
     fn lock_rows(_wait: bool) -> &'static str {
         ""
     }
 
-    /// Whether a statement failed because the server does not know how to pass over locked rows, which is kept in mind.
+    /// Tests if the error says that locked rows cannot be skipped.
+    ///
+    /// The server does not know how to pass over them, which is kept in mind.
     fn cannot_skip(_error: &sqlx::Error) -> bool {
         false
     }
 
-    /// Whether a statement failed because the server locks no page of a table's rows at once, as of a sharded table.
+    /// Tests if the error says that page locks are impossible.
+    ///
+    /// The server locks no page of a table's rows at once, as of a sharded table.
     fn cannot_lock_page(_error: &sqlx::Error) -> bool {
         false
     }
 
-    /// The key's columns stand behind a bound, or not behind it, in the order of `ORDER BY`.
+    /// Returns the condition for keys on one side of a bound.
+    ///
+    /// They stand behind it, or not behind it, in the order of `ORDER BY`.
     fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
         Self::DIALECT.key_bound(table, key, first, bound)
     }
 
-    /// The same where a run has learned how the key is sorted.
+    /// Returns the bound of a page, in the order learned.
+    ///
+    /// A run has learned how the key is sorted. Without that it is [`key_bound`](Self::key_bound).
     fn paging_bound(table: &Table, key: &Key, _paging: Option<&Self::Paging>, first: usize, bound: Bound) -> String {
         Self::key_bound(table, key, first, bound)
     }
 
-    /// What the rows of a page are sorted by.
+    /// Returns the expressions that a page is sorted by.
     fn paging_order(table: &Table, key: &Key, _paging: Option<&Self::Paging>) -> Vec<String> {
         key.columns.iter().map(|&column| Self::DIALECT.name(table.columns[column].name)).collect()
     }
 
-    /// All columns of a model as they are read, so that each is found by its name.
+    /// Returns all columns of a model as they are read.
+    ///
+    /// Each is found by its name.
     fn selected(table: &Table) -> String {
         Self::DIALECT.columns(table, 0..table.columns.len(), "")
     }
@@ -229,24 +276,31 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Repeats the key that was written last as [`key_bound`](Self::key_bound) needs it.
     fn repeat_bound(_encoder: &mut Self::Encoder, _key: &Key) {}
 
-    /// The first word of a statement that reads rows in the order of a key whose fields are of these types.
+    /// Returns the first word of a SELECT in key order.
+    ///
+    /// It reads rows in the order of a key whose fields are of these types.
     fn select_sorted(_key: &Key, _types: &[Self::TypeInfo]) -> String {
         "SELECT".to_owned()
     }
 
-    /// What is read behind the columns of a page's rows, each behind a comma: for [`place`](Self::place), or of the row that is read first, for
-    /// [`paging`](Self::paging).
+    /// Returns the extra columns of a page, each after a comma.
+    ///
+    /// They are for [`place`](Self::place), or in the row that is read first for [`paging`](Self::paging).
     fn place_columns(_table: &Table, _key: &Key, _paging: Option<&Self::Paging>) -> String {
         String::new()
     }
 
-    /// Learns of the key from the row that is read first, and says whether it has to be read again.
+    /// Learns about the key from the row that is read first.
+    ///
+    /// Returns also whether that row has to be read again.
     fn paging(_row: &Self::Row, _table: &Table, _key: &Key) -> Result<(Self::Paging, bool), sqlx::Error> {
         Ok((Self::Paging::default(), false))
     }
 
-    /// The place of a row of a page that has the key's columns at these positions and the [`place_columns`](Self::place_columns) at its end.
-    /// Nothing where what Rust makes of the values is bound again.
+    /// Returns the place of a row of a page.
+    ///
+    /// The row has the key's columns at these positions and the [`place_columns`](Self::place_columns) at its end. `None` if the values
+    /// that Rust makes of them are bound again.
     fn place(
         _row: &Self::Row,
         _key: &Key,
@@ -260,39 +314,50 @@ pub trait Engine: plain::Plain + HasStatementCache {
     /// Writes the values of a place.
     fn put_place(_encoder: &mut Self::Encoder, _place: &Self::Place) {}
 
-    /// The bytes of a key's values, by which a row that is read twice is known again. `write` writes the values, which are those of the place
-    /// where there is one.
+    /// Returns the bytes that identify a row by its key's values.
+    ///
+    /// By them a row that is read twice is recognized. `write` writes the values, which are those of the place where there is one.
     fn identity(
         place: Option<&Self::Place>,
         write: impl FnOnce(&mut Self::Encoder) -> Result<(), sqlx::Error>,
     ) -> Result<Vec<u8>, sqlx::Error>;
 
-    /// The collected values, to be bound to a statement.
+    /// Turns the collected values into the arguments of a statement.
     fn arguments(encoder: Self::Encoder) -> Self::Arguments;
 
-    /// What an error means for the transaction that it happened in.
+    /// Returns the effect of an error on the transaction around it.
     fn transaction_effect(error: &sqlx::Error) -> TransactionEffect;
 
-    /// Whether the answer to a COMMIT says that the server had ended the session before it.
+    /// Tests if a COMMIT came after the end of the session.
+    ///
+    /// The server's answer says that it had ended the session before.
     fn is_farewell(_error: &sqlx::Error) -> bool {
         false
     }
 
-    /// Whether a statement failed because there is no unique index on the key.
+    /// Tests if the error says that the key's index is missing.
+    ///
+    /// That is the unique index on it.
     fn is_missing_index(error: &sqlx::Error) -> bool;
 
-    /// Why the server cannot do what was asked, if this error says that it cannot.
+    /// Returns why the server cannot do this, if it cannot.
+    ///
+    /// `None` if the error does not say that it cannot.
     fn refusal(_error: &sqlx::Error) -> Option<&'static str> {
         None
     }
 
-    /// Why the row that a statement made is not found by the key that it was asked for, if this error says so.
+    /// Returns why a new row is not found by its key.
+    ///
+    /// The statement asked for that key. `None` if the error says nothing of it.
     fn key_mismatch(_error: &sqlx::Error) -> Option<Cow<'static, str>> {
         None
     }
 
-    /// What a table has that can store a key otherwise than it was sent, or hide a row from a query: asked where a row stands in the way that
-    /// the key does not find. Nothing where only a row that was deleted meanwhile explains it.
+    /// Finds what can make a stored key differ from the sent.
+    ///
+    /// Or what can hide a row from a query. Asked if a row stands in the way that the key does not find. `None` if only a row that was
+    /// deleted meanwhile explains it.
     fn mismatch_cause<'l>(
         _link: &'l mut Link<'_, Self>,
         _table: &'static Table,
@@ -304,16 +369,20 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Whether the connection is still inside its transaction, asked of the database itself.
+    /// Returns true while the connection is inside its transaction.
+    ///
+    /// The database itself is asked.
     fn is_open(conn: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 
     /// The caller's statements that end a transaction.
     const ENDERS: Enders;
 
-    /// Whether an error says that a savepoint is not there, or that no transaction is open in which it could be.
+    /// Tests if the error says that a savepoint does not exist.
+    ///
+    /// It may also say that no transaction is open in which it could be.
     fn is_no_savepoint(error: &sqlx::Error) -> bool;
 
-    /// Why a key cannot be used on this database, if it cannot.
+    /// Returns why this database refuses a key, if it does.
     fn refuse_key(key: &Key) -> Option<&'static str>;
 
     /// The statements for one row, by one key.
@@ -328,7 +397,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Finds the row that stood in the way of an insert as the unique index compares, where that can differ from how the column does.
+    /// Finds the row in the way, as the unique index compares.
+    ///
+    /// It stood in the way of an insert. Used where the index can compare otherwise than the column does.
     fn find_as_index<'l>(
         _link: &'l mut Link<'_, Self>,
         _table: &'static Table,
@@ -341,8 +412,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Gives the row new values that stood in the way of an insert as the unique index compares, where that can differ from how the column
-    /// does.
+    /// Updates the row in the way, as the unique index compares.
+    ///
+    /// It stood in the way of an insert. Used where the index can compare otherwise than the column does.
     fn update_as_index<'l>(
         _link: &'l mut Link<'_, Self>,
         _table: &'static Table,
@@ -355,7 +427,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Whether a unique violation is one of the key's own index, asked where the row in the way was not found.
+    /// Tests if a unique violation is of the key's own index.
+    ///
+    /// Asked if the row in the way was not found.
     fn blames_key<'l>(
         _link: &'l mut Link<'_, Self>,
         _table: &'static Table,
@@ -368,12 +442,16 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    /// The statement that makes the unique index which a key needs, of a table of which nothing is known.
+    /// Returns the statement that makes the key's unique index.
+    ///
+    /// Used for a table of which nothing is known.
     fn create_unique_index(table: &Table, key: &Key) -> String {
         Self::SHOWN.create_unique_index(table, key)
     }
 
-    /// What gives a key its unique index, asked of the catalogue: a table may take no such index, or need more than that.
+    /// Returns what gives a key its unique index.
+    ///
+    /// The catalogue is asked: a table may take no such index, or need more than that.
     fn mend_index<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -382,7 +460,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Gives the row with this key new values by `update`, and gives it back, if it is there.
+    /// Updates the row with this key by `update`, and returns it.
+    ///
+    /// `None` if there is no such row.
     fn update_row<'l>(
         link: &'l mut Link<'_, Self>,
         texts: &'l RowStatements,
@@ -392,12 +472,14 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Fails where the transaction can no longer be committed and COMMIT itself does not say so. Asked where a statement has failed in it.
+    /// Fails if the transaction can no longer be committed.
+    ///
+    /// Used where COMMIT itself does not say so, and asked after a statement has failed in the transaction.
     fn before_commit(_conn: &mut Self::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What the database says of a table, or `None` where there is none.
+    /// Returns the catalogue's description of a table, or `None` without one.
     fn inspect<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -410,17 +492,21 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Err(sqlx::Error::Configuration(missing.into()))))
     }
 
-    /// Whether a column can hold what a field of this type sends, and gives what it reads.
+    /// Returns how a column fits a field of this type.
+    ///
+    /// The column has to hold what the field sends, and give what it reads.
     fn fit(_kind: &Self::TypeInfo, _column: &CatalogColumn) -> Fit {
         Fit::Holds
     }
 
-    /// Whether the database takes two names of columns for one.
+    /// Returns true if the database takes two column names for one.
     fn same_name(one: &str, other: &str) -> bool {
         one.eq_ignore_ascii_case(other)
     }
 
-    /// Why no call that writes works on a table whatever its columns are, if it is of such a kind.
+    /// Returns why a table of this kind takes no writes.
+    ///
+    /// No call that writes works on it, whatever its columns are. `None` if its kind is fine.
     fn refuse_table<'l>(
         _link: &'l mut Link<'_, Self>,
         _table: &'static Table,
@@ -431,10 +517,10 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// The statement that adds a column which is missing.
+    /// Returns the statement that adds a missing column.
     fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String>;
 
-    /// The statement that lets a column be NULL, where there is one.
+    /// Returns the statement that lets a column be NULL, if any.
     fn allow_null<'l>(
         _link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -447,8 +533,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Creates the rows of a feed that is short at once, without a staging table, and counts them. Gives nothing, and leaves the feed whole,
-    /// where they have to be staged.
+    /// Creates the rows of a short feed without a staging table.
+    ///
+    /// Returns how many it created. `None`, with the feed left whole, if they have to be staged.
     fn insert_few<'l>(
         _unit: &'l mut CallScope<'_, Self>,
         _stage: &'l StagingPlan<Self>,
@@ -477,7 +564,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Whether [`merge_new`](Self::merge_new) does all or nothing without a transaction around it.
+    /// Returns true if [`merge_new`](Self::merge_new) is atomic without a transaction around it.
     fn merges_whole<'l>(
         _link: &'l mut Link<'_, Self>,
         _stage: &'l StagingPlan<Self>,
@@ -488,7 +575,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    /// Inserts the staged rows whose key is not there yet, and counts them: the fast way where nobody asks which rows they were.
+    /// Inserts the staged rows whose key is new, and counts them.
+    ///
+    /// It is the fast way where nobody asks which rows they were.
     fn merge_new<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l StagingPlan<Self>,
@@ -496,7 +585,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// The same, and marks the staged rows that were inserted.
+    /// Inserts the staged rows whose key is new, and marks them.
+    ///
+    /// Returns how many it inserted.
     fn merge_marked<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l StagingPlan<Self>,
@@ -504,9 +595,10 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Gives the rows that were there before [`merge_marked`](Self::merge_marked) the values of the last staged row with their key, and
-    /// counts them. A row that the merge has made gets the values of a later staged row with its key, and is not counted. Where a row was
-    /// deleted after the merge had found it, the error is [`sqlx::Error::RowNotFound`].
+    /// Updates the rows that were there before [`merge_marked`](Self::merge_marked), and counts them.
+    ///
+    /// They get the values of the last staged row with their key. A row that the merge has made gets the values of a later staged row with
+    /// its key, and is not counted. Where a row was deleted after the merge had found it, the error is [`sqlx::Error::RowNotFound`].
     fn update_existing<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l StagingPlan<Self>,
@@ -514,7 +606,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Reads the table's row for each staged row, in the order staged, with its [`Mark`] behind the model's columns.
+    /// Reads the table's row for each staged row, in order.
+    ///
+    /// The order is that in which they were staged. Its [`Mark`] comes after the model's columns.
     fn read_staged<'l>(
         link: &'l mut Link<'_, Self>,
         stage: &'l StagingPlan<Self>,
@@ -523,7 +617,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Finds a row for each of so many keys by [`find_many`](Self::find_many).
+    /// Finds a row for each of these keys by [`find_many`](Self::find_many).
     fn find_keys<'l>(
         link: &'l mut Link<'_, Self>,
         table: &'static Table,
@@ -550,22 +644,25 @@ pub trait Engine: plain::Plain + HasStatementCache {
         })
     }
 
-    /// How many keys one [`find_many`](Self::find_many) carries.
+    /// Returns the number of keys that one [`find_many`](Self::find_many) carries.
     fn find_rows(key: &Key) -> usize;
 
-    /// Writes the last of `keys` keys again until there are as many as some statement carries that is worth keeping prepared, and says how
-    /// many these are. Nothing where a statement that runs once costs no more.
+    /// Repeats the last of `keys` keys up to a prepared size.
+    ///
+    /// Returns the new number of keys, for which a statement is worth keeping prepared. `None` if a statement that runs once costs no more.
     fn pad_keys(_keys: &mut Self::Encoder, _key: &Key, _count: usize) -> Option<usize> {
         None
     }
 
-    /// A statement that finds a row for each of `keys` keys, in their order, with its [`Mark`] behind the model's columns.
+    /// Returns a statement that finds rows by `keys` keys.
+    ///
+    /// It finds a row for each, in the order of the keys, with its [`Mark`] after the model's columns.
     fn find_many(table: &Table, key: &Key, keys: usize) -> Sql;
 
-    /// What stands behind the model's columns.
+    /// Reads the [`Mark`] after the model's columns.
     fn mark(row: &Self::Row) -> Result<Mark, sqlx::Error>;
 
-    /// How many bytes the collected values are, where the driver tells.
+    /// Returns the size of the collected values, where the driver tells.
     fn bytes(_encoder: &Self::Encoder) -> usize {
         0
     }
@@ -575,12 +672,12 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Asks how it would be run.
+    /// Returns the statement that explains the plan of the merge.
     fn explain_merge(stage: &StagingPlan<Self>) -> Sql
     where
         Self: Backend;
 
-    /// A row of the answer to [`explain_merge`](Self::explain_merge).
+    /// Reads one row of the answer to [`explain_merge`](Self::explain_merge).
     fn plan_line(row: &Self::Row) -> Result<String, sqlx::Error>;
 
     /// Drops the staging table.
@@ -591,7 +688,9 @@ pub trait Engine: plain::Plain + HasStatementCache {
     where
         Self: Backend;
 
-    /// Removes what the rollback of a failed call leaves on its connection.
+    /// Removes what the rollback of a failed call leaves behind.
+    ///
+    /// It is left on the call's connection.
     fn clean_undone<'l>(_link: &'l mut Link<'_, Self>) -> BoxFuture<'l, Result<(), sqlx::Error>>
     where
         Self: Backend,
@@ -599,13 +698,19 @@ pub trait Engine: plain::Plain + HasStatementCache {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Puts the removal of what outlives a rollback before that rollback, on a borrowed connection, where the driver can.
+    /// Queues the removal of what outlives a rollback.
+    ///
+    /// It runs before that rollback, on a borrowed connection, where the driver can.
     fn queue_clean_first(_conn: &mut Self::Connection) {}
 
-    /// Puts the removal of a staging table before whatever the connection does next. Not called where an unfinished connection is closed.
+    /// Queues the removal of a staging table.
+    ///
+    /// It runs before whatever the connection does next. Not called where an unfinished connection is closed.
     fn queue_clean(conn: &mut Self::Connection);
 
-    /// Puts the rollback of `levels` nested transactions of the driver's counting before whatever the connection does next.
+    /// Queues the rollback of `levels` nested transactions of the driver's counting.
+    ///
+    /// It runs before whatever the connection does next.
     fn queue_rollback(conn: &mut Self::Connection, levels: usize) {
         for _ in 0..levels {
             <Self::TransactionManager as TransactionManager>::start_rollback(conn);
@@ -613,7 +718,7 @@ pub trait Engine: plain::Plain + HasStatementCache {
     }
 }
 
-/// What a statement gives: rows, and the result at its end.
+/// The answers to a statement: rows, then the result.
 pub(crate) type Steps<'c, DB> =
     BoxStream<'c, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>>;
 
@@ -624,15 +729,17 @@ pub struct Begin {
     pub(crate) begin: Sql,
 }
 
-/// What an error does to the transaction that it happened in.
+/// The effect of an error on the transaction around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionEffect {
     /// The transaction goes on, or can go on from a savepoint.
     Alive,
-    /// It cannot be committed any more, unless a rollback to a savepoint saves it.
+    /// The transaction can no longer be committed.
+    ///
+    /// A rollback to a savepoint can save it.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL does so"))]
     Aborted,
-    /// The database may have ended it: ask before the next statement.
+    /// The database may have ended it; ask before the next statement.
     Ask,
     /// The database has ended it.
     Ended(EndReason),
@@ -641,30 +748,38 @@ pub enum TransactionEffect {
 /// The statements for one row, by one key.
 #[derive(Debug)]
 pub struct RowStatements {
-    /// Reads at most two rows by the key, so that a duplicate is noticed.
+    /// Reads at most two rows by the key.
+    ///
+    /// So a duplicate is noticed.
     pub(crate) find: Sql,
     /// Reads the row that stood in the way of `create`.
     pub(crate) reread: Sql,
-    /// Inserts the row unless its key is there, and gives back the row that it made where the database can.
+    /// Inserts the row unless its key is there.
+    ///
+    /// Returns the row that it made where the database can.
     pub(crate) create: Sql,
-    /// Gives the row with this key new values, and gives it back where the database can. Nothing where no column may change.
+    /// Updates the row with this key.
+    ///
+    /// Returns the row where the database can. `None` if no column may change.
     pub(crate) update: Option<Sql>,
-    /// What else the database needs: see its own module.
+    /// Further statements of the database, numbered in its own module.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL needs more"))]
     pub(crate) others: Vec<Sql>,
 }
 
-/// What became of an insert.
+/// The outcome of an insert.
 pub enum InsertOutcome<DB: Database> {
     /// It made this row.
     Made(DB::Row),
     /// A row with the key is there.
     KeyExists,
-    /// A row is there that has the same value in some unique index; the database did not say in which.
+    /// A row has the same value in some unique index.
+    ///
+    /// The database did not say in which.
     SomethingExists(sqlx::Error),
 }
 
-/// Whether the error says that the same work may succeed when it is done again.
+/// Returns true if the same work may succeed when done again.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         #[cfg(feature = "mysql")]
@@ -677,8 +792,10 @@ pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }
 
-/// Whether the error says that a statement was prepared on this connection before its table changed. All that is prepared there has to be
-/// forgotten before the same work is done again.
+/// Returns true if a prepared statement is older than its table.
+///
+/// The table changed after the statement was prepared on this connection. All that is prepared there has to be forgotten before the same
+/// work is done again.
 pub(crate) fn is_outdated(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         #[cfg(feature = "postgres")]
@@ -687,7 +804,9 @@ pub(crate) fn is_outdated(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }
 
-/// What the database says of an error, without the values of rows that it may have put into its words.
+/// Formats a database error without the values of rows.
+///
+/// The database may have put such values into its words.
 pub(crate) fn told(error: &dyn DatabaseError) -> Cow<'_, str> {
     #[cfg(feature = "mysql")]
     if let Some(error) = error.try_downcast_ref() {
@@ -704,7 +823,7 @@ pub(crate) fn told(error: &dyn DatabaseError) -> Cow<'_, str> {
     error.code().map_or("an error".into(), |code| format!("an error with code {code}").into())
 }
 
-/// Whether the error says that a unique index refused a row.
+/// Tests if the error says that a unique index was violated.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         DatabaseError::is_unique_violation,
@@ -714,7 +833,7 @@ pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| answers.iter().any(|answer| answer(error)))
 }
 
-/// Whether the error says that the connection is gone.
+/// Returns true if the error says that the connection is gone.
 pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
     let answers: &[fn(&dyn DatabaseError) -> bool] = &[
         #[cfg(feature = "mysql")]

@@ -6,7 +6,7 @@ use crate::{
     sql::{Bound, Sql},
 };
 
-/// Which rows of a table a statement is about: those that a condition holds for, between two keys.
+/// A selection of rows by a condition and between two keys.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'r> {
     pub(crate) table: &'static Table,
@@ -14,9 +14,9 @@ pub(crate) struct Rows<'r> {
     /// The caller's own condition, and how many values it takes.
     pub(crate) condition: Option<&'r str>,
     pub(crate) values: usize,
-    /// Whether only the rows behind a key are wanted.
+    /// True if only the rows after a key are wanted.
     pub(crate) after: bool,
-    /// Whether only the rows up to a key are wanted.
+    /// True if only the rows up to a key are wanted.
     pub(crate) up_to: bool,
 }
 
@@ -26,7 +26,9 @@ impl Rows<'_> {
         self.read_keys::<DB>(select, Some(paging), "", limit)
     }
 
-    /// Reads the key of the last row, with its place. Without a paging, there is beside it what that is learned from.
+    /// Reads the key of the last row, with its place.
+    ///
+    /// Without a paging, it also reads the columns from which a paging is learned.
     pub(crate) fn last<DB: Backend>(self, select: &str, paging: Option<&DB::Paging>) -> Sql {
         self.read_keys::<DB>(select, paging, " DESC", 1)
     }
@@ -39,7 +41,9 @@ impl Rows<'_> {
         format!("{select} {key}{place} FROM {source} ORDER BY {order} LIMIT {limit}").into()
     }
 
-    /// Takes the first rows for a batch: in a transaction, they are the batch's until its end.
+    /// Takes the first rows for a batch.
+    ///
+    /// In a transaction, they are the batch's until its end.
     pub(crate) fn take<DB: Backend>(self, select: &str, paging: &DB::Paging, limit: usize, wait: bool) -> Sql {
         let all = DB::selected(self.table);
         let order = self.order::<DB>(Some(paging), "");

@@ -1,8 +1,8 @@
-//! What plain sqlx asks of a connection, by the database.
+//! The calls to plain sqlx, by the database.
 //!
-//! Asked through the database and not by a bound `for<'c> &'c mut DB::Connection: Executor<'c>`: an `Executor` of ours with that bound would
-//! make the compiler look for it without end wherever a function that is generic over the database has the same bound, also in a program
-//! that only depends on this crate.
+//! Asked through the database and not by a bound `for<'c> &'c mut DB::Connection: Executor<'c>`: an `Executor` of ours with that bound
+//! would make the compiler look for it without end wherever a function that is generic over the database has the same bound, also in a
+//! program that only depends on this crate.
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use sqlx::{Database, Describe, Either, Execute, SqlStr};

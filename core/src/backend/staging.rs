@@ -1,11 +1,11 @@
-//! A staging table: what all databases know of it.
+//! The parts of a staging table that all databases share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Backend;
 use crate::sql::table::{Key, Table};
 
-/// A staging table in the making: for which table, by which key, with which columns.
+/// The plan of a staging table: its target, key and columns.
 pub struct StagingPlan<DB: Backend> {
     pub(crate) table: &'static Table,
     pub(crate) key: &'static Key,
@@ -17,17 +17,19 @@ pub struct StagingPlan<DB: Backend> {
         allow(dead_code, reason = "MySQL asks its own table")
     )]
     pub(crate) types: Vec<DB::TypeInfo>,
-    /// Whether the merge marks the staged rows that it makes.
+    /// True if the merge marks the staged rows that it makes.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "elsewhere marks are rows of their own"))]
     pub(crate) marks: bool,
-    /// How many rows are staged.
+    /// The number of staged rows.
     rows: AtomicU64,
-    /// What one step of a call leaves for the next to know.
+    /// Notes that one step of a call leaves for the next.
     pub(crate) notes: DB::StageState,
 }
 
 impl<DB: Backend> StagingPlan<DB> {
-    /// The supplied columns of the target's table; `types` are those of all its columns.
+    /// Plans a staging table for the supplied columns of its target.
+    ///
+    /// `types` are those of all columns of the target.
     pub(crate) fn new(table: &'static Table, key: &'static Key, types: Vec<DB::TypeInfo>, marks: bool) -> Self {
         let columns: Vec<usize> = table.supplied().collect();
         let types = types.into_iter().enumerate().filter(|(column, _)| columns.contains(column)).map(|(_, kind)| kind);
@@ -46,7 +48,7 @@ impl<DB: Backend> StagingPlan<DB> {
         self.rows.store(rows, Ordering::Relaxed);
     }
 
-    /// How many rows are staged.
+    /// Returns the number of staged rows.
     #[cfg_attr(
         not(any(feature = "postgres", feature = "sqlite")),
         allow(dead_code, reason = "MySQL merges any number in one way")
@@ -55,18 +57,18 @@ impl<DB: Backend> StagingPlan<DB> {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Where a column of the table stands among the staged ones.
+    /// Returns the position of a table's column among the staged ones.
     pub(crate) fn position(&self, column: usize) -> usize {
         self.columns.iter().position(|staged| *staged == column).unwrap_or_default()
     }
 
-    /// Where the key's columns stand among the staged ones.
+    /// Returns the positions of the key's columns among the staged ones.
     pub(crate) fn key_positions(&self) -> impl Iterator<Item = usize> {
         self.key.columns.iter().map(|&column| self.position(column))
     }
 }
 
-/// Rows that a server was sent are not all there, though it has said that they are.
+/// An error of a server that lost rows it had acknowledged.
 #[derive(Debug, thiserror::Error)]
 #[error("of {sent} rows that were {what}, the server has {there}; nothing of the call is kept")]
 pub(crate) struct Miscounted {
@@ -75,30 +77,32 @@ pub(crate) struct Miscounted {
     there: u64,
 }
 
-/// Fails where the server has not as many rows as it was sent.
+/// Fails unless the server has as many rows as were sent.
 pub(crate) fn account_for(what: &'static str, sent: u64, there: u64) -> Result<(), sqlx::Error> {
     if sent == there { Ok(()) } else { Err(sqlx::Error::Configuration(Box::new(Miscounted { what, sent, there }))) }
 }
 
-/// Which staged rows to read.
+/// The choice of staged rows to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     All,
     Created,
 }
 
-/// What stands behind the model's columns in a row that was read for a staged row or a key.
+/// The number and state of a row that was read.
+///
+/// It stands behind the model's columns in a row that was read for a staged row or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// The number of the staged row or key.
     pub(crate) number: i64,
-    /// Whether there is such a row in the table.
+    /// True if there is such a row in the table.
     pub(crate) found: bool,
-    /// Whether this staged row made it.
+    /// True if this staged row made it.
     pub(crate) created: bool,
 }
 
-/// Why a staging table could not be made.
+/// The reason that a staging table could not be made.
 #[derive(Debug)]
 pub enum StageError {
     MissingUniqueIndex,

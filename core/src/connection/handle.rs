@@ -1,4 +1,4 @@
-//! What a call accepts as its database, and how a call runs its statements there.
+//! The handles that calls accept, and the connections behind them.
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,14 +15,18 @@ use crate::{
     transaction::{Conn, Transaction},
 };
 
-/// Where a call runs: `&Pool<DB>`, a connection, or `&mut Transaction<DB>` of this crate (`&mut tx` or `&mut *tx`).
+/// A database handle: a pool, a connection or a transaction.
 ///
-/// A connection is `&mut DB::Connection` or `&mut PoolConnection<DB>`. The trait cannot be implemented elsewhere. Of an sqlx transaction, give its
+/// A pool is `&Pool<DB>`, a connection `&mut DB::Connection` or `&mut PoolConnection<DB>`, a transaction this crate's own
+/// `&mut Transaction<DB>` (`&mut tx` or `&mut *tx`). The trait cannot be implemented elsewhere. Of an sqlx transaction, give its
 /// connection: `&mut *tx`.
 ///
-/// * On a **pool**, a call takes one connection, does its work in a transaction of its own where it needs one, and does the work again when it lost against another transaction, or when a statement of it was prepared before its table changed.
-/// * On a **connection**, a call that needs a transaction begins one, or sets a savepoint in the one that is open, also in one begun with plain SQL.
-/// * In a **[`Transaction`]**, a call that needs to be undone as a whole sets a savepoint. A call that writes and is dropped half-way ends the transaction.
+/// * On a **pool**, a call takes one connection and does its work in a transaction of its own where it needs one. It does the work again
+///   when it lost against another transaction, or when a statement of it was prepared before its table changed.
+/// * On a **connection**, a call that needs a transaction begins one, or sets a savepoint in the one that is open, also in one begun with
+///   plain SQL.
+/// * In a **[`Transaction`]**, a call that needs to be undone as a whole sets a savepoint. A call that writes and is dropped half-way ends
+///   the transaction.
 ///
 /// # Dropped calls
 ///
@@ -54,7 +58,7 @@ use crate::{
     note = "of an sqlx transaction or a pool's connection, give the connection inside: `&mut *tx`"
 )]
 pub trait Handle<'c, DB: Backend>: Send + 'c {
-    /// The place where the statements run.
+    /// Opens the session in which the statements run.
     #[doc(hidden)]
     fn session(self) -> Session<'c, DB>;
 }
@@ -104,9 +108,11 @@ impl<'c> Handle<'c, sqlx::Postgres> for &'c mut sqlx::PgConnection {
     }
 }
 
-/// A handle, taken apart.
+/// A handle as an enum: pool, connection or transaction.
 pub enum Session<'c, DB: Backend> {
-    /// What is prepared on the next connection is to be forgotten, where a table has changed since.
+    /// A pool, and true once its prepared statements may be outdated.
+    ///
+    /// The next connection then forgets what is prepared on it, as a table has changed since.
     Pool(&'c Pool<DB>, bool),
     Bare(Borrowed<'c, DB>),
     Inside(&'c mut Conn<DB>),
@@ -115,7 +121,9 @@ pub enum Session<'c, DB: Backend> {
 /// A connection that a caller lends.
 pub enum Borrowed<'c, DB: Backend> {
     Connection(&'c mut DB::Connection),
-    /// It can be closed, once it goes back to its pool, where a call on it was given up.
+    /// A pool's connection, which can be closed.
+    ///
+    /// Where a call on it was given up, it is closed once it goes back to its pool.
     Pooled(&'c mut PoolConnection<DB>),
 }
 
@@ -153,13 +161,16 @@ impl<'c, DB: Backend> Session<'c, DB> {
         Self::Pool(pool, false)
     }
 
-    /// Only on a pool is the transaction the call's own, so that it may be done again.
+    /// Returns true on a pool.
+    ///
+    /// Only there is the transaction the call's own, so that it may be done again.
     pub(crate) fn is_pool(&self) -> bool {
         matches!(self, Self::Pool(..))
     }
 
-    /// Whether a call that failed so may be done again here. A row that vanished leaves the caller's transaction as it was; every other
-    /// conflict may have ended it.
+    /// Tests if the call may be repeated here after this error.
+    ///
+    /// A row that vanished leaves the caller's transaction as it was; every other conflict may have ended it.
     pub(crate) fn may_repeat(&mut self, error: &Error) -> bool {
         if let Self::Pool(_, outdated) = self {
             *outdated |= error.as_sql().is_some_and(backend::is_outdated);
@@ -167,12 +178,12 @@ impl<'c, DB: Backend> Session<'c, DB> {
         error.is_retryable() && (self.is_pool() || matches!(error, Error::Vanished { .. }))
     }
 
-    /// Whether a hook waits for created rows of this model.
+    /// Tests if a hook waits for this model's created rows.
     pub(crate) fn wants_created(&self, model: &ModelVTable<DB>) -> bool {
         matches!(self, Self::Inside(conn) if conn.queue.wants_created(model.id))
     }
 
-    /// Tells the hooks of rows that the call has created.
+    /// Hands the rows that the call has created to the hooks.
     pub(crate) fn created(&mut self, model: &ModelVTable<DB>, rows: &[DB::Row]) -> Result<(), Error> {
         if let Self::Inside(conn) = self
             && conn.queue.wants_created(model.id)
@@ -184,7 +195,7 @@ impl<'c, DB: Backend> Session<'c, DB> {
         Ok(())
     }
 
-    /// A connection to run statements on, taken from the pool if need be.
+    /// Gives a connection, taken from the pool if need be.
     pub(crate) async fn link(&mut self) -> Result<Link<'_, DB>, Error> {
         Ok(match self {
             Self::Pool(pool, outdated) => {
@@ -217,7 +228,9 @@ impl<'c, DB: Backend> Link<'c, DB> {
 }
 
 impl<DB: Backend> Link<'_, DB> {
-    /// Lets nobody use what a call that was given up has left half-way, as far as the handle can.
+    /// Keeps a connection that was left half-way from further use.
+    ///
+    /// It does so as far as the handle can: a pool's connection is closed, and a transaction of ours refuses its next statement.
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Pooled(conn, _) => conn.close_on_drop(),
@@ -251,8 +264,10 @@ impl<DB: Backend> Link<'_, DB> {
         self.ended(outcome).await
     }
 
-    /// What came of a statement that ran here. Where it was prepared before its table changed, it would fail so each time: all that is prepared
-    /// is forgotten. A transaction of ours gives up its connection instead.
+    /// Returns a statement's result, and forgets outdated prepared statements.
+    ///
+    /// A statement that was prepared before its table changed would fail each time, so all that is prepared is forgotten. A transaction of
+    /// ours gives up its connection instead.
     async fn ended<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if let (Err(error), Self::Pooled(..) | Self::Bare(_)) = (&outcome, &*self)
             && backend::is_outdated(error)
@@ -263,7 +278,9 @@ impl<DB: Backend> Link<'_, DB> {
         self.track_result(outcome)
     }
 
-    /// The same for a statement that writes: dropped half-way inside a transaction, it ends the transaction.
+    /// Runs a statement that writes, and gives its rows.
+    ///
+    /// Dropped half-way inside a transaction, it ends the transaction.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "elsewhere a savepoint is set"))]
     pub(crate) async fn fetch_written(&mut self, statement: Statement<DB>) -> Result<Vec<DB::Row>, sqlx::Error> {
         self.set_unfinished(true);
@@ -272,7 +289,9 @@ impl<DB: Backend> Link<'_, DB> {
         outcome
     }
 
-    /// Runs a statement that writes and counts the rows that it changed: dropped half-way inside a transaction, it ends the transaction.
+    /// Runs a statement that writes, and counts the changed rows.
+    ///
+    /// Dropped half-way inside a transaction, it ends the transaction.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others give back the rows"))]
     pub(crate) async fn execute_written(&mut self, statement: Statement<DB>) -> Result<u64, sqlx::Error> {
         self.set_unfinished(true);
@@ -281,7 +300,9 @@ impl<DB: Backend> Link<'_, DB> {
         outcome
     }
 
-    /// The driver's own connection. Results of what runs there go through [`track_result`](Self::track_result).
+    /// The driver's own connection.
+    ///
+    /// Results of what runs there go through [`track_result`](Self::track_result).
     pub(crate) fn raw(&mut self) -> &mut DB::Connection {
         match self {
             Self::Pooled(conn, _) => conn,
@@ -290,7 +311,7 @@ impl<DB: Backend> Link<'_, DB> {
         }
     }
 
-    /// Draws the conclusions for a transaction of ours.
+    /// Notes in a transaction of ours what the result says.
     pub(crate) fn track_result<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match self {
             Self::Inside(conn) => conn.track_result(outcome),
@@ -298,8 +319,10 @@ impl<DB: Backend> Link<'_, DB> {
         }
     }
 
-    /// Runs what goes before a BEGIN. Where a session has begun a transaction by itself, it is committed first, as BEGIN would do. One that
-    /// somebody has begun and forgotten is left alone, and an error.
+    /// Runs the statement that goes before a BEGIN.
+    ///
+    /// Where a session has begun a transaction by itself, it is committed first, as BEGIN would do. One that somebody has begun and
+    /// forgotten is left alone, and an error.
     pub(crate) async fn prepare_begin(&mut self, before: &Sql) -> Result<(), sqlx::Error> {
         match self.execute(Statement::plain(before)).await {
             Err(error) if DB::is_begun_already(&error) => {
@@ -312,14 +335,18 @@ impl<DB: Backend> Link<'_, DB> {
         }
     }
 
-    /// Notes the state of a pooled connection that a row tells of, `behind` columns before its end.
+    /// Reads the session's state, `behind` columns before the row's end.
+    ///
+    /// It is noted for a pooled connection only.
     pub(crate) fn note_session(&self, row: &DB::Row, behind: usize) {
         if let Self::Pooled(..) = self {
             DB::note_session(row, behind);
         }
     }
 
-    /// Ends what the session of a pool's connection has begun by itself: else nobody would commit what the call has written.
+    /// Commits what a pooled session has begun by itself.
+    ///
+    /// Else nobody would commit what the call has written.
     pub(crate) async fn end_implicit_transaction<T, E: From<sqlx::Error>>(
         &mut self,
         outcome: Result<T, E>,
@@ -338,7 +365,9 @@ impl<DB: Backend> Link<'_, DB> {
     }
 }
 
-/// A statement on its way. Given up there, it may break the connection.
+/// A guard for a statement that runs.
+///
+/// Given up half-way, the statement may break the connection.
 struct Running<'l, 'c, DB: Backend> {
     link: &'l mut Link<'c, DB>,
     done: bool,
@@ -359,6 +388,8 @@ impl<DB: Backend> Drop for Running<'_, '_, DB> {
     }
 }
 
-/// A boxed future, as every call returns one: with an opaque future in its place, a generic function called inside a transaction closure
-/// inside `tokio::spawn` does not compile ("implementation of `Handle` is not general enough").
+/// The boxed future that every call returns.
+///
+/// With an opaque future in its place, a generic function called inside a transaction closure inside `tokio::spawn` does not compile
+/// ("implementation of `Handle` is not general enough").
 pub(crate) type CallFuture<'a, T, E = Error> = BoxFuture<'a, Result<T, E>>;

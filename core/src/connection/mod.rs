@@ -1,4 +1,4 @@
-//! The connection that a call runs on, and what undoes its work there.
+//! The connection of a call, and what undoes its work there.
 
 pub(crate) mod handle;
 pub(crate) mod scope;

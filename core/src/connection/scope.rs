@@ -11,9 +11,10 @@ use crate::{
     testing,
 };
 
-/// A bulk call's hold on its connection: all that runs between [`begin`](Self::begin) and [`commit`](Self::commit) is kept whole or not at all.
+/// A bulk call's hold on its connection.
 ///
-/// Dropped before, it leaves nothing behind: see [`Drop`].
+/// All that runs between [`begin`](Self::begin) and [`commit`](Self::commit) is kept whole or not at all. Dropped before, it leaves nothing
+/// behind: see [`Drop`].
 pub struct CallScope<'c, DB: Backend> {
     link: Option<Link<'c, DB>>,
     scope: Scope,
@@ -33,17 +34,21 @@ enum Scope {
     Merging,
     /// A savepoint that sqlx counts.
     Counted,
-    /// A savepoint in a transaction begun with plain SQL, which sqlx knows nothing of.
+    /// A savepoint in a transaction begun with plain SQL.
+    ///
+    /// sqlx knows nothing of that transaction.
     Plain,
     /// Kept or undone.
     Done,
 }
 
-/// The savepoint of a call in a transaction begun with plain SQL.
+/// A call's savepoint in a transaction begun with plain SQL.
 pub(crate) const PLAIN_SAVEPOINT: &str = "upsertable_call";
 
 impl<'c, DB: Backend> CallScope<'c, DB> {
-    /// On a pool, takes a connection. Elsewhere sets a savepoint, or begins a transaction where none is open.
+    /// Begins the scope of a call.
+    ///
+    /// On a pool, it takes a connection. Elsewhere it sets a savepoint, or begins a transaction where none is open.
     pub(crate) async fn begin(session: &'c mut Session<'_, DB>) -> Result<Self, Error> {
         let mut unit = Self { link: Some(session.link().await?), scope: Scope::Idle };
         match unit.link.as_mut() {
@@ -65,14 +70,14 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         self.link.as_mut().ok_or_else(|| Error::Sql(sqlx::Error::WorkerCrashed))
     }
 
-    /// Has the staging table dropped with this scope from now on.
+    /// Drops the staging table with this scope from now on.
     pub(crate) fn drop_stage_on_drop(&mut self) {
         if self.scope == Scope::Idle {
             self.scope = Scope::Staging;
         }
     }
 
-    /// Begins the call's own transaction on a connection of a pool, where the database stages inside it.
+    /// Begins a pooled call's transaction, if the database stages inside one.
     pub(crate) async fn begin_transaction(&mut self) -> Result<(), Error> {
         if DB::STAGES_IN_TRANSACTION && matches!(self.scope, Scope::Idle | Scope::Staging) {
             let link = self.link.as_mut().ok_or_else(|| Error::Sql(sqlx::Error::WorkerCrashed))?;
@@ -94,7 +99,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         Ok(())
     }
 
-    /// Whether the transaction of the merge is the call's own, so that the merge may be done again.
+    /// Returns true if the merge's transaction is the call's own.
+    ///
+    /// The merge may then be done again.
     pub(crate) fn is_own(&self) -> bool {
         match self.scope {
             Scope::Staging | Scope::Own | Scope::Merging => true,
@@ -103,7 +110,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         }
     }
 
-    /// Begins the transaction of the merge, or sets its savepoint, where that is the call's own. Elsewhere the transaction is the caller's.
+    /// Begins the merge's transaction, or sets its savepoint.
+    ///
+    /// That is where the transaction is the call's own. Elsewhere it is the caller's.
     pub(crate) async fn begin_merge(&mut self) -> Result<(), Error> {
         if self.scope == Scope::Begun && DB::STAGES_IN_TRANSACTION {
             let Some(Link::Bare(conn)) = &mut self.link else {
@@ -136,7 +145,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         self.end_merge(around, false).await
     }
 
-    /// Undoes a merge that failed, so that it can be run again from what is staged.
+    /// Undoes a merge that failed.
+    ///
+    /// It can be run again from what is staged.
     pub(crate) async fn rollback_merge(&mut self) -> Result<(), Error> {
         let Some((around, _, undo)) = self.merge_scope() else { return Ok(()) };
         testing::record(undo);
@@ -152,7 +163,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         Ok(())
     }
 
-    /// Where a merge is under way that can be undone alone: the scope around it, and the words that keep and undo it.
+    /// The scope around an open merge, and its closing words.
+    ///
+    /// The words are those that keep and undo the merge. `None` where no merge is under way that can be undone alone.
     fn merge_scope(&self) -> Option<(Scope, &'static str, &'static str)> {
         match self.scope {
             Scope::Own => Some((Scope::Staging, "COMMIT", "ROLLBACK")),
@@ -161,7 +174,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         }
     }
 
-    /// Ends the call's hold: the work is kept as far as the transaction around it is.
+    /// Commits the scope.
+    ///
+    /// The work is kept as far as the transaction around it is.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         match (self.scope, &mut self.link) {
             (Scope::Begun, Some(link)) => {
@@ -191,7 +206,9 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
         Ok(())
     }
 
-    /// Undoes all that the call has done. What fails here is told by the next use of the connection; a pooled one is closed then.
+    /// Undoes all that the call has done.
+    ///
+    /// What fails here is told by the next use of the connection; a pooled one is closed then.
     pub(crate) async fn rollback(mut self) {
         match self.undo().await {
             Ok(()) => self.finish(),
@@ -200,7 +217,7 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
     }
 
     async fn undo(&mut self) -> Result<(), Error> {
-        // What puts things in order succeeds, and must not hide from a `transaction` that the call has lost.
+        // The clean-up succeeds, and must not hide from a `transaction` that the call has lost.
         let lost = matches!(&self.link, Some(Link::Inside(conn)) if conn.lost());
         let undone = self.undo_scope().await;
         if let (true, Some(Link::Inside(conn))) = (lost, &mut self.link) {
@@ -250,6 +267,8 @@ impl<'c, DB: Backend> CallScope<'c, DB> {
     }
 }
 
+/// Begins the scope on a connection that a caller lends.
+///
 /// The scope is set before what it says is done, so that a call dropped in between undoes it.
 async fn begin_bare<DB: Backend>(conn: &mut DB::Connection, scope: &mut Scope) -> Result<(), Error> {
     if conn.is_in_transaction() {
@@ -280,7 +299,9 @@ async fn plainly<DB: Backend>(link: &mut Link<'_, DB>, verb: &str) -> Result<u64
     link.execute(Statement::plain(&Sql::from(format!("{verb} {PLAIN_SAVEPOINT}")))).await
 }
 
-/// A unit that was neither committed nor rolled back: the call failed, or was cancelled.
+/// Undoes a scope that was neither committed nor rolled back.
+///
+/// The call failed, or was cancelled.
 impl<DB: Backend> Drop for CallScope<'_, DB> {
     fn drop(&mut self) {
         if let (Scope::Begun | Scope::Merging | Scope::Counted | Scope::Plain, Some(Link::Bare(conn))) =

@@ -4,19 +4,22 @@ pub(crate) mod redact;
 
 use crate::{backend, error::redact::Redacted, operations::verify::Problem};
 
-/// An error of any kind that can be sent to another thread.
+/// Any error that can be sent to another thread.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong. Neither its message nor its `Debug` has a value of a row in it: what the database says of one is left out of both, and is
-/// in [`source()`](std::error::Error::source), which is sqlx's error as it came.
+/// The error of every call.
+///
+/// Neither its message nor its `Debug` has a value of a row in it: what the database says of one is left out of both, and is in
+/// [`source()`](std::error::Error::source), which is sqlx's error as it came.
 ///
 /// Match on a variant to act on one cause; ask [`is_retryable`](Self::is_retryable) and the other questions to act on a kind of cause.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The row conflicts with a row that has another key, in another unique index, whether a row with its own key is there or not.
+    /// The row conflicts with another key's row in another unique index.
     ///
-    /// A `get_or_create` that answered with that other row would answer with the wrong one, and an insert that skipped the new row would lose it.
+    /// It does so whether a row with its own key is there or not. A `get_or_create` that answered with that other row would answer with the
+    /// wrong one, and an insert that skipped the new row would lose it.
     #[error(
         "{model}::{operation}: a row with another key ({key}) has the same value in another unique index, so nothing was written; find that row by that index, or change the value"
     )]
@@ -28,13 +31,14 @@ pub enum Error {
         operation: &'static str,
         /// The columns of the key that was asked for.
         key: String,
-        /// What the database said, where it said anything.
+        /// The database's error, where it gave one.
         source: Option<Box<sqlx::Error>>,
     },
 
-    /// There is no unique index on exactly the columns of the key, so nothing was written: without one, two callers can both create the row.
+    /// There is no unique index on exactly the key's columns.
     ///
-    /// Once the call has failed, the catalogue is asked for what adds the index, which is told as [`verify`](crate::Upsertable::verify) tells it.
+    /// Nothing was written: without the index, two callers can both create the row. Once the call has failed, the catalogue is asked for
+    /// what adds the index, which is told as [`verify`](crate::Upsertable::verify) tells it.
     #[error("{model}::{operation}: no unique index on ({key}), so nothing was written; {}", index_hint(.create, .why.as_deref()))]
     #[non_exhaustive]
     MissingUniqueIndex {
@@ -44,25 +48,31 @@ pub enum Error {
         operation: &'static str,
         /// The columns that lack the index.
         key: String,
-        /// The statement that adds the index, as [`verify`](crate::Upsertable::verify) gives it. Empty where none does.
+        /// The statement that adds the index, or an empty string.
+        ///
+        /// It is as [`verify`](crate::Upsertable::verify) gives it. Empty where no statement adds the index.
         create: String,
-        /// Why no statement adds it, where none does.
+        /// The reason why no statement adds the index, where none does.
         why: Option<String>,
-        /// What the database said, where it said anything.
+        /// The database's error, where it gave one.
         source: Option<Box<sqlx::Error>>,
     },
 
-    /// The table is not as the model needs it: found by [`Upsertable::verify`](crate::Upsertable::verify).
+    /// The table is not as the model needs it.
+    ///
+    /// [`Upsertable::verify`](crate::Upsertable::verify) found that.
     #[error("{model}::verify: {}", listed(.problems))]
     #[non_exhaustive]
     Schema {
         /// The model's name.
         model: &'static str,
-        /// Everything that was found, each with the SQL that puts it right.
+        /// Everything that was found, with the SQL that puts it right.
         problems: Vec<Problem>,
     },
 
-    /// A key found more than one row: the table has no unique index on it.
+    /// A key found more than one row.
+    ///
+    /// The table has no unique index on it.
     #[error(
         "{model}::{operation}: more than one row has this key ({key}); remove the duplicates, then add the unique index"
     )]
@@ -76,10 +86,10 @@ pub enum Error {
         key: String,
     },
 
-    /// A row is not found by the key that was asked for, though it was inserted with that key or is in the way of a row with it.
+    /// A row cannot be found by the key asked for.
     ///
-    /// The database stores the key otherwise than it was sent, or compares it otherwise in the index than in a query. The cause lasts, so
-    /// calling again does not help. Nothing of the call is kept.
+    /// It was inserted with that key, or is in the way of a row with it. The database stores the key otherwise than it was sent, or
+    /// compares it otherwise in the index than in a query. The cause lasts, so calling again does not help. Nothing of the call is kept.
     #[error(
         "{model}::{operation}: a row is not found by the key that was asked for ({key}), though the database takes it for the row with that key: {cause}; nothing was written; ask by the key as it is stored"
     )]
@@ -91,11 +101,13 @@ pub enum Error {
         operation: &'static str,
         /// The columns of the key that was asked for.
         key: String,
-        /// What the table has that can change a key, or hide a row.
+        /// The part of the table that can change keys or hide rows.
         cause: String,
     },
 
-    /// The row was there when it was to be inserted and gone when it was to be read. Calling again is safe.
+    /// The row was deleted before it could be read.
+    ///
+    /// It was there when it was to be inserted, and gone when it was to be read. Calling again is safe.
     #[error(
         "{model}::{operation}: the row existed when it was to be inserted, and was deleted before it could be read; call again"
     )]
@@ -107,9 +119,10 @@ pub enum Error {
         operation: &'static str,
     },
 
-    /// The transaction is over: the server ended it, a statement of the caller did, or a call inside it was cancelled half-way.
+    /// The transaction is over.
     ///
-    /// Nothing of it is kept, but where the caller's own statement has committed it: see [`EndReason`]. No callback runs in any case.
+    /// The server ended it, a statement of the caller did, or a call inside it was cancelled half-way. Nothing of it is kept, but where the
+    /// caller's own statement has committed it: see [`EndReason`]. No callback runs in any case.
     #[error("the transaction was ended by {reason}{}; begin a new one", reason.kept())]
     #[non_exhaustive]
     Ended {
@@ -117,26 +130,32 @@ pub enum Error {
         reason: EndReason,
     },
 
-    /// COMMIT was answered with a ROLLBACK, because a statement in the transaction had failed. Nothing of it is kept.
+    /// COMMIT was answered with a ROLLBACK.
+    ///
+    /// A statement in the transaction had failed. Nothing of it is kept.
     #[error(
         "commit: the database rolled the transaction back, because a statement in it had failed; nothing of it is kept"
     )]
     #[non_exhaustive]
     RolledBack {
-        /// What the database said, where it said anything.
+        /// The database's error, where it gave one.
         source: Option<Box<sqlx::Error>>,
     },
 
-    /// The connection was lost while COMMIT ran: the data may be saved or not. Read it to find out; every call of this crate is safe to repeat.
+    /// The connection was lost while COMMIT ran.
+    ///
+    /// The data may be saved or not. Read it to find out; every call of this crate is safe to repeat.
     #[error("commit: the connection was lost while COMMIT ran, so the data may be saved or not; read it to find out")]
     #[non_exhaustive]
     CommitUnknown {
-        /// What was seen of the loss.
+        /// The error with which the connection was lost.
         source: sqlx::Error,
     },
 
-    /// The call failed after a part of its work had been committed, which is kept: see [`Batches`](crate::Batches) and
-    /// [`Bulk::commit_every`](crate::Bulk::commit_every). Called again, it goes on from there.
+    /// The call failed after a part of its work was committed.
+    ///
+    /// That part is kept: see [`Batches`](crate::Batches) and [`Bulk::commit_every`](crate::Bulk::commit_every). Called again, it goes on
+    /// from there.
     #[error("{model}::{operation}: {committed} rows are committed and kept; the rest failed: {source}")]
     #[non_exhaustive]
     Partly {
@@ -144,9 +163,9 @@ pub enum Error {
         model: &'static str,
         /// The call.
         operation: &'static str,
-        /// How many rows are safely in.
+        /// Rows that are committed and kept.
         committed: u64,
-        /// Why the others are not.
+        /// The error that stopped the rest.
         source: Box<Error>,
     },
 
@@ -158,7 +177,7 @@ pub enum Error {
         model: &'static str,
         /// The call.
         operation: &'static str,
-        /// What cannot be had, and what to do instead.
+        /// Description of what cannot be had, and what to do instead.
         what: String,
     },
 
@@ -178,26 +197,34 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Who ended a transaction before its COMMIT.
+/// Cause of a transaction's end before its COMMIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The server, because of a deadlock or a conflict with another transaction: running it again may succeed.
+    /// The server, after a deadlock or a conflict with another transaction.
+    ///
+    /// Running it again may succeed.
     Conflict,
     /// The server, for another reason.
     Server,
     /// A call inside the transaction was dropped before it was done.
     Cancelled,
-    /// A statement of the caller that begins with this word, such as ROLLBACK or COMMIT.
+    /// A statement of the caller, by its first word.
+    ///
+    /// It is one such as ROLLBACK or COMMIT.
     Statement(&'static str),
-    /// A statement of the caller that begins with this word and commits what ran before it, as DDL does on MySQL and MariaDB.
+    /// A caller's statement that commits implicitly, by its first word.
+    ///
+    /// It commits what ran before it, as DDL does on MySQL and MariaDB.
     ImplicitCommit(&'static str),
-    /// The server, or a statement that ran past this crate on the connection of [`raw`](crate::Transaction::raw).
+    /// The server, or a statement that this crate did not see.
+    ///
+    /// Such a statement ran on the connection of [`raw`](crate::Transaction::raw).
     Unseen,
 }
 
 impl EndReason {
-    /// The words that follow on who it was.
+    /// The part of the message that says what is kept.
     fn kept(self) -> &'static str {
         match self {
             Self::Conflict | Self::Server | Self::Cancelled => " and nothing of it is kept",
@@ -207,7 +234,9 @@ impl EndReason {
         }
     }
 
-    /// Whether the caller may have committed something, so that the work must not be done again.
+    /// Tests if the caller may have committed something.
+    ///
+    /// The work must not be done again then.
     pub(crate) fn is_callers(self) -> bool {
         matches!(self, Self::Statement(_) | Self::ImplicitCommit(_) | Self::Unseen)
     }
@@ -229,8 +258,10 @@ impl std::fmt::Display for EndReason {
 }
 
 impl Error {
-    /// Whether the same work may succeed when it is done again in a new transaction: a deadlock, a serialization failure, a lock that was not
-    /// granted in time, or on PostgreSQL a statement that was prepared before its table changed.
+    /// Tests if the same work may succeed when repeated.
+    ///
+    /// It has to be done again in a new transaction. It may succeed after a deadlock, a serialization failure, a lock that was not granted
+    /// in time, or on PostgreSQL a statement that was prepared before its table changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -242,7 +273,9 @@ impl Error {
         }
     }
 
-    /// What the database, the driver or the pool said, where it was given on as it is.
+    /// The error of the database, the driver or the pool.
+    ///
+    /// Only where it was given on as it is.
     pub(crate) fn as_sql(&self) -> Option<&sqlx::Error> {
         match self {
             Self::Sql(error) => Some(error),
@@ -250,12 +283,14 @@ impl Error {
         }
     }
 
-    /// Whether the transaction was over before its COMMIT.
+    /// Tests if the transaction was over before its COMMIT.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. } | Self::RolledBack { .. })
     }
 
-    /// Whether a unique index refused a row. A conflict on the key that was asked for is never an error, so it was another index.
+    /// Tests if a unique index refused a row.
+    ///
+    /// A conflict on the key that was asked for is never an error, so it was another index.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         match self {
@@ -266,7 +301,7 @@ impl Error {
         }
     }
 
-    /// Whether the connection to the database was lost, or could not be made.
+    /// Tests if the connection was lost, or could not be made.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
         match self {

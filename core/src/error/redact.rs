@@ -1,4 +1,4 @@
-//! What is told of an error: no value of a row.
+//! Formats errors without row values.
 //!
 //! A database puts values into its words: PostgreSQL into the detail ("Key (email)=(ann@example.org) already exists."), MySQL into the
 //! message ("Duplicate entry 'ann@example.org' for key"). The words of a log are read by many, so they are left out of `Display` and `Debug`.

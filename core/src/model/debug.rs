@@ -1,10 +1,10 @@
-//! How `{:?}` writes new rows and keys.
+//! Formats new rows and keys for `{:?}`.
 
 use std::{fmt, str::Split};
 
 /// References to the values of some fields, to be shown.
 pub trait Shown {
-    /// Shows them by the next names.
+    /// Adds the values to the output, under the next names.
     fn show(self, fields: &mut Fields<'_, '_>);
 }
 
@@ -20,7 +20,9 @@ impl Fields<'_, '_> {
     }
 }
 
-/// Writes a struct as `#[derive(Debug)]` does. The first of the names is its own, the others are its fields'.
+/// Writes a struct as `#[derive(Debug)]` does.
+///
+/// The first of the `names` is the struct's own, the others are its fields'.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a model can do: the traits that the derive implements, and the bounds that a database and its types meet.
+//! The traits that the derive implements, and bounds on databases.
 
 pub(crate) mod debug;
 pub(crate) mod values;
@@ -15,9 +15,10 @@ use crate::{
     transaction::Conn,
 };
 
-/// A model that can be stored in the database `DB`: what a function generic over the database names.
+/// A model that can be stored in the database `DB`.
 ///
-/// `#[derive(Upsertable)]` implements it for every database that can hold all the field types.
+/// A function that is generic over the database names this bound. `#[derive(Upsertable)]` implements it for every database that can hold
+/// all the field types.
 ///
 /// ```
 /// use upsertable::{Backend, Error, On, Upsertable};
@@ -32,19 +33,21 @@ use crate::{
     note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
 )]
 pub trait On<DB: Backend>: Upsertable {
-    /// Does one thing with the values of a row or a key.
+    /// Does one operation on the values of a row or key.
     #[doc(hidden)]
     fn work(work: RowOperation<'_, '_, DB, Self>);
 }
 
-/// What is done with the values of rows and keys. The derive writes one function for all of it: the compiler proves the bounds of a model for
-/// every function anew, and that is most of what a model costs it.
+/// One operation on the values of a row or a key.
+///
+/// The derive writes one function for all operations: the compiler proves the bounds of a model for every function anew, and that is most
+/// of what a model costs it.
 pub enum RowOperation<'w, 'v, DB: Backend, M: Upsertable> {
     /// Write the supplied columns of a new row, in column order.
     Put(&'w M::New, &'w mut Values<'v, DB>),
     /// Write the columns of a first key, in column order.
     PutKey(&'w M::Key, &'w mut Values<'v, DB>),
-    /// Write the columns of a key of another of the model's key types, in column order.
+    /// Write the columns of another key type, in column order.
     PutOther(&'w AnyKey<'w>, &'w mut Values<'v, DB>),
     /// Name the database's type for every column, in column order.
     Types(&'w mut Types<DB>),
@@ -65,12 +68,14 @@ impl AnyKey<'_> {
     }
 }
 
-/// A model with its type taken out: what is given this and not the type is compiled once a database, not once a model.
+/// A model with its type erased.
+///
+/// What is given this and not the type is compiled once a database, not once a model.
 pub(crate) struct ModelVTable<DB: Backend> {
     pub(crate) table: &'static Table,
     pub(crate) id: TypeId,
     pub(crate) types: fn() -> Vec<DB::TypeInfo>,
-    /// Reads a row that was created, and hands it to the hooks.
+    /// Reads a created row, and hands it to the hooks.
     pub(crate) created: fn(&mut Conn<DB>, &DB::Row) -> Result<(), sqlx::Error>,
 }
 
@@ -148,7 +153,7 @@ pub struct Reading<'r, DB: Backend, M> {
 }
 
 impl<DB: Backend, M> Reading<'_, DB, M> {
-    /// Reads it.
+    /// Reads the model from the row.
     pub fn read(&mut self)
     where
         DB: Reads<M>,
@@ -157,21 +162,23 @@ impl<DB: Backend, M> Reading<'_, DB, M> {
     }
 }
 
-/// A key of the model `M`: a struct with the fields of one `#[unique(..)]`, made by the derive.
+/// A key of the model `M`.
+///
+/// It is a struct with the fields of one `#[unique(..)]`, made by the derive.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key of `{M}`",
     label = "expected a key type of `{M}`",
     note = "the derive makes one key type for each `#[unique(..)]` of the model, named `{{Model}}Key` for the first"
 )]
 pub trait UniqueKey<M: Upsertable>: Clone + Send + Sync + 'static {
-    /// Which `#[unique(..)]` of the model this is, counted from 0.
+    /// Index of the key's `#[unique(..)]` in the model, from 0.
     #[doc(hidden)]
     const INDEX: usize = 0;
 }
 
-/// A key that a row can be created by: one of columns that the caller supplies.
+/// A key that a row can be created by.
 ///
-/// A key with a generated column, as in `#[unique(id)]`, is a key to find by only.
+/// The caller supplies all its columns. A key with a generated column, as in `#[unique(id)]`, is a key to find by only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key that `{M}` can be created by",
     label = "this key is one to find by only",
@@ -183,7 +190,9 @@ pub trait CreateKey<M: Upsertable>: UniqueKey<M> {
     fn store(self, new: &mut M::New);
 }
 
-/// An item of a stream of new rows: a row, or a result of a row whose error is the call's error.
+/// An item of a stream of new rows.
+///
+/// It is a row, or a result of a row whose error is the call's error.
 #[diagnostic::on_unimplemented(
     message = "a stream of `{Self}` is not a stream of `{New}`",
     label = "expected items of type `{New}` or `Result<{New}, E>`",
@@ -214,9 +223,10 @@ impl<New, E: From<Error>> Row<New> for Result<New, E> {
     }
 }
 
-/// A database in which a column of a model can be of type `T`: one for which `T` is `sqlx::Type` and `sqlx::Encode`.
+/// A database whose columns can be of type `T`.
 ///
-/// The database is the one that implements, and not the type: a call is then never taken for one on another database, which could hold `T`.
+/// It is one for which `T` is `sqlx::Type` and `sqlx::Encode`. The database is the one that implements, and not the type: a call is then
+/// never taken for one on another database, which could hold `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold a field of type `{T}`",
     label = "`{T}` is not a column type of `{Self}`",
@@ -243,7 +253,9 @@ impl<DB: Backend, T: for<'q> Encode<'q, DB> + Type<DB>> Holds<T> for DB {
     }
 }
 
-/// A database whose rows the model `M` can be read from: one for which `M` is `sqlx::FromRow`.
+/// A database whose rows the model `M` can be read from.
+///
+/// It is one for which `M` is `sqlx::FromRow`.
 #[diagnostic::on_unimplemented(
     message = "`{M}` cannot be read from a row of `{Self}`",
     label = "this model does not work on `{Self}`",
@@ -262,7 +274,9 @@ impl<DB: Backend, M: for<'r> FromRow<'r, DB::Row>> Reads<M> for DB {
     }
 }
 
-/// A database in which a column of a model's first key can be of type `T`: rows are paged by it, so it is read by itself.
+/// A database whose key columns can be of type `T`.
+///
+/// It counts for a model's first key: rows are paged by it, so it is read by itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold a field of type `{T}`",
     label = "`{T}` is not a column type of `{Self}`",

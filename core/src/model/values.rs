@@ -1,4 +1,6 @@
-//! How the values of a model's rows and keys are written and read, some columns at a time.
+//! Writes and reads the values of rows and keys.
+//!
+//! It does so for some columns at a time.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,16 +13,16 @@ use crate::{
     sql::table::{Key, Table},
 };
 
-/// Where the values of a row are written to.
+/// Destination of a row's values.
 pub struct Values<'a, DB: Backend> {
     encoder: &'a mut DB::Encoder,
     table: &'static Table,
     only: Only,
-    /// After an error no more is written.
+    /// Result so far; after an error no more is written.
     pub(crate) outcome: Result<(), sqlx::Error>,
 }
 
-/// Which of the columns that are put are taken.
+/// Selects the columns that are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Only {
     Everything,
@@ -46,7 +48,7 @@ impl<'a, DB: Backend> Values<'a, DB> {
         }
     }
 
-    /// Writes the values of columns that follow one another, from the one with this index on.
+    /// Writes the values of consecutive columns, from the index `first` on.
     pub fn put_all<T: WriteTuple<DB>>(&mut self, first: usize, values: T) {
         values.put(self, first);
     }
@@ -71,9 +73,11 @@ impl<'a, DB: Backend> Values<'a, DB> {
 pub struct KeyRow<'r, DB: Backend> {
     row: &'r DB::Row,
     key: &'static Key,
-    /// The row has the columns of the key alone, in place of all of the table's.
+    /// True where the row has only the key's columns.
+    ///
+    /// Elsewhere it has all of the table's.
     is_key: bool,
-    /// What could not be read.
+    /// The error of the first value that could not be read.
     pub(crate) error: Option<sqlx::Error>,
 }
 
@@ -86,7 +90,9 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
         Self { row, key, is_key: true, error: None }
     }
 
-    /// The values of the key's columns from the one with this number on; nothing where one cannot be read, which is kept in mind.
+    /// Reads values of the key's columns, from the number `first` on.
+    ///
+    /// Gives `None` where one cannot be read, and keeps its error.
     pub fn get_all<T: ReadTuple<DB>>(&mut self, first: usize) -> Option<T> {
         T::get(self, first)
     }
@@ -128,9 +134,11 @@ impl<DB: Backend> Types<DB> {
     }
 }
 
-/// References to the values of some columns. Of one call with a tuple the compiler asks less than of a call for each.
+/// References to the values of some columns.
+///
+/// Of one call with a tuple the compiler asks less than of a call for each.
 pub trait WriteTuple<DB: Backend> {
-    /// Writes the values of columns from the one with the index `first` on.
+    /// Writes the values of columns, from the index `first` on.
     fn put(self, values: &mut Values<'_, DB>, first: usize);
 }
 
@@ -142,7 +150,7 @@ pub trait TypeTuple<DB: Backend> {
 
 /// Types of the columns of a key.
 pub trait ReadTuple<DB: Backend>: Sized {
-    /// Reads the values of the key's columns from the one with the number `first` on.
+    /// Reads values of the key's columns, from the number `first` on.
     fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self>;
 }
 
@@ -185,18 +193,20 @@ macro_rules! tuple {
 // The derive takes no more than so many at once.
 tuples!([] (A 0) (B 1) (C 2) (D 3) (E 4) (F 5) (G 6) (H 7) (I 8) (J 9) (K 10) (L 11));
 
-/// Tells whether a type is an `Option`, behind a type alias too: the inherent constant of `OptionProbe<Option<T>>` is preferred to the trait's.
+/// Tells whether a type is an `Option`, behind an alias too.
+///
+/// The inherent constant of `OptionProbe<Option<T>>` is preferred to the trait's.
 pub struct OptionProbe<T>(PhantomData<T>);
 
-/// See [`OptionProbe`].
+/// The answer of [`OptionProbe`] for a type that is no `Option`.
 pub trait Plain {
-    /// Whether the type is an `Option`.
+    /// False, as the type is no `Option`.
     const NULLABLE: bool = false;
 }
 
 impl<T> Plain for OptionProbe<T> {}
 
 impl<T> OptionProbe<Option<T>> {
-    /// Whether the type is an `Option`.
+    /// True, as the type is an `Option`.
     pub const NULLABLE: bool = true;
 }

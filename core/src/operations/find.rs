@@ -9,13 +9,13 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Which columns of a row are to be written.
+/// Selects the columns of a row that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Key,
     /// All that a caller supplies.
     Row,
-    /// The columns that an upsert gives new values, and behind them the key.
+    /// The columns that an upsert updates, and behind them the key.
     Update,
 }
 
@@ -23,7 +23,9 @@ pub enum Part {
 pub(crate) type Write<'w, DB> =
     &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
 
-/// Writes the key with this number, counted from 0, and says `false` when there is none.
+/// Writes the key with this number, counted from 0.
+///
+/// It says `false` when there is no such key.
 pub(crate) type WriteKey<'w, DB> =
     &'w mut (dyn FnMut(usize, &mut <DB as Engine>::Encoder) -> Result<bool, sqlx::Error> + Send);
 
@@ -38,7 +40,7 @@ pub(crate) fn statement<DB: Backend>(
     Ok(Statement::cached(sql, DB::arguments(encoder)))
 }
 
-/// The row with this key, if there is one.
+/// Finds the row with this key, if there is one.
 pub(crate) async fn find<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,
@@ -61,7 +63,7 @@ pub(crate) async fn find<DB: Backend>(
     }
 }
 
-/// The same on a connection in hand.
+/// Finds the row on a connection in hand.
 pub(crate) async fn find_on<DB: Backend>(
     link: &mut Link<'_, DB>,
     target: Target,
@@ -70,7 +72,7 @@ pub(crate) async fn find_on<DB: Backend>(
     find_by(link, target, &target.row_statements::<DB>().find, write).await
 }
 
-/// The same by one of the key's statements.
+/// Finds the row by one of the key's statements.
 pub(crate) async fn find_by<DB: Backend>(
     link: &mut Link<'_, DB>,
     target: Target,
@@ -85,7 +87,7 @@ pub(crate) async fn find_by<DB: Backend>(
     Ok(rows.pop().inspect(|row| link.note_session(row, 1)))
 }
 
-/// The row for each key, in the order of the keys.
+/// Finds the rows of many keys, in the keys' order.
 pub(crate) async fn find_all<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,
@@ -125,6 +127,8 @@ async fn find_keys<DB: Backend>(
     Ok(link.end_implicit_transaction(rows).await?)
 }
 
+/// Adds the rows that a statement found for its keys.
+///
 /// Each key gives one row, of the table or of NULLs; a second row for a key means that the key is not unique.
 fn add_found<DB: Backend>(
     found: &mut Vec<Option<DB::Row>>,

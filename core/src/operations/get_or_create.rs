@@ -9,17 +9,18 @@ use crate::{
     sql::table::Target,
 };
 
-/// What is known of the row before its statements run.
+/// Knowledge of the row before its statements run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     Nothing,
-    /// It was not there a moment ago, so it is inserted first.
+    /// The row was missing a moment ago, so it is inserted first.
     Absent,
 }
 
-/// The row, and whether this call made it.
+/// Finds or creates a row.
 ///
-/// Reading first costs an existing row one statement and no id; the insert then leaves the race to the unique index.
+/// Gives the row, and true if this call made it. Reading first costs an existing row one statement and no id; the insert then leaves the
+/// race to the unique index.
 pub(crate) async fn get_or_create<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,
@@ -70,17 +71,21 @@ async fn attempt_on<DB: Backend>(
 /// A row that was to be inserted.
 pub(crate) enum Created<DB: Backend> {
     Made(DB::Row),
-    /// Another caller was faster.
+    /// The row of another caller, who was faster.
     Found(DB::Row),
 }
 
-/// After so many rounds that found a row in the way and none with the key, the table is asked whether it stores keys otherwise than they come.
+/// Rounds before the table is asked for a key mismatch.
+///
+/// Each round found a row in the way and none with the key, so the table may store keys otherwise than they come.
 const SURE_ROUNDS: u32 = 2;
 
-/// Rounds in all, where it does: a row can be deleted and made anew by others so often, and no oftener.
+/// Rounds in all, where the table stores keys otherwise.
+///
+/// A row can be deleted and made anew by others so often, and no oftener.
 const ROUNDS: u32 = 6;
 
-/// Inserts the row unless its key is there, and reads it where it is.
+/// Inserts the row, or reads the one that has its key.
 pub(crate) async fn create_on<DB: Backend>(
     link: &mut Link<'_, DB>,
     target: Target,

@@ -11,9 +11,10 @@ use crate::{
     sql::table::Target,
 };
 
-/// The row, and whether this call made it.
+/// Updates or creates a row.
 ///
-/// The update comes first: it alone says for certain that the row was there, and a conflict clause would use up an id.
+/// Gives the row, and true if this call made it. The update comes first: it alone says for certain that the row was there, and a conflict
+/// clause would use up an id.
 pub(crate) async fn upsert<DB: Backend>(
     session: &mut Session<'_, DB>,
     target: Target,

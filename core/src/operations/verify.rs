@@ -1,4 +1,4 @@
-//! Whether the table is what the model takes it for.
+//! Checks that a table is as its model needs it.
 
 use std::fmt::{self, Write as _};
 
@@ -10,13 +10,15 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// One thing in which a table is not as its model needs it.
+/// One way in which a table does not fit its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// What is wrong, naming the table's column or key.
+    /// Description of the problem, naming the table's column or key.
     pub what: String,
-    /// The SQL that puts it right, quoted for the database, where SQL can.
+    /// The SQL that puts it right, where SQL can.
+    ///
+    /// It is quoted for the database.
     pub fix: Option<String>,
 }
 
@@ -34,12 +36,14 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verified {
-    /// What works and may still surprise: a column that can lose a part of what the model sends, or hold NULL where the model reads none, a
-    /// storage engine without transactions, tables that inherit from this one.
+    /// Things that work and may still surprise.
+    ///
+    /// A column that can lose a part of what the model sends, or hold NULL where the model reads none, a storage engine without
+    /// transactions, tables that inherit from this one.
     pub warnings: Vec<Problem>,
 }
 
-/// What [`verify_all!`](crate::verify_all) has found so far.
+/// Findings of [`verify_all!`](crate::verify_all) so far.
 #[derive(Debug, Default)]
 pub struct AllVerified {
     warnings: Vec<Problem>,
@@ -48,7 +52,9 @@ pub struct AllVerified {
 }
 
 impl AllVerified {
-    /// Adds what one model gave. Any error but that of a schema ends the whole.
+    /// Adds the outcome of one model.
+    ///
+    /// Any error but that of a schema ends the whole.
     pub fn add(&mut self, outcome: Result<Verified, Error>) -> Result<(), Error> {
         match outcome {
             Ok(verified) => self.warnings.extend(verified.warnings),
@@ -62,7 +68,9 @@ impl AllVerified {
         Ok(())
     }
 
-    /// The warnings of all, or one error with the problems of all, which names the first model that has any.
+    /// The warnings of all models, or one error with all problems.
+    ///
+    /// The error names the first model that has any.
     pub fn finish(self) -> Result<Verified, Error> {
         match self.models {
             None => Ok(Verified { warnings: self.warnings }),
@@ -122,7 +130,7 @@ impl Report {
         self.problems.push(Problem { what, fix });
     }
 
-    /// Of a column that nothing is known to fill in.
+    /// Reports a column that nothing is known to fill in.
     fn unfilled(&mut self, what: String, found: &CatalogTable) {
         if found.has_filling_trigger {
             self.warning(format!("{what}, unless a trigger does"));
@@ -136,8 +144,9 @@ impl Report {
     }
 }
 
-/// Each column of the model is there, can hold what the model sends, and gives what it reads. Gives the columns that no statement is known to
-/// add.
+/// Checks that each column is there and fits its field.
+///
+/// It can hold what the model sends, and gives what the model reads. Gives the columns that no statement is known to add.
 async fn columns<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
@@ -165,7 +174,9 @@ async fn columns<DB: Backend>(
     Ok(unmended)
 }
 
-/// Says whether a statement is known that adds the column.
+/// Reports a missing column.
+///
+/// Gives true if a statement is known that adds it.
 async fn missing_column<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
@@ -225,7 +236,7 @@ async fn nullability<DB: Backend>(
     Ok(())
 }
 
-/// A column that the model does not know must be one that an INSERT can leave out.
+/// Reports unknown columns that an INSERT cannot leave out.
 fn unknown_columns<DB: Backend>(report: &mut Report, table: &Table, found: &CatalogTable) {
     for there in &found.columns {
         let known = table.columns.iter().any(|column| DB::same_name(column.name, &there.name));
@@ -236,7 +247,7 @@ fn unknown_columns<DB: Backend>(report: &mut Report, table: &Table, found: &Cata
     }
 }
 
-/// There is a unique index on exactly the key's columns.
+/// Checks that a unique index is on exactly the key's columns.
 async fn unique_index<DB: Backend>(
     report: &mut Report,
     link: &mut Link<'_, DB>,
@@ -280,7 +291,7 @@ async fn unique_index<DB: Backend>(
     Ok(())
 }
 
-/// What gives a key its unique index.
+/// Finds the statement that gives a key its unique index.
 pub(crate) async fn mend<DB: Backend>(
     link: &mut Link<'_, DB>,
     table: &'static Table,
@@ -296,7 +307,9 @@ pub(crate) async fn mend<DB: Backend>(
     })
 }
 
-/// What stands in the way of the index, and how to see it.
+/// Counts the keys that stand in the way of the index.
+///
+/// They have more than one row; the text says how to see them.
 async fn duplicates<DB: Backend>(link: &mut Link<'_, DB>, table: &Table, key: &Key) -> Result<String, sqlx::Error> {
     let columns = DB::SHOWN.columns(table, key.columns.iter().copied(), "");
     let list =

@@ -1,4 +1,6 @@
-//! Quoting and the pieces of SQL that all dialects share: the one place where text becomes a statement.
+//! Quoting, and the SQL that all dialects share.
+//!
+//! This is the one place where text becomes a statement.
 
 pub(crate) mod placeholders;
 pub(crate) mod table;
@@ -9,7 +11,9 @@ use sqlx::{AssertSqlSafe, Database, Execute, SqlSafeStr as _, SqlStr, error::Box
 
 use crate::sql::table::{Column, Key, Table};
 
-/// The text of a statement. It is made of fixed words, quoted identifiers and placeholders, and cheap to clone.
+/// The text of a statement.
+///
+/// It is made of fixed words, quoted identifiers and placeholders, and cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sql(Arc<str>);
 
@@ -43,12 +47,14 @@ pub struct Statement<DB: Database> {
 }
 
 impl<DB: Database> Statement<DB> {
-    /// A statement whose text comes back again and again: prepared once a connection.
+    /// A statement whose text comes back, prepared once a connection.
     pub(crate) fn cached(sql: &Sql, arguments: DB::Arguments) -> Self {
         Self { sql: sql.text(), arguments: Some(arguments), cached: true }
     }
 
-    /// A statement whose text is rare: it takes no place in the connection's cache of prepared statements.
+    /// A statement whose text is rare, so it is not cached.
+    ///
+    /// It takes no place in the connection's cache of prepared statements.
     pub(crate) fn once(sql: &Sql, arguments: DB::Arguments) -> Self {
         Self { sql: sql.text(), arguments: Some(arguments), cached: false }
     }
@@ -81,7 +87,7 @@ impl<DB: Database> Execute<'_, DB> for Statement<DB> {
     }
 }
 
-/// On which side of a key rows are wanted.
+/// The side of a key on which rows are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     After,
@@ -91,7 +97,9 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// How a column compares where a further one can still decide.
+    /// Comparison operator for a column before the last.
+    ///
+    /// A further column can still decide.
     #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others compare rows as a whole"))]
     pub(crate) fn inner(self) -> char {
         match self {
@@ -100,7 +108,7 @@ impl Bound {
         }
     }
 
-    /// How the last column compares.
+    /// Comparison operator for the last column.
     pub(crate) fn last(self) -> &'static str {
         match self {
             Self::After => ">",
@@ -109,11 +117,11 @@ impl Bound {
     }
 }
 
-/// How a database writes names and placeholders.
+/// A database's syntax of quoted names and placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
     pub(crate) quote: char,
-    /// `$1, $2, ..` rather than `?, ?, ..`
+    /// True for `$1, $2, ..` rather than `?, ?, ..`.
     pub(crate) numbered: bool,
 }
 
@@ -185,7 +193,9 @@ impl Dialect {
         out
     }
 
-    /// `name = ? AND ..` over a key's columns, placeholders counted on from `first`.
+    /// Condition `name = ? AND ..` over a key's columns.
+    ///
+    /// Placeholders are counted on from `first`.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "PostgreSQL compares in its own way"))]
     pub(crate) fn key_is(self, table: &Table, key: &Key, first: usize) -> String {
         let mut out = String::new();
@@ -200,8 +210,10 @@ impl Dialect {
         out
     }
 
-    /// The key's columns stand behind a bound in the key's order, or not behind it; placeholders are counted on from `first`. The database
-    /// compares, so that its order is that of its own `ORDER BY`.
+    /// Condition that a row's key lies behind a bound, or not.
+    ///
+    /// The order is the key's, and placeholders are counted on from `first`. The database compares, so that its order is that of its own
+    /// `ORDER BY`.
     pub(crate) fn key_bound(self, table: &Table, key: &Key, first: usize, bound: Bound) -> String {
         let columns = self.columns(table, key.columns.iter().copied(), "");
         format!("({columns}) {} {}", bound.last(), self.placeholders(1, key.columns.len(), first))
@@ -215,7 +227,7 @@ impl Dialect {
     }
 }
 
-/// What a key's unique index is called when this crate names it.
+/// Name that this crate gives to a key's unique index.
 pub(crate) fn index_name(table: &Table, key: &Key) -> String {
     let columns: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
     format!("{}_{}_key", table.name, columns.join("_"))
@@ -232,7 +244,7 @@ impl Table {
         self.supplied().filter(|&column| self.is_updatable(key, column))
     }
 
-    /// Whether an upsert by this key gives this column a new value.
+    /// Tests if an upsert by this key updates this column.
     pub(crate) fn is_updatable(&self, key: &Key, column: usize) -> bool {
         let Column { generated, create_only, .. } = self.columns[column];
         !generated && !create_only && !key.columns.contains(&column)

@@ -1,29 +1,29 @@
-//! A condition in the caller's own SQL: where its placeholders are.
+//! Reads the caller's own SQL: its placeholders, statements and words.
 
 use crate::sql::Dialect;
 
-/// How a database writes what is no SQL: names, texts and comments.
+/// A database's syntax of quoted names, texts and comments.
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one way in which databases differ, whatever the others are")]
 pub struct QuotingRules {
-    /// What quoted names begin and end with, beside `"`.
+    /// Opening and closing quotes of names, beside `"`.
     pub(crate) names: &'static [(char, char)],
-    /// A backslash in a text takes the next character with it.
+    /// True where a backslash in a text escapes the next character.
     pub(crate) backslashes: bool,
-    /// The same in texts that begin with `E'`.
+    /// True where a backslash escapes in texts that begin with `E'`.
     pub(crate) escape_prefix: bool,
-    /// `$tag$text$tag$`
+    /// True where texts can be quoted as `$tag$text$tag$`.
     pub(crate) dollars: bool,
-    /// `# comment`
+    /// True where `# comment` is a comment.
     pub(crate) hash_comments: bool,
-    /// `/* one /* inside */ another */`
+    /// True where comments nest: `/* one /* inside */ another */`.
     pub(crate) nested_comments: bool,
-    /// Names in quotes that differ by case alone are two.
+    /// True where quoted names that differ by case alone are two.
     pub(crate) exact_names: bool,
 }
 
 impl QuotingRules {
-    /// As the SQL standard has them.
+    /// The rules of the SQL standard.
     pub(crate) const STANDARD: Self = Self {
         names: &[],
         backslashes: false,
@@ -34,8 +34,9 @@ impl QuotingRules {
         exact_names: false,
     };
 
-    /// Writes a condition as the database needs it, with placeholders counted on from `first`, and counts them. Where placeholders are
-    /// numbered, `??` stands for an operator `?` that is none.
+    /// Writes a condition with the database's placeholders, and counts them.
+    ///
+    /// Their numbers go on from `first`. Where placeholders are numbered, `??` stands for an operator `?` that is none.
     pub(crate) fn placeholders(self, condition: &str, dialect: Dialect, first: usize) -> (String, usize) {
         let mut out = String::with_capacity(condition.len());
         let mut count = 0;
@@ -62,7 +63,9 @@ impl QuotingRules {
         (out, count)
     }
 
-    /// The statements of a text. Those of nothing but blanks and comments are left out.
+    /// The statements of a text.
+    ///
+    /// Those of nothing but blanks and comments are left out.
     pub(crate) fn statements(self, text: &str) -> Vec<&str> {
         let mut statements = Vec::new();
         let (mut begin, mut position) = (0, 0);
@@ -81,7 +84,9 @@ impl QuotingRules {
         statements
     }
 
-    /// The words and the quoted texts of a statement, without comments and without what stands between them.
+    /// The words and quoted texts of a statement, without comments.
+    ///
+    /// What stands between them is left out too.
     pub(crate) fn words(self, statement: &str) -> impl Iterator<Item = &str> {
         let mut position = 0;
         std::iter::from_fn(move || {
@@ -106,6 +111,8 @@ impl QuotingRules {
         rest.starts_with("/*") || self.is_line_comment(rest)
     }
 
+    /// Tests if a line comment begins here.
+    ///
     /// On MySQL, which has the other kind too, `--` begins a comment before a blank only.
     fn is_line_comment(self, rest: &str) -> bool {
         let dashes = rest.strip_prefix("--");
@@ -113,7 +120,9 @@ impl QuotingRules {
             || self.hash_comments && rest.starts_with('#')
     }
 
-    /// How long the quoted text or the comment is that `rest` begins with: 0 where it begins with none. `before` is what stands before it.
+    /// Length of the quoted text or comment that begins here.
+    ///
+    /// It is 0 where `rest` begins with none. `before` is what stands before it.
     fn quoted(self, rest: &str, before: &str) -> usize {
         if self.is_line_comment(rest) {
             return rest.find('\n').unwrap_or(rest.len());
@@ -157,7 +166,9 @@ impl QuotingRules {
     }
 }
 
-/// How long the text is that ends with `end`. Two of them one after the other are two texts here, which comes to the same.
+/// Length of the text that ends with `end`.
+///
+/// Two of them one after the other are two texts here, which comes to the same.
 fn closed(rest: &str, end: char, backslashes: bool) -> usize {
     let mut characters = rest.char_indices().skip(1);
     while let Some((position, character)) = characters.next() {
@@ -170,7 +181,9 @@ fn closed(rest: &str, end: char, backslashes: bool) -> usize {
     rest.len()
 }
 
-/// Whether the text that comes begins with `E'`, and the `E` is no part of a longer word.
+/// Tests if the text that comes begins with `E'`.
+///
+/// The `E` must be no part of a longer word.
 fn is_escape(before: &str) -> bool {
     let mut back = before.chars().rev();
     matches!(back.next(), Some('e' | 'E')) && !back.next().is_some_and(is_word)
@@ -180,7 +193,9 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || matches!(character, '_' | '$')
 }
 
-/// `$$text$$` or `$tag$text$tag$`; a `$` inside a word, or before a digit, begins none.
+/// Length of a text such as `$$text$$` or `$tag$text$tag$`.
+///
+/// A `$` inside a word, or before a digit, begins none.
 fn dollar_quoted(rest: &str, before: &str) -> usize {
     let Some(end) = rest[1..].find('$') else { return 0 };
     let tag = &rest[..end + 2];

@@ -1,4 +1,4 @@
-//! What the crate knows of a model's table, as the derive describes it.
+//! A model's table, as the derive describes it.
 
 use std::{
     any::TypeId,
@@ -14,7 +14,7 @@ use crate::{
     trace::span::CallSpan,
 };
 
-/// What the crate knows of a model's table.
+/// A model's table, with its columns and keys.
 #[derive(Debug, Default)]
 pub struct Table {
     pub(crate) model: &'static str,
@@ -22,7 +22,9 @@ pub struct Table {
     pub(crate) name: &'static str,
     pub(crate) columns: Vec<Column>,
     pub(crate) keys: Vec<Key>,
-    /// The statements for one row, for each database and key, made on first use.
+    /// The statements for one row, by database and key.
+    ///
+    /// They are made on first use.
     row_statements: [OnceLock<Vec<RowStatements>>; 3],
 }
 
@@ -33,11 +35,11 @@ pub struct Column {
     pub field: &'static str,
     /// The name of the column.
     pub name: &'static str,
-    /// The database fills it in.
+    /// True where the database fills the column in.
     pub generated: bool,
-    /// An upsert leaves it alone.
+    /// True where an upsert leaves the column alone.
     pub create_only: bool,
-    /// Its Rust type is an `Option`.
+    /// True where the Rust type is an `Option`.
     pub nullable: bool,
 }
 
@@ -46,11 +48,13 @@ pub struct Column {
 pub struct Key {
     /// Indexes into the table's columns, ascending.
     pub columns: Vec<usize>,
-    /// NULL matches NULL.
+    /// True where NULL matches NULL.
     pub nulls_not_distinct: bool,
 }
 
-/// The tables of the models that were used. With a static of its own for each model, a twelfth of what the derive costs a build would be these.
+/// The tables of the models that were used.
+///
+/// With a static of its own for each model, a twelfth of what the derive costs a build would be these.
 static TABLES: RwLock<BTreeMap<TypeId, &'static Table>> = RwLock::new(BTreeMap::new());
 
 impl Table {
@@ -67,8 +71,10 @@ impl Table {
         })
     }
 
-    /// Reads what the derive writes down, in one text: a constant of structs takes the compiler ten times as long. It is items of words, the
-    /// first of which says what the item is, with a NUL between two items.
+    /// Reads the text in which the derive describes a table.
+    ///
+    /// It is one text, as a constant of structs takes the compiler ten times as long. It is items of words, the first of which says what
+    /// the item is, with a NUL between two items.
     fn read(text: &'static str, nullable: &[bool]) -> Self {
         let mut table = Self::default();
         let mut nullable = nullable.iter().copied();
@@ -114,7 +120,9 @@ impl Key {
     }
 }
 
-/// What a call is about: one key of one model, for messages and statements.
+/// One key of one model, and the operation on it.
+///
+/// It is for messages and statements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) table: &'static Table,
@@ -124,7 +132,9 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The key with this number. The derive numbers them, so it is there; any other number means the first.
+    /// The key with this number.
+    ///
+    /// The derive numbers the keys, so it is there; any other number means the first.
     pub(crate) fn new(table: &'static Table, index: usize, operation: &'static str) -> Self {
         let index = if index < table.keys.len() { index } else { 0 };
         Self { table, key: &table.keys[index], index, operation }
@@ -147,7 +157,9 @@ impl Target {
         }
     }
 
-    /// Gives an error of an insert its meaning: the key that was asked for is never what a unique index complains of.
+    /// Gives an error of an insert its meaning.
+    ///
+    /// The key that was asked for is never what a unique index complains of.
     pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
         if let Some(cause) = DB::key_mismatch(&error) {
             self.key_mismatch(cause.into_owned())
@@ -173,7 +185,9 @@ impl Target {
         }
     }
 
-    /// Completes an error by what only the catalogue knows, once the call has ended: what mends the table.
+    /// Adds to an error what mends the table.
+    ///
+    /// Only the catalogue knows that, and it is asked once the call has ended.
     pub(crate) async fn completed<DB: Backend>(self, session: &mut Session<'_, DB>, mut error: Error) -> Error {
         if let Error::MissingUniqueIndex { create, why, .. } = &mut error
             && let Ok(mut link) = session.link().await

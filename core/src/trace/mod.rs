@@ -1,3 +1,3 @@
-//! What is seen of a call from outside.
+//! Spans and warnings that show a call from outside.
 
 pub(crate) mod span;

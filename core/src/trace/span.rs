@@ -1,4 +1,4 @@
-//! What can be seen of an operation from outside: a span, and a warning when it was slow.
+//! Spans of operations, and warnings of slow ones.
 
 use std::{
     future::Future,
@@ -8,10 +8,12 @@ use std::{
 
 use tracing::{Instrument as _, Span, field};
 
-/// In nanoseconds; the largest number stands for never.
+/// Threshold of the warning in nanoseconds; the largest number means never.
 static SLOW: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Warns of each operation that takes longer than `threshold`, in the whole process; `None`, as it is at first, never warns.
+/// Warns of each operation that takes longer than `threshold`.
+///
+/// It counts for the whole process. `None`, as it is at first, never warns.
 ///
 /// The warning is an event of `tracing` at level WARN, inside the operation's span. Where the merge of a bulk call took so long on a pool,
 /// its plan follows at level DEBUG, as the database explains it then: that costs one EXPLAIN, while level DEBUG is listened to.
@@ -58,6 +60,8 @@ macro_rules! span {
     };
 }
 
+/// Creates the span of an operation.
+///
 /// A span's name is part of the program, so each operation has a span of its own.
 fn span(operation: &str, table: Option<&str>) -> Span {
     match operation {
@@ -75,14 +79,16 @@ fn span(operation: &str, table: Option<&str>) -> Span {
     }
 }
 
-/// An operation under way. When it is dropped, done or not, its time is taken.
+/// An operation under way.
+///
+/// When it is dropped, done or not, its time is taken.
 pub(crate) struct CallSpan {
     span: Span,
     operation: &'static str,
     table: Option<&'static str>,
     start: Instant,
     bytes: AtomicU64,
-    /// Whether it may be slow without a warning.
+    /// True where the operation may be slow without a warning.
     may_be_slow: bool,
 }
 

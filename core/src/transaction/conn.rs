@@ -23,48 +23,55 @@ use crate::{
     transaction::hooks::Hooks,
 };
 
-/// A transaction that was left alone for so long may have been ended by the server.
+/// Idle time after which the server may have ended a transaction.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The connection of a [`Transaction`](super::Transaction): an sqlx `Executor` that sees every statement, whichever way it is run.
+/// A transaction's connection, and an sqlx `Executor`.
 ///
-/// It refuses statements once the transaction has ended, where plain sqlx would run them outside any transaction.
+/// It is the one of a [`Transaction`](super::Transaction), and sees every statement, whichever way it is run. It refuses statements once
+/// the transaction has ended, where plain sqlx would run them outside any transaction.
 ///
 /// # Your own transaction control
 ///
-/// * A statement of yours that ends the transaction (`ROLLBACK`, `COMMIT`, on MySQL and MariaDB also `BEGIN` and what commits implicitly, such as DDL) gives
-///   [`Error::Ended`] from then on, with the statement's first word as its reason. No callback runs.
+/// * A statement of yours that ends the transaction (`ROLLBACK`, `COMMIT`, on MySQL and MariaDB also `BEGIN` and what commits implicitly,
+///   such as DDL) gives [`Error::Ended`] from then on, with the statement's first word as its reason. No callback runs.
 /// * A statement that may do so costs two more: a savepoint is set before it, and asked for after it.
-/// * `ROLLBACK TO SAVEPOINT` drops the callbacks and created rows that came after your `SAVEPOINT`. One to a savepoint that was not set through
-///   this connection ends the transaction.
+/// * `ROLLBACK TO SAVEPOINT` drops the callbacks and created rows that came after your `SAVEPOINT`. One to a savepoint that was not set
+///   through this connection ends the transaction.
 pub struct Conn<DB: Backend> {
     pub(super) inner: PoolConnection<DB>,
-    /// How many BEGINs and SAVEPOINTs of sqlx's counting are open.
+    /// Number of open BEGINs and SAVEPOINTs that sqlx counts.
     levels: usize,
     pub(super) state: State,
-    /// What waits for the commit.
+    /// Callbacks, hooks and created rows that wait for the commit.
     pub(crate) queue: Queue,
     savepoints: PlainSavepoints,
 }
 
-/// What is known of whether the transaction is still one.
+/// State of a transaction, as far as it is known.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub(super) struct State {
     pub(super) ended: Option<EndReason>,
-    /// It may be over; the reason to give if the database says so.
+    /// The reason why it may be over.
+    ///
+    /// It is the one to give if the database says that it is.
     pub(super) ask: Option<EndReason>,
-    /// The savepoint to ask for is set.
+    /// True while the savepoint to ask for is set.
     pub(super) guarded: bool,
-    /// A statement may have failed, so that the database answers COMMIT with a rollback.
+    /// True if a failed statement may have aborted the transaction.
+    ///
+    /// The database then answers COMMIT with a rollback.
     aborted: bool,
-    /// The last statement lost against another transaction.
+    /// True if the last statement lost against another transaction.
     conflict: bool,
-    /// A statement is prepared on this connection that can no longer run.
+    /// True once a statement prepared here can no longer run.
     pub(super) outdated: bool,
-    /// A call is in the middle of its work. Found so by the next one, it was dropped there.
+    /// True while a call is in the middle of its work.
+    ///
+    /// Where the next call finds it so, this one was dropped there.
     pub(super) unfinished: bool,
-    /// When a statement was answered last.
+    /// Time of the last answer to a statement.
     used: Option<Instant>,
 }
 
@@ -90,7 +97,9 @@ impl State {
         self.ended = self.ended.or(Some(reason));
     }
 
-    /// A statement has succeeded, so whatever conflict there was before has been dealt with.
+    /// Notes that a statement has succeeded.
+    ///
+    /// Whatever conflict there was before has been dealt with.
     pub(super) fn observe_success(&mut self) {
         self.conflict = false;
         self.used = Some(Instant::now());
@@ -102,7 +111,9 @@ impl State {
 }
 
 impl<DB: Backend> Conn<DB> {
-    /// On a connection on which nothing is prepared, if that may be outdated.
+    /// Begins a transaction on a connection of the pool.
+    ///
+    /// What is prepared on the connection is forgotten first, if it may be `outdated`.
     pub(super) async fn begin(
         pool: &Pool<DB>,
         options: &TransactionOptions,
@@ -135,7 +146,7 @@ impl<DB: Backend> Conn<DB> {
         &mut self.inner
     }
 
-    /// Whether statements may still run here.
+    /// Gives an error if no statement may run here any more.
     pub(crate) async fn check(&mut self) -> Result<(), Error> {
         if self.state.unfinished {
             self.state.end(self.state.ask.unwrap_or(EndReason::Cancelled));
@@ -182,7 +193,9 @@ impl<DB: Backend> Conn<DB> {
         Link::<DB>::bare(&mut self.inner).execute(Statement::plain(&sql)).await.map(drop)
     }
 
-    /// Prepares for a text of the caller: what follows on it is noted as the server answers.
+    /// Prepares for a text of the caller.
+    ///
+    /// What follows on it is noted as the server answers.
     pub(super) async fn underway(&mut self, text: &str) -> Result<(&mut DB::Connection, Underway<'_>), Error> {
         self.check().await?;
         self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
@@ -196,12 +209,12 @@ impl<DB: Backend> Conn<DB> {
         Ok((inner, Underway { controls, state, queue, savepoints, level: *levels, failed: false }))
     }
 
-    /// Draws the conclusions from an error of a statement that ran here.
+    /// Notes the error of a statement that ran here.
     pub(crate) fn observe(&mut self, error: &sqlx::Error) {
         self.state.observe::<DB>(error);
     }
 
-    /// Draws the conclusions from what came of a statement that ran here.
+    /// Notes the result of a statement that ran here.
     pub(crate) fn track_result<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match &outcome {
             Ok(_) => self.state.observe_success(),
@@ -210,7 +223,9 @@ impl<DB: Backend> Conn<DB> {
         outcome
     }
 
-    /// Whether the work here lost against another transaction, so that it may succeed when it is done again.
+    /// Returns true if the work lost against another transaction.
+    ///
+    /// It may then succeed when it is done again.
     pub(crate) fn lost(&self) -> bool {
         !self.state.ended.is_some_and(EndReason::is_callers)
             && (self.state.conflict || self.state.ended == Some(EndReason::Conflict))
@@ -221,12 +236,16 @@ impl<DB: Backend> Conn<DB> {
         self.state.conflict = true;
     }
 
-    /// Lets the next statement ask whether the transaction is still open: something may run here unseen.
+    /// Makes the next statement ask if the transaction is open.
+    ///
+    /// Something may run here unseen.
     pub(super) fn doubt(&mut self) {
         self.state.ask = self.state.ask.or(Some(EndReason::Unseen));
     }
 
-    /// Marks the time in which a call that is dropped leaves the transaction half-way.
+    /// Marks the beginning and the end of a call's work.
+    ///
+    /// A call that is dropped in between leaves the transaction half-way.
     pub(crate) fn set_unfinished(&mut self, unfinished: bool) {
         self.state.unfinished = unfinished;
     }
@@ -319,7 +338,9 @@ impl<DB: Backend> Conn<DB> {
     }
 }
 
-/// What is still open is rolled back; the driver does it before the connection's next use.
+/// Rolls back what is still open.
+///
+/// The driver does it before the connection's next use.
 impl<DB: Backend> Drop for Conn<DB> {
     fn drop(&mut self) {
         if self.state.outdated || (self.state.is_doubtful() && DB::CLOSE_UNFINISHED) {

@@ -10,16 +10,20 @@ use super::{
 };
 use crate::{backend::Backend, error::EndReason, sql::placeholders::QuotingRules};
 
-/// The savepoint that is set before a statement that may end the transaction: it lives as long as the transaction that it was set in.
+/// The savepoint set before a statement that may end the transaction.
+///
+/// It lives as long as the transaction that it was set in.
 pub(super) const GUARD: &str = "upsertable_guard";
 
-/// The statements that end a transaction, by their first word in capitals.
+/// Statements that end a transaction, by their first word in capitals.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code, reason = "each database needs one of them")]
 pub enum Enders {
     /// These and no others.
     Only(&'static [&'static str]),
-    /// All that begin with none of `keep`; those of `commit` are named where they did.
+    /// All that begin with none of `keep`.
+    ///
+    /// Those of `commit` are named where they ended it.
     AllBut { keep: &'static [&'static str], commit: &'static [&'static str] },
 }
 
@@ -32,7 +36,9 @@ enum Control {
     Release(String),
 }
 
-/// The control statements of a text, each with its place among all statements there.
+/// The control statements of a text.
+///
+/// Each has its place among all statements there.
 #[derive(Debug, Default)]
 pub(super) struct Controls {
     waiting: VecDeque<(usize, Control)>,
@@ -63,7 +69,7 @@ impl Controls {
         Self { waiting, statements: statements.len(), answered: 0 }
     }
 
-    /// How the transaction may be over after the text.
+    /// The reason why the transaction may be over after the text.
     pub(super) fn may_end(&self) -> Option<EndReason> {
         self.waiting.iter().find_map(|(_, control)| match control {
             Control::MayEnd(ending) => Some(*ending),
@@ -109,6 +115,8 @@ impl Control {
     }
 }
 
+/// Tests if a SET can end the transaction.
+///
 /// `SET autocommit = 1` commits, and `SET STATEMENT .. FOR` runs any statement.
 fn sets_autocommit(first: &str, statement: &str) -> bool {
     let statement = statement.to_uppercase();
@@ -124,7 +132,7 @@ fn savepoint<'s>(mut words: impl Iterator<Item = &'s str>) -> Option<&'s str> {
     words.find(|word| !is_one_of(word, &["SAVEPOINT"]))
 }
 
-/// The name of a savepoint in the form in which the database compares it.
+/// The form of a savepoint's name that the database compares.
 fn compared(name: &str, quotes: QuotingRules) -> String {
     let bare = name.trim_matches(['"', '`', '[', ']', '\'']);
     if quotes.exact_names && bare != name { bare.to_owned() } else { bare.to_lowercase() }
@@ -133,12 +141,14 @@ fn compared(name: &str, quotes: QuotingRules) -> String {
 /// A savepoint that the caller has set by plain SQL.
 struct PlainSavepoint {
     name: String,
-    /// How many BEGINs and SAVEPOINTs of ours were open around it.
+    /// Number of our BEGINs and SAVEPOINTs that were open around it.
     level: usize,
     mark: Mark,
 }
 
-/// The savepoints that the caller has set by plain SQL and that are still there, in the order set.
+/// The caller's own savepoints, in the order set.
+///
+/// They were set by plain SQL and are still there.
 #[derive(Default)]
 pub(super) struct PlainSavepoints(Vec<PlainSavepoint>);
 
@@ -156,21 +166,23 @@ impl PlainSavepoints {
 /// A row or a result of an answer.
 type Step<DB> = Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>;
 
-/// A text of the caller on its way. What it does to the transaction is noted as the server answers its statements.
+/// A text of the caller on its way.
+///
+/// What it does to the transaction is noted as the server answers its statements.
 pub(super) struct Underway<'c> {
     pub(super) controls: Controls,
     pub(super) state: &'c mut State,
     pub(super) queue: &'c mut Queue,
     pub(super) savepoints: &'c mut PlainSavepoints,
-    /// How many BEGINs and SAVEPOINTs of ours are open.
+    /// Number of our BEGINs and SAVEPOINTs that are open.
     pub(super) level: usize,
     pub(super) failed: bool,
 }
 
 impl Underway<'_> {
-    /// Draws the conclusions from a step of the answer, or from its end.
+    /// Notes a step of the answer, or its end.
     pub(super) fn step<DB: Backend>(&mut self, step: Option<&Step<DB>>) {
-        // What follows on a row may be left unread. Of a statement's result MySQL's driver does not know that it was the last.
+        // The rest behind a row may be left unread. MySQL's driver does not know whether a statement's result was the last.
         self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP && matches!(step, Some(Ok(Either::Left(_))));
         match step {
             Some(Ok(Either::Right(_))) => self.state.observe_success(),
@@ -180,7 +192,7 @@ impl Underway<'_> {
         }
     }
 
-    /// A statement has been done.
+    /// Notes that a statement has been done.
     fn answered(&mut self) {
         self.state.observe_success();
         match self.controls.answered() {
@@ -195,7 +207,7 @@ impl Underway<'_> {
         }
     }
 
-    /// All statements of a text have been done.
+    /// Notes that all statements of a text have been done.
     pub(super) fn all_answered(&mut self) {
         while !self.controls.waiting.is_empty() {
             self.answered();
@@ -231,7 +243,8 @@ impl Underway<'_> {
             self.state.ended = asked;
         }
         self.state.ask = match asked {
-            // What commits implicitly does so before it fails, and of several statements the one may have been done before another failed.
+            // A statement that commits implicitly does so before it fails. Of several statements, it may have been done before another
+            // failed.
             Some(EndReason::ImplicitCommit(_)) => asked,
             Some(_) if self.controls.statements > 1 => asked,
             Some(_) => self.state.ask.or(Some(EndReason::Server)),
@@ -241,6 +254,8 @@ impl Underway<'_> {
 }
 
 impl Drop for Underway<'_> {
+    /// Ends the transaction if a savepoint may be rolled back unseen.
+    ///
     /// A text of one statement that failed has done nothing. Of others it is not known what was done after the last answer.
     fn drop(&mut self) {
         let nothing_done = self.failed && self.controls.statements == 1;

@@ -7,7 +7,9 @@ use sqlx::{Describe, Either, Execute, Executor, SqlStr, error::BoxDynError};
 use super::Conn;
 use crate::{Error, backend::Backend, testing};
 
-/// A statement of the caller, taken apart so that its text can be read before it runs.
+/// A statement of the caller, taken apart.
+///
+/// Its text can be read before it runs.
 struct Taken<DB: Backend> {
     sql: SqlStr,
     statement: Option<DB::Statement>,
@@ -45,7 +47,9 @@ impl<DB: Backend> Execute<'_, DB> for Taken<DB> {
     }
 }
 
-/// What plain sqlx is told when the transaction is over: its calls give `sqlx::Error`.
+/// Turns a refusal into an `sqlx::Error`.
+///
+/// Plain sqlx is told so that the transaction is over, as its calls give that error.
 fn refused(error: Error) -> sqlx::Error {
     match error {
         Error::Sql(error) => error,

@@ -15,8 +15,9 @@ use crate::{
     transaction::{Conn, Transaction},
 };
 
-/// Hooks for every transaction that is begun with them: see [`Upsertable::after_commit`](crate::Upsertable::after_commit) and
-/// [`begin_with`](crate::begin_with).
+/// Hooks for every transaction that is begun with them.
+///
+/// See [`Upsertable::after_commit`](crate::Upsertable::after_commit) and [`begin_with`](crate::begin_with).
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -52,7 +53,7 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// Where hooks are registered: a [`Transaction`], or [`Hooks`] for many.
+/// A registry of hooks: a [`Transaction`], or [`Hooks`] for many.
 #[diagnostic::on_unimplemented(
     message = "hooks cannot be registered on `{Self}`",
     label = "expected an upsertable `Transaction` or `Hooks`"
@@ -85,7 +86,9 @@ impl<DB: Backend> Registry for Conn<DB> {
     }
 }
 
-/// Makes a callback for the created rows of one model, if there are any.
+/// Makes a callback for the created rows of one model.
+///
+/// There is none where no row was created.
 type MakeCallback = Arc<dyn Fn(&mut CreatedRows) -> Option<Callback> + Send + Sync>;
 
 /// Work for the rows of one model.
@@ -93,7 +96,9 @@ type MakeCallback = Arc<dyn Fn(&mut CreatedRows) -> Option<Callback> + Send + Sy
 pub(crate) struct Hook {
     model: TypeId,
     make: MakeCallback,
-    /// Makes what the model's rows are gathered in. Only who registers a hook has that compiled for the model, and not who creates rows.
+    /// Makes the collection for the model's rows.
+    ///
+    /// Only who registers a hook has that compiled for the model, and not who creates rows.
     gather: fn() -> Box<dyn Rows>,
 }
 
@@ -120,12 +125,16 @@ impl Hook {
     }
 }
 
-/// The rows that a transaction has created of the models that have hooks, each model's in the order created.
+/// The created rows of the models that have hooks.
+///
+/// Each model's rows are in the order created.
 #[derive(Default)]
 pub(crate) struct CreatedRows(HashMap<TypeId, OfModel>);
 
 struct OfModel {
-    /// The place of the model's first hook among all that waits for the commit.
+    /// Place of the model's first hook in the queue.
+    ///
+    /// All that waits for the commit is counted.
     since: usize,
     rows: Box<dyn Rows>,
 }
@@ -140,18 +149,20 @@ impl CreatedRows {
         self.0.contains_key(&model)
     }
 
-    /// Takes a row of this model out of its `Option<M>`, if the model has a hook.
+    /// Takes a row out of its `Option<M>`, if there is a hook.
     pub(crate) fn push(&mut self, model: TypeId, row: &mut dyn Any) {
         if let Some(of_model) = self.0.get_mut(&model) {
             of_model.rows.push(row);
         }
     }
 
-    /// How many rows there are of each model.
+    /// Number of rows of each model.
     pub(crate) fn lengths(&self) -> HashMap<TypeId, usize> {
         self.0.iter().map(|(model, of_model)| (*model, of_model.rows.len())).collect()
     }
 
+    /// Returns to the state in which a savepoint was set.
+    ///
     /// Forgets the models whose first hook has this place or a later one, and the rows that came after `lengths` were taken.
     pub(crate) fn return_to(&mut self, place: usize, lengths: &HashMap<TypeId, usize>) {
         self.0.retain(|_, of_model| of_model.since < place);
@@ -160,7 +171,9 @@ impl CreatedRows {
         }
     }
 
-    /// All rows of a model, shared by all its hooks; nothing where there are none.
+    /// All rows of a model, shared by all its hooks.
+    ///
+    /// `None` where there are none.
     fn shared<M: Send + Sync + 'static>(&mut self) -> Option<Arc<[M]>> {
         let gathered = self.0.get_mut(&TypeId::of::<M>())?.rows.as_any().downcast_mut::<Gathered<M>>()?;
         let rows = &mut gathered.rows;
@@ -168,7 +181,7 @@ impl CreatedRows {
         (!shared.is_empty()).then(|| Arc::clone(shared))
     }
 
-    /// How many models are gathered.
+    /// Number of models whose rows are gathered.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()

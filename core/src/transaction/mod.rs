@@ -1,4 +1,4 @@
-//! A transaction that knows what to do after its commit, and whether it is still one.
+//! Transactions that know their state and what follows their commit.
 
 mod conn;
 mod control;
@@ -33,7 +33,9 @@ use crate::{
     transaction::on_commit::{Callback, Committed, Output, run_callbacks},
 };
 
-/// An open transaction. It owns its connection and has no lifetime, so that a closure which borrows it is `Send`.
+/// An open transaction.
+///
+/// It owns its connection and has no lifetime, so that a closure which borrows it is `Send`.
 ///
 /// It derefs to [`Conn`], which is an sqlx `Executor`: `&mut tx` and `&mut *tx` are handles of this crate's calls, and
 /// `sqlx::query(..).execute(&mut *tx)` goes on working. Dropped without [`commit`](Self::commit), it is rolled back and its callbacks are
@@ -106,7 +108,7 @@ pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Erro
     begin_with(pool, &Hooks::default()).await
 }
 
-/// The same, with hooks on the rows that the transaction creates.
+/// Begins a transaction with hooks on the rows that it creates.
 ///
 /// # Statements
 ///
@@ -132,12 +134,13 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// What runs on it bypasses this crate: its statements and errors are not seen, so a transaction that the database ends there is
     /// noticed only by the next statement or by [`commit`](Self::commit), and statements that follow on it run outside any transaction.
+    /// A rollback to a savepoint there drops no callback.
     pub fn raw(&mut self) -> &mut DB::Connection {
         self.0.doubt();
         self.0.connection()
     }
 
-    /// Runs `callback` once this transaction has really been committed, and never otherwise.
+    /// Runs `callback` once this transaction is committed, and never otherwise.
     ///
     /// Callbacks run one after the other in the order registered, on a task of their own, after the connection has gone back to the pool;
     /// so a callback may begin transactions of its own, on a pool of one connection too. A callback that fails or panics does not stop the
@@ -171,7 +174,7 @@ impl<DB: Backend> Transaction<DB> {
         self.0.queue.callback(Callback::new(callback));
     }
 
-    /// Commits, gives the connection back to the pool, and runs the callbacks.
+    /// Commits, returns the connection to the pool, and runs the callbacks.
     ///
     /// # Statements
     ///
@@ -180,7 +183,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Errors
     ///
-    /// * [`Error::Ended`]: the server or a cancelled call has ended the transaction; nothing is kept.
+    /// * [`Error::Ended`]: the server, a statement of yours or a cancelled call has ended the transaction: see [`EndReason`](crate::EndReason).
     /// * [`Error::RolledBack`]: COMMIT was answered with a rollback; nothing is kept.
     /// * [`Error::CommitUnknown`]: the connection was lost while COMMIT ran.
     /// * [`Error::Sql`]: COMMIT failed, as a deferred constraint can make it; nothing is kept.
@@ -246,7 +249,9 @@ impl<DB: Backend> Transaction<DB> {
         Ok(self.0.rollback().await?)
     }
 
-    /// Runs `work` inside a savepoint: where it fails or panics, what it did is undone, its callbacks are dropped, and the transaction goes on.
+    /// Runs `work` inside a savepoint.
+    ///
+    /// Where `work` fails or panics, what it did is undone, its callbacks are dropped, and the transaction goes on.
     ///
     /// Callbacks registered in a savepoint that succeeds wait for the outermost commit. Savepoints can be nested to any depth.
     ///

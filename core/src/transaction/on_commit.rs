@@ -1,4 +1,4 @@
-//! Callbacks: what they may give back, how they are run, and what became of them.
+//! Callbacks after a commit, and what became of them.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, panic::Location};
 
@@ -15,7 +15,9 @@ use crate::{
     transaction::{Conn, Transaction},
 };
 
-/// What a callback's future may give: `()`, `Result<(), E>`, or nothing ever (`!`).
+/// A value that a callback's future may give.
+///
+/// It is `()`, `Result<(), E>`, or nothing ever (`!`).
 #[diagnostic::on_unimplemented(
     message = "an after-commit callback cannot give `{Self}`",
     label = "expected a future of `()` or `Result<(), E>`",
@@ -39,10 +41,12 @@ impl<E: Into<BoxError> + Send + 'static> Output for Result<(), E> {
     }
 }
 
-/// Names the type `!`, which cannot be written yet: a callback that ends in `todo!()` has it.
+/// Names the type `!`, which cannot be written yet.
+///
+/// A callback that ends in `todo!()` has it.
 #[doc(hidden)]
 pub trait Returned {
-    /// What the function returns.
+    /// The function's return type.
     type Type;
 }
 
@@ -66,7 +70,9 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// The failures of callbacks, in the order in which they ran. A callback that panicked fails with the panic's message.
+    /// The failures of callbacks, in the order in which they ran.
+    ///
+    /// A callback that panicked fails with the panic's message.
     ///
     /// ```
     /// # fn example(committed: upsertable::Committed) {
@@ -111,7 +117,7 @@ impl Callback {
     }
 }
 
-/// Runs all of them in order, whatever becomes of each.
+/// Runs all callbacks in order, whatever becomes of each.
 pub(crate) async fn run_callbacks(callbacks: Vec<Callback>) -> Committed {
     let mut failures = Vec::new();
     for Callback { work, place } in callbacks {
@@ -129,7 +135,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     format!("the callback panicked: {}", text.unwrap_or("no message"))
 }
 
-/// Where [`on_commit`] takes its callback: a transaction, or a pool.
+/// A target of [`on_commit`]: a transaction, or a pool.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run a callback after the commit",
     label = "expected `&mut Transaction` or `&Pool`",
@@ -168,8 +174,10 @@ impl<'c, DB: Backend> AfterCommit<'c> for &'c Pool<DB> {
     }
 }
 
-/// Runs `callback` after the commit of whatever `db` is: on a [`Transaction`] it is queued, as by [`Transaction::on_commit`]; on a pool,
-/// where every statement is committed already, it is run now and awaited.
+/// Runs `callback` after the commit of `db`.
+///
+/// On a [`Transaction`] it is queued, as by [`Transaction::on_commit`]; on a pool, where every statement is committed already, it is run
+/// now and awaited.
 ///
 /// So a function that is given either can say what is to happen once its data is saved. A bare connection does not compile: it cannot
 /// tell whether its transaction will be committed.

@@ -1,4 +1,6 @@
-//! A transaction as a closure, run again when it loses against another transaction.
+//! A transaction as a closure, with retries.
+//!
+//! It is run again when it loses against another transaction.
 
 use std::{future::Future, time::Duration};
 
@@ -13,7 +15,7 @@ use crate::{
     transaction::hooks::Hooks,
 };
 
-/// Begins a transaction, runs `work` in it, commits, and runs the callbacks.
+/// Runs `work` in a transaction, commits, and runs the callbacks.
 ///
 /// Where a deadlock or a serialization failure happens inside, or on PostgreSQL a statement was prepared before its table changed, the
 /// closure is run again in a new transaction: up to five times, after a pause that doubles each time and is half chance. What counts is
@@ -67,24 +69,26 @@ where
     TransactionOptions::new().run(pool, work)
 }
 
-/// How much of other transactions a transaction sees.
+/// Isolation level: how much a transaction sees of others.
 ///
 /// A database that has no such level gives the next stricter one. SQLite knows [`Serializable`](Self::Serializable) only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isolation {
-    /// Also what is not committed yet. PostgreSQL takes it for [`ReadCommitted`](Self::ReadCommitted).
+    /// Statements also see what is not committed yet.
+    ///
+    /// PostgreSQL takes it for [`ReadCommitted`](Self::ReadCommitted).
     ReadUncommitted,
     /// Each statement sees what was committed before it.
     ReadCommitted,
     /// All statements see what was committed before the first.
     RepeatableRead,
-    /// As if one transaction ran after the other.
+    /// Transactions act as if one ran after the other.
     Serializable,
 }
 
 impl Isolation {
-    /// As the SQL standard writes it.
+    /// Name of the level in the SQL standard.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ReadUncommitted => "READ UNCOMMITTED",
@@ -95,7 +99,7 @@ impl Isolation {
     }
 }
 
-/// How a transaction is begun, and how often it is tried.
+/// Options of a transaction, and of its retries.
 ///
 /// ```
 /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
@@ -134,37 +138,45 @@ impl Default for TransactionOptions {
 }
 
 impl TransactionOptions {
-    /// The database's own isolation, reading and writing, five tries, pauses from 10 milliseconds to a second.
+    /// The default options.
+    ///
+    /// They are the database's own isolation, reading and writing, five tries, pauses from 10 milliseconds to a second.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The isolation level, in place of the database's default.
+    /// Sets the isolation level, in place of the database's default.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
         self
     }
 
-    /// Only reads. SQLite has no such transactions: there it takes no write lock when it begins, and does not refuse a write.
+    /// Makes the transaction read-only.
+    ///
+    /// SQLite has no such transactions: there it takes no write lock when it begins, and does not refuse a write.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
     }
 
-    /// How often the closure is run at most; 0 counts as 1.
+    /// Sets how often the closure is run at most.
+    ///
+    /// 0 counts as 1.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// The pause after the first try that failed, which doubles with each try up to the longest. Half of each pause is chance.
+    /// Sets the backoff between tries.
+    ///
+    /// `first` is the pause after the first try that failed. The pause doubles with each try up to `longest`. Half of each pause is chance.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first_pause = first;
         self.longest_pause = longest;
         self
     }
 
-    /// Hooks on the rows that the transaction creates.
+    /// Sets hooks on the rows that the transaction creates.
     pub fn hooks(mut self, hooks: &Hooks) -> Self {
         self.hooks = hooks.clone();
         self
@@ -187,7 +199,9 @@ impl TransactionOptions {
         Ok(Transaction(Conn::begin(pool, self, &self.hooks, false).await?))
     }
 
-    /// As [`transaction`](crate::transaction), with these options.
+    /// Runs `work` in a transaction with these options.
+    ///
+    /// All else is as for [`transaction`](crate::transaction).
     #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
     pub fn run<'a, DB, R, E, F>(self, pool: &'a Pool<DB>, mut work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
     where
@@ -229,11 +243,11 @@ impl TransactionOptions {
     }
 }
 
-/// Why a try failed, and whether another may succeed.
+/// The error of a try, and whether another may succeed.
 struct Failed<E> {
     error: E,
     conflict: bool,
-    /// What is prepared on the pool's connections may be.
+    /// True if statements prepared on the pool's connections may be outdated.
     outdated: bool,
 }
 
@@ -248,14 +262,16 @@ async fn finish<DB: Backend, R, E: From<Error>>(tx: Transaction<DB>, outcome: Re
             }
         },
         Err(error) => {
-            // What fails here fails for the next user of the connection too, and the closure's error is the one to tell.
+            // A failure here comes again for the connection's next user, and the closure's error is the one to tell.
             drop(tx.rollback().await);
             Err(Failed { error, conflict, outdated })
         }
     }
 }
 
-/// An async closure that may be called several times, with its future named so that it can be required to be `Send`.
+/// An async closure that may be called several times.
+///
+/// Its future is named so that it can be required to be `Send`.
 pub trait Call<T, R>: AsyncFnMut(T) -> R + FnMut(T) -> <Self as Call<T, R>>::Fut {
     /// The closure's future.
     type Fut: Future<Output = R>;

@@ -1,4 +1,6 @@
-//! What waits for the commit: callbacks, hooks, and the created rows that the hooks are for.
+//! The queue for the commit: callbacks, hooks and created rows.
+//!
+//! The created rows are those that the hooks are for.
 
 use std::{
     any::{Any, TypeId},
@@ -10,13 +12,19 @@ use crate::{
     transaction::on_commit::Callback,
 };
 
-/// Callbacks and hooks in the order registered. What is registered inside a savepoint is forgotten with it.
+/// Callbacks and hooks in the order registered.
+///
+/// What is registered inside a savepoint is forgotten with it.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Vec<Waiting>,
-    /// How many have been taken out: places are counted from the transaction's begin.
+    /// Number of entries that have been taken out.
+    ///
+    /// Places are counted from the transaction's begin.
     taken: usize,
-    /// Looked into for each created row, so the row costs the same however much waits.
+    /// Created rows of the models that have hooks.
+    ///
+    /// It is looked into for each created row, so the row costs the same however much waits.
     created: CreatedRows,
 }
 
@@ -25,7 +33,7 @@ enum Waiting {
     Hook(Hook),
 }
 
-/// How far the queue was when a savepoint was set.
+/// The length of the queue when a savepoint was set.
 pub(super) struct Mark {
     place: usize,
     created: HashMap<TypeId, usize>,
@@ -49,17 +57,19 @@ impl Queue {
         self.waiting.push(Waiting::Hook(hook));
     }
 
-    /// Whether somebody wants to know of created rows of this model.
+    /// Tests if a hook waits for this model's created rows.
     pub(crate) fn wants_created(&self, model: TypeId) -> bool {
         self.created.gathers(model)
     }
 
-    /// Takes a created row of this model out of its `Option<M>`, if somebody wants to know of it.
+    /// Takes a row out of its `Option<M>`, if a hook waits.
+    ///
+    /// The row is a created one of this model.
     pub(crate) fn created(&mut self, model: TypeId, row: &mut dyn Any) {
         self.created.push(model, row);
     }
 
-    /// What is to run now that the transaction is committed.
+    /// Takes out the callbacks to run after the commit.
     pub(crate) fn take(&mut self) -> Vec<Callback> {
         self.taken = self.place();
         let mut created = std::mem::take(&mut self.created);

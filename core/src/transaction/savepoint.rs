@@ -5,7 +5,9 @@ use std::future::Future;
 use super::{Transaction, queue::Mark};
 use crate::{Error, backend::Backend};
 
-/// An open savepoint. Dropped before it is done, it leaves the transaction marked as ended.
+/// An open savepoint.
+///
+/// Dropped before it is done, it leaves the transaction marked as ended.
 pub(super) struct Savepoint<'t, DB: Backend> {
     pub(super) tx: &'t mut Transaction<DB>,
     pub(super) mark: Mark,
@@ -30,6 +32,8 @@ impl<DB: Backend> Savepoint<'_, DB> {
         }
     }
 
+    /// Rolls back to the savepoint.
+    ///
     /// The error that led here is the one to tell; where the rollback fails too, the transaction is over.
     pub(super) async fn rollback(mut self) {
         self.tx.0.queue.return_to(&self.mark);
@@ -46,7 +50,9 @@ impl<DB: Backend> Drop for Savepoint<'_, DB> {
     }
 }
 
-/// An async closure that is called once, with its future named so that it can be required to be `Send`.
+/// An async closure that is called once.
+///
+/// Its future is named so that it can be required to be `Send`.
 pub trait CallOnce<T, R>: AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as CallOnce<T, R>>::Fut {
     /// The closure's future.
     type Fut: Future<Output = R>;

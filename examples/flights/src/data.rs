@@ -1,4 +1,6 @@
-//! The data: CSV files, plain or compressed, in which `NA` stands for a missing value.
+//! Data files in CSV, plain or compressed.
+//!
+//! `NA` stands for a missing value.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +17,9 @@ use csv::{ByteRecord, ErrorKind, Position, StringRecord};
 use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
-/// One CSV file. Its errors say where they are, as in `flights.csv:123: dep_time: invalid digit found in string`.
+/// One CSV file.
+///
+/// Its errors say where they are, as in `flights.csv:123: dep_time: invalid digit found in string`.
 pub struct DataFile {
     name: String,
     reader: csv::Reader<File>,
@@ -23,7 +27,7 @@ pub struct DataFile {
     line: StringRecord,
 }
 
-/// Some days of flights in a row, and where in the file their lines are.
+/// Consecutive days of flights, and their lines in the file.
 pub struct Window {
     first: NaiveDate,
     last: NaiveDate,
@@ -56,12 +60,12 @@ impl DataFile {
         Ok(Self { name, reader, header, line: StringRecord::new() })
     }
 
-    /// All lines, as they are read.
+    /// Reads all lines.
     pub fn lines<T: DeserializeOwned>(&mut self) -> impl Iterator<Item = Result<T>> {
         iter::from_fn(|| self.next_line(Ok))
     }
 
-    /// The lines of a window as they are read, each made into a `T`.
+    /// Reads the lines of a window, each made into a `T`.
     pub fn lines_of<L: DeserializeOwned, T>(
         &mut self,
         window: &Window,
@@ -82,7 +86,9 @@ impl DataFile {
         })
     }
 
-    /// What one sees who asks for the flights again and again: in the first week all of them so far, then a week at a time.
+    /// Windows in which somebody who asks repeatedly sees the flights.
+    ///
+    /// In the first week they see all of them so far, then a week at a time.
     pub fn windows(&mut self) -> Result<Vec<Window>> {
         let days: Vec<_> = self.days()?.into_iter().collect();
         let mut spans = Vec::new();
@@ -101,7 +107,9 @@ impl DataFile {
         Ok(spans.into_iter().filter_map(window).collect())
     }
 
-    /// The days in the file, which need not be in order. A line without a readable date counts to the day before it.
+    /// Days in the file, which need not be in order.
+    ///
+    /// A line without a readable date counts to the day before it.
     fn days(&mut self) -> Result<BTreeMap<NaiveDate, Vec<Run>>> {
         let column = |name: &str| {
             let found = self.header.iter().position(|column| column == name);
@@ -161,7 +169,9 @@ impl DataFile {
         }
     }
 
-    /// The file and the line. A position is that before the line ends which the reader skips, as the second half of `\r\n`, so these are counted too.
+    /// File name and line number of a position.
+    ///
+    /// A position is that before the line ends which the reader skips, as the second half of `\r\n`, so these are counted too.
     fn place(&self, position: Option<&Position>) -> String {
         let Some(position) = position else { return self.name.clone() };
         let mut file = self.reader.get_ref();
@@ -174,7 +184,7 @@ impl DataFile {
 }
 
 impl Window {
-    /// How many lines it has.
+    /// Number of lines in the window.
     pub fn lines(&self) -> u64 {
         self.runs.iter().map(|run| run.lines).sum()
     }
@@ -197,7 +207,9 @@ pub fn date(year: i32, month: i32, day: i32) -> Result<NaiveDate> {
     date.with_context(|| format!("{year}-{month:02}-{day:02} is not a day"))
 }
 
-/// The unpacked data, in a file that is gone when it is closed: windows overlap, and compressed data cannot be read from the middle.
+/// Unpacks the data into a file that is gone once closed.
+///
+/// Windows overlap, and compressed data cannot be read from the middle.
 fn unpack(path: &Path) -> io::Result<File> {
     let mut unpacked = tempfile::tempfile()?;
     io::copy(&mut MultiGzDecoder::new(File::open(path)?), &mut unpacked)?;

@@ -22,10 +22,10 @@ use upsertable::{Backend, BulkCreated, On, Upsertable as _};
 use data::{DataFile, Window};
 use models::{Airline, Airport, Flight, FlightCodes, FlightLine, NewAirline, NewAirport, NewFlight, NewPlane, Plane};
 
-/// Imports flights in windows of days that overlap, and adds those that are new.
+/// Imports flights in overlapping windows of days, adding those that are new.
 #[derive(Debug, clap::Parser)]
 struct Options {
-    /// The database: a SQLite file, which is made when it is missing, or one that is there on a PostgreSQL, MySQL or MariaDB server.
+    /// The database. A SQLite file is made when it is missing; one on a PostgreSQL, MySQL or MariaDB server has to be there.
     #[arg(
         long,
         value_name = "sqlite://PATH|postgres://USER@HOST/NAME|mysql://USER@HOST/NAME",
@@ -33,7 +33,8 @@ struct Options {
     )]
     database_url: String,
 
-    /// A folder with flights, airlines, airports and planes, each as .csv or .csv.gz; without it, the first week of 2013 is imported.
+    /// A folder with flights, airlines, airports and planes. Each is a .csv or .csv.gz; without the folder, the first week of 2013 is
+    /// imported.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -75,7 +76,9 @@ async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// The ids of the rows that flights refer to, by the codes that stand in the file.
+/// Ids of airlines, airports and planes, by their codes.
+///
+/// The codes are those in the file.
 #[derive(Default)]
 struct Ids {
     airlines: HashMap<String, i64>,
@@ -83,7 +86,7 @@ struct Ids {
     planes: HashMap<String, i64>,
 }
 
-/// Imports all windows into whichever database it is, and closes the pool.
+/// Imports all windows into the database, and closes the pool.
 async fn import<DB: Backend>(pool: Pool<DB>, folder: &Path) -> Result<()>
 where
     Airline: On<DB>,
@@ -128,7 +131,9 @@ where
     Ok(())
 }
 
-/// One window, one transaction: an error drops it, and nothing of it is kept.
+/// Imports one window in one transaction.
+///
+/// An error drops it, and nothing of it is kept.
 async fn import_window<DB: Backend>(
     pool: &Pool<DB>,
     flights: &mut DataFile,

@@ -65,7 +65,9 @@ pub struct Flight {
     pub origin: i64,
     /// The airport's id.
     pub dest: i64,
-    /// The plane's id. Of some flights that were cancelled, no plane is known.
+    /// The plane's id, if known.
+    ///
+    /// Of some flights that were cancelled, no plane is known.
     pub plane: Option<i64>,
     pub dep_time: Option<i32>,
     pub sched_dep_time: i32,
@@ -80,7 +82,9 @@ pub struct Flight {
     pub time_hour: DateTime<Utc>,
 }
 
-/// A flight as the CSV file tells it: with codes, where the table has ids.
+/// A flight as the CSV file tells it.
+///
+/// It has codes where the table has ids.
 #[derive(Debug, Deserialize)]
 pub struct FlightLine {
     pub year: i32,
@@ -104,7 +108,9 @@ pub struct FlightLine {
     pub time_hour: String,
 }
 
-/// Of the same line, the codes of what the table has ids of and what may not be known yet.
+/// Codes in a line of the file.
+///
+/// They name what the table has ids of and what may not be known yet.
 #[derive(Debug, Deserialize)]
 pub struct FlightCodes {
     pub origin: String,

@@ -1,4 +1,6 @@
-//! Runs the program, on data whose new flights are counted here by other means.
+//! Runs the program and checks its count of new flights.
+//!
+//! They are counted here by other means.
 
 use std::{
     collections::HashSet,
@@ -21,7 +23,9 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-/// A copy of the data that may be changed, and a database that is not there yet.
+/// A copy of the data to change, and a new database.
+///
+/// The database is not there yet.
 struct Case {
     folder: TempDir,
     database_url: String,
@@ -41,7 +45,9 @@ impl Case {
         self.folder.path().join("flights.csv")
     }
 
-    /// Sets a field of the line with this number, counted from 1 as an editor does.
+    /// Sets a field of the line with this number.
+    ///
+    /// Lines are counted from 1, as an editor does.
     fn set(&self, line: usize, column: &str, value: &str) {
         let mut lines: Vec<_> = fs::read_to_string(self.flights()).unwrap().lines().map(str::to_owned).collect();
         let column = lines[0].split(',').position(|name| name == column).unwrap();
@@ -59,14 +65,16 @@ impl Case {
             .unwrap()
     }
 
-    /// Runs to a good end, and gives what each window added and read.
+    /// Runs successfully and returns what each window added and read.
     fn import(&self) -> Vec<(usize, usize)> {
         let output = self.run();
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
         counts(&output)
     }
 
-    /// Runs to the malformed line 2000, which is one of day 3 and so of the third window: the first two windows are kept.
+    /// Runs to the malformed line 2000 and checks what is kept.
+    ///
+    /// The line is one of day 3 and so of the third window: the first two windows are kept.
     async fn import_fails(&self, message: &str) {
         let output = self.run();
         assert_eq!(output.status.code(), Some(1));
@@ -97,7 +105,7 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
 }
 
-/// The numbers of the lines that end with `N of M records added`.
+/// Reads the numbers of lines ending with `N of M records added`.
 fn counts(output: &Output) -> Vec<(usize, usize)> {
     let count = |line: &str| {
         let (_, counts) = line.strip_suffix(" records added")?.rsplit_once(": ")?;
@@ -111,7 +119,9 @@ fn lines(file: &Path) -> Vec<StringRecord> {
     csv::Reader::from_path(file).unwrap().into_records().map(Result::unwrap).collect()
 }
 
-/// What windows of these days of the month should add and read, told from the file alone.
+/// Rows that windows of these days should add and read.
+///
+/// They are told from the file alone. The days are those of the month.
 fn expected(file: &Path, windows: &[RangeInclusive<u32>]) -> Vec<(usize, usize)> {
     let lines = lines(file);
     let mut known = HashSet::new();
@@ -123,7 +133,9 @@ fn expected(file: &Path, windows: &[RangeInclusive<u32>]) -> Vec<(usize, usize)>
     windows.iter().map(&mut count).collect()
 }
 
-/// How many codes stand in a column of the flights and not in the first column of another file.
+/// Number of codes of the flights that another file lacks.
+///
+/// They stand in a column of the flights and not in the first column of the other file.
 fn codes_missing_from(file: &str, column: usize) -> usize {
     let known: HashSet<_> = lines(&shipped(file)).iter().map(|line| line[0].to_owned()).collect();
     let named: HashSet<_> = lines(&shipped("flights.csv")).iter().map(|line| line[column].to_owned()).collect();
@@ -232,7 +244,9 @@ async fn the_week_comes_into_mysql_as_into_sqlite() {
     on_a_server::<MySql, _>(&["DATABASE_URL_MYSQL", "DATABASE_URL_MARIADB"], MySqlConnectOptions::database).await;
 }
 
-/// Imports the week twice into a database of its own, on the server that the environment names, and drops that database whatever comes.
+/// Imports the week twice into a database on a server.
+///
+/// The environment names the server. The database is the test's own, and is dropped whatever comes.
 async fn on_a_server<DB, O>(variables: &[&str], in_database: fn(O, &str) -> O)
 where
     DB: Database,

@@ -1,10 +1,14 @@
-//! What stands for the provider's API: it answers from memory, and counts what it is asked.
+//! Stand-in for the provider's API.
+//!
+//! It answers from memory, and counts what it is asked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
 
-/// A result as the API tells it: with the game's number and the players' names, where the table has ids.
+/// A result as the API tells it.
+///
+/// It has the game's number and the players' names, where the table has ids.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub provider_beat_id: i64,
@@ -13,6 +17,8 @@ pub struct Told {
     pub loser: String,
 }
 
+/// Number of results on a page.
+///
 /// Each page begins a fifth of a page after the one before, as the API tells the newest results and is asked often, so that none is missed:
 /// nearly every result is told five times.
 pub const PAGE: i64 = 100;
@@ -32,7 +38,9 @@ impl Api {
         (page * STEP..page * STEP + PAGE).map(told).collect()
     }
 
-    /// The title of a game. Real ones are slow, limited to so many calls a minute, or paid for.
+    /// Title of a game.
+    ///
+    /// Real calls are slow, limited to so many a minute, or paid for.
     pub async fn title(&self, provider_game_id: i64) -> Result<String> {
         self.asked_for_games.fetch_add(1, Ordering::Relaxed);
         answer().await;
@@ -45,12 +53,14 @@ impl Api {
     }
 }
 
-/// Whoever waits for an answer lets the others go on.
+/// Lets the others go on, as a wait for an answer does.
 async fn answer() {
     tokio::task::yield_now().await;
 }
 
-/// Numbers that look like chance and are always the same.
+/// Makes a result.
+///
+/// Its numbers look like chance and are always the same.
 fn told(number: i64) -> Told {
     let scattered = |factor: i64, end: i64| ((number * factor + 11) >> 4).rem_euclid(end);
     let winner = scattered(7_919, PLAYERS);

@@ -37,11 +37,11 @@ struct Options {
     #[arg(long)]
     without_index: bool,
 
-    /// How many workers pull results at the same time.
+    /// Number of workers that pull results at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=100))]
     workers: u8,
 
-    /// How many pages of results there are.
+    /// Number of pages of results.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pages: i64,
 
@@ -99,7 +99,9 @@ async fn pull_all(pool: &SqlitePool, without_index: bool, workers: u8, pages: i6
     Ok(())
 }
 
-/// The workers take the pages in turn, so that pages which overlap are stored at the same time.
+/// Pulls the pages, which the workers take in turn.
+///
+/// So pages that overlap are stored at the same time.
 async fn pull(pool: &SqlitePool, api: &Arc<Api>, without_index: bool, workers: u8, pages: i64) -> Result<()> {
     let bar = ProgressBar::new(pages.unsigned_abs())
         .with_style(ProgressStyle::with_template("{wide_bar} {pos} of {len} pages, {eta}")?);

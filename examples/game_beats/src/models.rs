@@ -9,6 +9,8 @@ pub struct Game {
     #[upsertable(generated)]
     pub id: i64,
     pub provider_game_id: i64,
+    /// The game's title.
+    ///
     /// The results do not tell it: it costs a call to the API.
     pub title: String,
 }
@@ -22,7 +24,9 @@ pub struct Player {
     pub name: String,
 }
 
-/// Who beat whom, and in which game: all three are ids.
+/// A game's result: who beat whom, all by ids.
+///
+/// The game, the winner and the loser.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "beats")]
 #[unique(provider_beat_id)]

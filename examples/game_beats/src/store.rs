@@ -1,4 +1,4 @@
-//! A page of results into the tables, in both ways.
+//! Two ways to store a page of results.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,14 +11,16 @@ use crate::{
     models::{Beat, Game, GameKey, NewBeat, NewGame, NewPlayer, Player},
 };
 
-/// Which of how many workers.
+/// A worker's number, and how many workers there are.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
     pub number: usize,
     pub of: usize,
 }
 
-/// Games and players first, as the results need their ids.
+/// Stores results, after the games and players.
+///
+/// The results need their ids.
 pub async fn store(pool: &SqlitePool, api: &Api, results: &[Told], worker: Worker) -> Result<()> {
     let mut games = HashMap::new();
     let numbers: BTreeSet<i64> = results.iter().map(|told| told.provider_game_id).collect();
@@ -56,7 +58,9 @@ fn new_beat(told: &Told, games: &HashMap<i64, i64>, players: &HashMap<String, i6
     })
 }
 
-/// Looks whether a row is there and adds it when it is not, as everybody writes it first. Between the two, another worker does the same.
+/// Looks for each row and adds it when it is missing.
+///
+/// Everybody writes it so first. Between the two, another worker does the same.
 pub async fn select_then_insert(pool: &SqlitePool, api: &Api, results: &[Told]) -> Result<()> {
     for told in results {
         let game = game(pool, api, told.provider_game_id).await?;

@@ -15,7 +15,7 @@ fn printed(folder: &TempDir, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Of games, players and beats, the rows and how many of them are duplicates.
+/// Rows and duplicates of games, players and beats.
 fn rows(printed: &str) -> [(u64, u64); 3] {
     ["games", "players", "beats"].map(|table| {
         let line = printed.lines().find_map(|line| line.strip_prefix(table)).unwrap();
@@ -24,13 +24,15 @@ fn rows(printed: &str) -> [(u64, u64); 3] {
     })
 }
 
-/// How often the API was asked for a game.
+/// Number of times the API was asked for a game.
 fn asked(printed: &str) -> u64 {
     let line = printed.lines().find_map(|line| line.strip_prefix("the API was asked for a game ")).unwrap();
     line.strip_suffix(" times").unwrap().parse().unwrap()
 }
 
-/// What 100 pages tell: 100 results each, of which the next page tells all but 20 again.
+/// Different games, players and results on 100 pages.
+///
+/// Each page has 100 results, of which the next page tells all but 20 again.
 const DIFFERENT: [u64; 3] = [40, 300, 99 * 20 + 100];
 
 const FINE: &str = "verify: the tables are what the models take them for\n";

@@ -21,7 +21,9 @@ use tokio::{
 };
 use upsertable::Upsertable;
 
-/// An order, which its customer may change: each change is one version more.
+/// An order, which its customer may change.
+///
+/// Each change is one version more.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "orders")]
 #[unique(number)]
@@ -42,21 +44,23 @@ pub struct Item {
     pub pieces: i64,
 }
 
-/// What a worker is asked for: to send a confirmation, say. The version is there only so that it can tell what it saw.
+/// A job for a worker, such as sending a confirmation.
+///
+/// The version is there only so that the worker can tell what it saw.
 #[derive(Debug, Clone, Copy)]
 struct Job {
     order: i64,
     version: i64,
 }
 
-/// Saves orders, queues a job for each, and counts what the workers saw.
+/// Saves orders, queues a job for each, and counts what workers saw.
 #[derive(Debug, clap::Parser)]
 struct Options {
     /// Queues the job inside the transaction.
     #[arg(long)]
     broken: bool,
 
-    /// How many transactions there are: every second one changes the order of the one before.
+    /// Number of transactions. Every second one changes the order of the one before.
     #[arg(long, value_name = "N", default_value_t = 500)]
     rounds: u32,
 
@@ -94,7 +98,9 @@ async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Saves the orders while workers take the jobs, and gives what the workers saw.
+/// Saves the orders while workers take the jobs.
+///
+/// Returns what the workers saw.
 async fn count(pool: &SqlitePool, broken: bool, rounds: u32) -> Result<Seen> {
     let (queue, jobs) = mpsc::channel(100);
     let jobs = Arc::new(Mutex::new(jobs));
@@ -125,7 +131,7 @@ async fn save_all(pool: &SqlitePool, queue: &Sender<Job>, broken: bool, rounds: 
     Ok(())
 }
 
-/// One order, one transaction, one job.
+/// Saves one order and queues one job, in one transaction.
 async fn save(pool: &SqlitePool, queue: &Sender<Job>, broken: bool, new: NewOrder) -> Result<()> {
     upsertable::transaction(pool, async |tx| {
         let order = Order::upsert(&mut *tx, new.clone()).await?.into_row();
@@ -145,7 +151,9 @@ async fn save(pool: &SqlitePool, queue: &Sender<Job>, broken: bool, new: NewOrde
     .await
 }
 
-/// Takes jobs until there are no more, and counts what it sees of their orders.
+/// Takes jobs until there are no more.
+///
+/// Counts what it sees of their orders.
 async fn work(pool: SqlitePool, jobs: Arc<Mutex<Receiver<Job>>>) -> Result<Seen> {
     let mut connection = pool.acquire().await?;
     let mut seen = Seen::default();
@@ -159,12 +167,12 @@ async fn work(pool: SqlitePool, jobs: Arc<Mutex<Receiver<Job>>>) -> Result<Seen>
     Ok(seen)
 }
 
-/// The workers take turns to wait for a job.
+/// Waits for the next job, one worker at a time.
 async fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().await.recv().await
 }
 
-/// What workers saw.
+/// Counts of what workers saw.
 #[derive(Debug, Default)]
 struct Seen {
     saved: u32,

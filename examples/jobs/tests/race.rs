@@ -8,7 +8,9 @@ fn run(folder: &TempDir, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_jobs")).args(arguments).current_dir(folder).output().unwrap()
 }
 
-/// The program's first line, and how many workers saw the saved row, the old row and no row.
+/// Runs the program, and returns its first line and counts.
+///
+/// The counts are of workers that saw the saved row, the old row and no row.
 fn counted(folder: &TempDir, arguments: &[&str]) -> (String, [u32; 3]) {
     let output = run(folder, arguments);
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));

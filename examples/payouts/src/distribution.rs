@@ -12,7 +12,9 @@ use upsertable::Upsertable as _;
 
 use crate::models::{Holder, Holding, Payout, PayoutKey};
 
-/// A query per row: for each debenture its sum and its holders, for each holder what was paid out so far and the new sum.
+/// Distributes the month with a query per row.
+///
+/// Queries for each debenture get its sum and its holders; those for each holder get what was paid out so far and store the new sum.
 pub async fn row_by_row(pool: &SqlitePool, month: &str) -> Result<()> {
     upsertable::transaction(pool, async |tx| {
         for Holder { id, .. } in sqlx::query_as("SELECT * FROM holders ORDER BY id").fetch_all(&mut **tx).await? {
@@ -51,7 +53,9 @@ fn shares(due: i64, holdings: &[Holding]) -> Vec<(i64, i64)> {
     shares.into_iter().map(|(holder, share, _)| (holder, share)).collect()
 }
 
-/// Sums in the database, one bulk upsert: as many statements for ten thousand debentures as for a hundred.
+/// Distributes the month with sums made in the database.
+///
+/// One bulk upsert stores them: as many statements for ten thousand debentures as for a hundred.
 pub async fn in_the_database(pool: &SqlitePool, month: &str) -> Result<()> {
     upsertable::transaction(pool, async |tx| {
         let payouts: Vec<Payout> = sqlx::query_as(SUMS).bind(month).fetch_all(&mut **tx).await?;
@@ -61,7 +65,9 @@ pub async fn in_the_database(pool: &SqlitePool, month: &str) -> Result<()> {
     .await
 }
 
-/// A row for each holder, also for those who get nothing: a correction may have taken it away.
+/// Query that gives a row for each holder.
+///
+/// Also for those who get nothing: a correction may have taken it away.
 const SUMS: &str = "
 WITH due AS (
     SELECT debenture, sum(cents) AS cents FROM instalments WHERE month = ?1 GROUP BY debenture
@@ -78,7 +84,7 @@ WITH due AS (
 SELECT holders.id AS holder, ?1 AS month, coalesce(sums.cents, 0) AS cents
 FROM holders LEFT JOIN sums ON sums.holder = holders.id ORDER BY holders.id";
 
-/// What is stored for the month, in the order of the holders.
+/// Stored payouts of the month, in the order of the holders.
 pub async fn payouts(pool: &SqlitePool, month: &str) -> Result<Vec<Payout>> {
     let payouts = sqlx::query_as("SELECT * FROM payouts WHERE month = ? ORDER BY holder");
     Ok(payouts.bind(month).fetch_all(pool).await?)

@@ -24,22 +24,22 @@ use upsertable::testing::statements;
 use models::{Payout, Size};
 use plot::Point;
 
-/// Distributes a month's instalments among the holders of debentures, with a query per row and without.
+/// Distributes a month's instalments among holders, with and without queries per row.
 #[derive(Debug, clap::Parser)]
 struct Options {
-    /// How many debentures there are to be: those that are missing in the database are made. [default: 1000, with --plot 10000]
+    /// Number of debentures. Those that are missing in the database are made. [default: 1000, with --plot 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     debentures: Option<i64>,
 
-    /// Leaves out the way with a query per row, which takes long where there are many debentures.
+    /// Leaves out the way with a query per row. It takes long where there are many debentures.
     #[arg(long)]
     sums_only: bool,
 
-    /// Measures 100 debentures and more, in a database of its own, and writes time against size into this SVG file.
+    /// Writes time against size into this SVG file. Measures 100 debentures and more, in a database of its own.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["trap", "sums_only", "database_url"])]
     plot: Option<PathBuf>,
 
-    /// Shows how a query that joins everything grows, in a database of its own, and what becomes of it when it is split in two.
+    /// Shows how a query that joins everything grows. Also shows it split in two; both run in a database of their own.
     #[arg(long, conflicts_with_all = ["debentures", "sums_only", "database_url"])]
     trap: bool,
 
@@ -87,7 +87,7 @@ async fn open(database: SqliteConnectOptions) -> Result<SqlitePool> {
     Ok(pool)
 }
 
-/// What a way cost.
+/// Statements and time of one way.
 struct Cost {
     statements: usize,
     time: Duration,
@@ -101,7 +101,9 @@ struct Compared {
     payouts: Vec<Payout>,
 }
 
-/// Distributes the month in both ways, one after the other, and compares what they stored.
+/// Distributes the month in both ways and compares the results.
+///
+/// One after the other.
 async fn compare(pool: &SqlitePool, debentures: i64, sums_only: bool) -> Result<Compared> {
     models::fill(pool, Size { debentures, holders: 200, holders_of_each: 5, months: 12, payments: 0 }).await?;
     let (debentures, holdings, due): (i64, i64, i64) = sqlx::query_as(

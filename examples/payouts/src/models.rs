@@ -58,7 +58,7 @@ pub struct Payout {
     pub cents: i64,
 }
 
-/// How much of everything there is to be.
+/// Amounts of data to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub debentures: i64,
@@ -68,7 +68,9 @@ pub struct Size {
     pub payments: i64,
 }
 
-/// Adds what is missing. The numbers look like chance and are always the same.
+/// Adds missing rows, up to this size.
+///
+/// The numbers look like chance and are always the same.
 pub async fn fill(pool: &SqlitePool, size: Size) -> Result<(), Error> {
     let names = (0..size.holders).map(|number| NewHolder { name: format!("holder {number:04}") });
     let holders: Vec<i64> = ids(&Holder::bulk_get_or_create(pool, names).await?, |holder| holder.id);
@@ -114,12 +116,14 @@ fn ids<M>(rows: &[Outcome<M>], id: fn(&M) -> i64) -> Vec<i64> {
     rows.iter().map(|outcome| id(&outcome.row)).collect()
 }
 
-/// The first month is January 2026.
+/// Name of a month, of which the first is January 2026.
 fn month_name(month: i64) -> String {
     format!("{}-{:02}", 2026 + month / 12, 1 + month % 12)
 }
 
-/// A number from 0 to below `end` that jumps about as `number` goes up.
+/// A number from 0 to below `end`, scattered.
+///
+/// It jumps about as `number` goes up.
 fn scattered(number: i64, end: i64) -> i64 {
     (number.wrapping_mul(0x5DEE_CE66D).wrapping_add(11) >> 8).rem_euclid(end.max(1))
 }

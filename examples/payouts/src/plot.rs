@@ -5,14 +5,16 @@ use std::{path::Path, time::Duration};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-/// What both ways took for a number of debentures.
+/// Times of both ways for a number of debentures.
 pub struct Point {
     pub debentures: i64,
     pub row_by_row: Duration,
     pub in_the_database: Duration,
 }
 
-/// Both axes are logarithmic, as the two ways are far apart.
+/// Draws the times on logarithmic axes.
+///
+/// The two ways are far apart.
 pub fn draw(file: &Path, points: &[Point]) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
     let picture = SVGBackend::new(file, (800, 500)).into_drawing_area();
@@ -69,6 +71,8 @@ fn size(point: &Point) -> f64 {
     point.debentures as f64
 }
 
+/// The time in seconds, at least a millionth.
+///
 /// A logarithm needs more than nothing.
 fn seconds(time: Duration) -> f64 {
     time.as_secs_f64().max(1e-6)

@@ -1,4 +1,6 @@
-//! The report that takes hours: one query that joins everything that belongs to a debenture, and the same split in two.
+//! A report that takes hours, and the same split in two.
+//!
+//! It takes hours as one query that joins everything that belongs to a debenture.
 
 use std::{
     collections::HashMap,
@@ -12,7 +14,9 @@ use crate::models::{self, Size};
 
 const DEBENTURES: i64 = 10;
 
-/// A line of the report: of a holder's debenture, what fell due and what was paid.
+/// A line of the report, about one holder's debenture.
+///
+/// It tells what fell due and what was paid.
 #[derive(Debug, PartialEq, sqlx::FromRow)]
 struct Line {
     debenture: i64,
@@ -21,13 +25,15 @@ struct Line {
     paid: i64,
 }
 
-/// What a way to the report cost.
+/// Rows and time of one way to the report.
 pub struct Cost {
     pub rows: i64,
     pub time: Duration,
 }
 
-/// The two ways, on debentures that each have so many instalments, holders and payments.
+/// Measures both ways to the report.
+///
+/// The debentures each have so many instalments, holders and payments.
 pub async fn measure(pool: &SqlitePool, each: i64) -> Result<(Cost, Cost)> {
     let size = Size { debentures: DEBENTURES, holders: each, holders_of_each: each, months: each, payments: each };
     models::fill(pool, size).await?;
@@ -39,6 +45,8 @@ pub async fn measure(pool: &SqlitePool, each: i64) -> Result<(Cost, Cost)> {
     Ok((at_once, split))
 }
 
+/// Makes the report in one query.
+///
 /// Of each debenture, every instalment meets every payment for every holder. The sums then count everything many times, and the divisions
 /// undo that: the answer is right, and the work is the product of all three.
 async fn at_once(pool: &SqlitePool) -> Result<(Vec<Line>, Cost)> {
@@ -58,7 +66,9 @@ async fn at_once(pool: &SqlitePool) -> Result<(Vec<Line>, Cost)> {
     Ok((report.collect(), Cost { rows: joined, time }))
 }
 
-/// Sums first, each of its own table, and the holders after: the work is the sum of all three.
+/// Makes the report from sums, adding the holders after.
+///
+/// Each sum is of its own table: the work is the sum of all three.
 async fn in_two(pool: &SqlitePool) -> Result<(Vec<Line>, Cost)> {
     let start = Instant::now();
     let sums: Vec<(i64, i64, i64, i64)> = sqlx::query_as(

@@ -17,7 +17,7 @@ fn printed(folder: &TempDir, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The number in such a column of the line that begins so.
+/// Number in a column of the line with this beginning.
 fn number(printed: &str, line: &str, column: usize) -> u64 {
     let line = printed.lines().find_map(|printed| printed.trim_start().strip_prefix(line)).unwrap();
     line.split_whitespace().nth(column).unwrap().parse().unwrap()

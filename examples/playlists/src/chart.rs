@@ -10,7 +10,9 @@ use crate::models::{Chart, Entry, EntryKey, NewChart, Song};
 
 pub const PLACES: i64 = 20;
 
-/// Makes the chart in one transaction, so that it is there whole or not at all. With `crash_after` the process dies after so many entries.
+/// Makes the chart in one transaction.
+///
+/// So it is there whole or not at all. With `crash_after` the process dies after so many entries.
 pub async fn make<DB: Backend>(pool: &Pool<DB>, week: &str, top: &[Song], crash_after: Option<u32>) -> Result<()>
 where
     Chart: On<DB>,
@@ -29,7 +31,9 @@ where
     Ok(())
 }
 
-/// The same, each entry for itself: what is there when the process dies stays, and the next run takes it for the chart.
+/// Makes the chart without a transaction, each entry by itself.
+///
+/// What is there when the process dies stays, and the next run takes it for the chart.
 pub async fn make_piecemeal<DB: Backend>(
     pool: &Pool<DB>,
     week: &str,
@@ -74,7 +78,9 @@ where
     Ok(top)
 }
 
-/// How many places of the week's chart are taken: none where there is no chart.
+/// Number of places taken in the week's chart.
+///
+/// None where there is no chart.
 pub async fn places<DB: Backend>(pool: &Pool<DB>, week: &str) -> Result<usize>
 where
     Chart: On<DB>,

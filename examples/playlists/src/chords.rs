@@ -9,8 +9,9 @@ use upsertable::{Backend, BatchReport, BoxError, On, Outcome, Transaction, Upser
 
 use crate::models::{Derivation, NewSong, Song, SongKey};
 
-/// In batches, each of them a transaction: what is done is kept, a song with corrupt notes is reported and stops nothing, and of the songs
-/// no more than a batch is in memory.
+/// Derives the chords in batches, each of them a transaction.
+///
+/// What is done is kept, a song with corrupt notes is reported and stops nothing, and of the songs no more than a batch is in memory.
 pub async fn in_batches<DB: Backend>(pool: &Pool<DB>, size: usize, bar: &ProgressBar) -> Result<BatchReport<SongKey>>
 where
     Song: On<DB>,
@@ -26,7 +27,9 @@ where
     Ok(report)
 }
 
-/// All songs in memory, all chords in one transaction: a corrupt song or a crash near the end, and nothing is kept.
+/// Derives all chords in one transaction.
+///
+/// All songs are in memory. A corrupt song or a crash near the end, and nothing is kept.
 pub async fn all_at_once<DB: Backend>(pool: &Pool<DB>, bar: &ProgressBar) -> Result<usize>
 where
     Song: On<DB>,
@@ -50,7 +53,9 @@ where
     Ok(todo)
 }
 
-/// Two rows that belong together: that it has been done, and the chord.
+/// Derives a song's chord, and records that it has been done.
+///
+/// The two rows belong together.
 async fn derive<DB: Backend>(tx: &mut Transaction<DB>, song: Song, run: i64) -> Result<(), BoxError>
 where
     Song: On<DB>,
@@ -66,12 +71,14 @@ where
     Ok(())
 }
 
-/// Another number for each run of the program.
+/// A number that differs with each run of the program.
 fn this_run() -> i64 {
     UNIX_EPOCH.elapsed().map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(0))
 }
 
-/// The triad of three notes in any order: twice the root, counted from C, and one more where it is minor.
+/// Triad of three notes in any order.
+///
+/// Twice the root, counted from C, and one more where it is minor.
 fn chord(notes: &str) -> Result<i64, String> {
     let notes = notes.split_whitespace().map(|note| {
         let number: Result<u8, _> = note.parse();

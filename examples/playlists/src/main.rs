@@ -26,7 +26,7 @@ struct Options {
     #[command(subcommand)]
     work: Work,
 
-    /// The database: a SQLite file, which is made when it is missing, or one that is there on a PostgreSQL, MySQL or MariaDB server.
+    /// The database. A SQLite file is made when it is missing; one on a PostgreSQL, MySQL or MariaDB server has to be there.
     #[arg(
         long,
         global = true,
@@ -40,7 +40,7 @@ struct Options {
 enum Work {
     /// Adds the songs that are missing.
     Load {
-        /// How many songs there are to be.
+        /// Number of songs.
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         songs: u32,
 
@@ -66,11 +66,11 @@ enum Work {
 
     /// Derives the chords of the songs that have none.
     Chords {
-        /// How many songs are one transaction.
+        /// Number of songs in one transaction.
         #[arg(long, value_name = "N", default_value_t = 500, conflicts_with = "all_at_once")]
         size: usize,
 
-        /// Reads all songs and derives all chords in one transaction, in place of batches.
+        /// Derives all chords in one transaction, in place of batches. Reads all songs first.
         #[arg(long)]
         all_at_once: bool,
     },
@@ -113,7 +113,7 @@ async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// Does the work on whichever database it is, and closes the pool.
+/// Does the work on the database, and closes the pool.
 async fn work_on<DB: Backend>(pool: Pool<DB>, work: Work) -> Result<()>
 where
     Song: On<DB>,
@@ -202,12 +202,12 @@ where
     Ok(())
 }
 
-/// On stderr, and drawn only where that is a terminal.
+/// A progress bar, drawn only where stderr is a terminal.
 fn bar() -> Result<ProgressBar> {
     Ok(ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {human_pos} songs, {elapsed}")?))
 }
 
-/// The most memory that the process has had at a time, in KiB: Linux tells it.
+/// Peak memory of the process in KiB, as Linux tells it.
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

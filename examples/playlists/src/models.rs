@@ -11,9 +11,11 @@ pub struct Song {
     pub number: i64,
     pub title: String,
     pub plays: i64,
-    /// Three notes as MIDI numbers them, with blanks between. Some songs have something else here.
+    /// Three notes as MIDI numbers, with blanks between.
+    ///
+    /// Some songs have something else here.
     pub notes: String,
-    /// What is derived from the notes.
+    /// Chord derived from the notes.
     pub chord_num: Option<i64>,
 }
 
@@ -35,7 +37,7 @@ pub struct Entry {
     pub song: i64,
 }
 
-/// Says which run of the program has derived the chord of a song.
+/// Record that a run of the program derived a song's chord.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "derivations")]
 #[unique(song, run)]
@@ -44,7 +46,9 @@ pub struct Derivation {
     pub run: i64,
 }
 
-/// Songs from 1 to `songs`, of which every so many have notes that are none.
+/// Makes the songs from 1 to `songs`.
+///
+/// Every so many of them have notes that are none.
 pub fn songs(songs: u32, corrupt_every: u32) -> impl Iterator<Item = NewSong> + Send {
     (1..=i64::from(songs)).map(move |number| NewSong {
         number,
@@ -55,7 +59,9 @@ pub fn songs(songs: u32, corrupt_every: u32) -> impl Iterator<Item = NewSong> + 
     })
 }
 
-/// A major or minor triad, its notes in any order and octave.
+/// Notes of a triad, in any order and octave.
+///
+/// It is major or minor.
 fn notes(number: i64) -> String {
     let (root, minor) = (number / 2 % 12, number % 2);
     let [low, middle, high] = [36 + root, 48 + root + 4 - minor, 60 + root + 7];

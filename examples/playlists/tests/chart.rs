@@ -21,7 +21,7 @@ fn loaded() -> TempDir {
     folder
 }
 
-/// Runs to a crash.
+/// Runs the program to a crash.
 fn crashes(folder: &TempDir, arguments: &[&str]) {
     let output = run(folder, arguments);
     assert_eq!(output.status.code(), None, "the process has not crashed");

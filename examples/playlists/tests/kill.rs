@@ -1,4 +1,4 @@
-//! Kills the job at random moments, again and again, and looks at what it leaves.
+//! Kills the job at random moments and checks what it leaves.
 #![cfg(unix)]
 
 use std::{
@@ -24,7 +24,9 @@ const KILLS: u32 = 50;
 const SONGS: i64 = 3_000;
 const CORRUPT_EVERY: i64 = 100;
 
-/// Added whenever a run comes to its end before it is killed, so that there is always something left to do.
+/// Songs added when a run ends before it is killed.
+///
+/// So there is always something left to do.
 const MORE_SONGS: i64 = 1_000;
 
 #[tokio::test]
@@ -45,6 +47,8 @@ async fn on_mysql_every_song_is_done_once_however_often_the_job_is_killed() {
     on_a_server::<MySql, _>(&["DATABASE_URL_MYSQL", "DATABASE_URL_MARIADB"], MySqlConnectOptions::database).await;
 }
 
+/// Kills runs of the job and checks what each leaves.
+///
 /// A run has up to so many milliseconds before it is killed, so that 50 of them come about as far as the songs go.
 async fn kill_and_look<DB, O>(url: &str, options: &O, milliseconds: u64)
 where
@@ -103,7 +107,9 @@ where
     database.close().await.unwrap();
 }
 
-/// A song has its chord, the right one, and the row that says so; or it has neither.
+/// Checks that each song is done whole or not at all.
+///
+/// It has its chord, the right one, and the row that says so; or it has neither.
 async fn assert_nothing_is_half_done<DB>(database: &mut DB::Connection)
 where
     DB: Database,
@@ -155,7 +161,9 @@ fn reported(line: &str) -> Option<i64> {
     number.parse().ok()
 }
 
-/// Starts the job and kills it at some moment after it has begun. Whether it was still there then.
+/// Starts the job and kills it at some moment.
+///
+/// Returns true if it was still there then. The moment is after it has begun.
 fn killed(url: &str, milliseconds: u64) -> bool {
     let mut job = command(url, &["chords", "--size", "20"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(job.stdout.take().unwrap());
@@ -170,7 +178,9 @@ fn killed(url: &str, milliseconds: u64) -> bool {
     !ended.success()
 }
 
-/// Does it in a database of its own, on the server that the environment names, and drops that database whatever comes.
+/// Runs the test in a database of its own on a server.
+///
+/// The environment names the server. The database is dropped whatever comes.
 async fn on_a_server<DB, O>(variables: &[&str], in_database: fn(O, &str) -> O)
 where
     DB: Database,

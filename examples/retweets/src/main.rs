@@ -60,7 +60,7 @@ struct Options {
     #[arg(required_unless_present = "table")]
     tweets: Vec<i64>,
 
-    /// Takes this many retweets of each tweet; without it, all that the file has.
+    /// Takes this many retweets of each tweet. Without it, all that the file has.
     #[arg(long, value_name = "N")]
     count: Option<usize>,
 
@@ -72,7 +72,7 @@ struct Options {
     #[arg(long, value_name = "sqlite://PATH", default_value = "sqlite://retweets.db")]
     database_url: String,
 
-    /// A JSON file with a list of retweets; without it, the one that comes with this program is read.
+    /// A JSON file with a list of retweets. Without it, the one that comes with this program is read.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 }
@@ -114,7 +114,9 @@ fn read(file: &Path) -> Result<Vec<Told>> {
     Ok(serde_json::from_reader(BufReader::new(File::open(file)?))?)
 }
 
-/// One line for each author and one column for each person, of all that is stored.
+/// Prints retweets by author and person, of all that is stored.
+///
+/// One line for each author and one column for each person.
 async fn print_table(pool: &SqlitePool, told: &[Told]) -> Result<()> {
     let sql = "SELECT original_author, retweeter, count(*) FROM retweets GROUP BY original_author, retweeter";
     let counted: Vec<(i64, i64, i64)> = sqlx::query_as(sql).fetch_all(pool).await?;

@@ -1,4 +1,4 @@
-//! What happens after the commit.
+//! Callbacks that run after the commit.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use upsertable_tests::{
 
 use super::{Db, Fixture, Subject, kind};
 
-/// What callbacks have told, in order.
+/// Lines that callbacks have told, in order.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 

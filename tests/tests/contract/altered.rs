@@ -1,4 +1,6 @@
-//! A table that changes under connections which are open: a call on a pool goes on as if it had been so all along.
+//! A table that changes under open connections.
+//!
+//! A call on a pool goes on as if it had been so all along.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -21,7 +23,7 @@ struct Tune {
 const TABLE: &str = "CREATE TABLE tunes (id {id}, slug VARCHAR(40) NOT NULL, title VARCHAR(40) NOT NULL, plays BIGINT NOT NULL, \
                      UNIQUE (slug))";
 
-/// Changes of the table, one after the other, after which the model still fits.
+/// Consecutive changes of the table that the model still fits.
 fn changes(db: &Fixture) -> &'static [&'static [&'static str]] {
     match db.server.name {
         "PostgreSQL" => &[
@@ -76,7 +78,7 @@ fn changes(db: &Fixture) -> &'static [&'static [&'static str]] {
     }
 }
 
-/// Rows that no earlier round has made.
+/// A round, whose rows no earlier round has made.
 struct Round(&'static str, i64);
 
 impl Round {
@@ -112,7 +114,9 @@ const CALLS: &[&str] = &[
     "verify",
 ];
 
-/// Each of its statements runs, those for a row that is there and those for one that is not.
+/// Makes the call so that each of its statements runs.
+///
+/// Some are for a row that is there, and some for one that is not.
 async fn call(pool: &Pool<Db>, name: &'static str) -> Result<(), Error> {
     let round = Round::next(name);
     match name {
@@ -190,7 +194,7 @@ fn found(number: i64) -> Tune {
     Tune { id: number + 1, slug, title, plays }
 }
 
-/// The table as it was at first, on a pool of its own.
+/// Makes the table as it was, with a new pool.
 async fn anew(db: &Fixture, connections: u32) -> Pool<Db> {
     db.run("DROP TABLE IF EXISTS tunes").await;
     db.run(TABLE).await;

@@ -26,7 +26,9 @@ use upsertable_tests::{
 use super::{Db, Fixture, all, kind, plain};
 use crate::Subject;
 
-/// A key of a text that is compared without case and a number; `times` says how often it was done.
+/// A lesson, whose key is a text and a number.
+///
+/// The text is compared without case; `times` says how often the lesson was done.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "lessons")]
 #[unique(chapter, part)]
@@ -34,11 +36,11 @@ struct Lesson {
     chapter: String,
     part: i64,
     times: i64,
-    /// What a filter asks for.
+    /// State that a filter asks for.
     state: Option<String>,
 }
 
-/// A key of one number.
+/// A job, whose key is one number.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "jobs")]
 #[unique(number)]
@@ -75,7 +77,9 @@ async fn finish(tx: &mut Transaction<Db>, number: i64) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Every job was done so many times, and what was done beside it was kept as often.
+/// Checks how many times every job was done.
+///
+/// What was done beside it was kept as often.
 async fn assert_times(db: &Fixture, expected: impl Fn(i64) -> i64) {
     let times = db.numbers("SELECT times FROM jobs ORDER BY number").await;
     let numbers = db.numbers("SELECT number FROM jobs ORDER BY number").await;
@@ -441,7 +445,7 @@ async fn a2_rows_that_fail_are_undone_alone_and_reported_with_their_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a2_a_row_that_cannot_be_read_is_reported_with_its_key() {
-    /// The same table with a column that must not be NULL.
+    /// A lesson with a column that must not be NULL.
     #[derive(Debug, sqlx::FromRow, Upsertable)]
     #[upsertable(table = "lessons")]
     #[unique(chapter, part)]
@@ -710,7 +714,9 @@ async fn change(tx: &mut Transaction<Db>, lesson: &Lesson, set: &str) -> Result<
     Ok(())
 }
 
-/// A run over jobs of the numbers 0, 10, 20 .. 190, each of which gets another number: all were done once.
+/// Checks that jobs which get other numbers are done once.
+///
+/// The run is over jobs of the numbers 0, 10, 20 .. 190, each of which gets another number.
 async fn each_moves_once(filter: &'static str, to: fn(i64) -> i64) {
     for (size, concurrency) in [(1, 1), (1, 3), (7, 1), (20, 1), (100, 2)] {
         let db = jobs(4, 0).await;
@@ -746,6 +752,8 @@ async fn a4_rows_that_the_closure_moves_back_are_done_once() {
     each_moves_once("1 = 1", |number| number - 1_000).await;
 }
 
+/// A row that comes to an open page is done once.
+///
 /// The first page goes from the begin of the table to its last row. While it is in hand, a row of the next page comes to lie there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_a_row_that_comes_to_a_page_in_hand_is_not_done_again() {

@@ -158,7 +158,9 @@ async fn b3_among_single_rows_and_transactions_counts_are_exact_too() {
     assert_eq!(db.count("retweets").await, ROUNDS * KEYS);
 }
 
-/// Begins again for as long as the database says that this may help.
+/// Creates rows in a transaction, again while that may help.
+///
+/// The database says if it may.
 async fn in_transaction(pool: &sqlx::Pool<super::Db>, tweet: i64, keys: i64) -> u64 {
     let once = async || -> Result<u64, Error> {
         let mut tx = upsertable::begin(pool).await?;
@@ -232,7 +234,9 @@ async fn b4_rows_are_sent_as_they_are_read_and_never_collected() {
     assert!(LiveRows::most() <= 2_000, "{} rows were in memory at once", LiveRows::most());
 }
 
-/// A stream that ends its first chunks, says so, and goes on when it is let.
+/// A stream that pauses after its first chunks.
+///
+/// It ends them, says so, and goes on when it is let.
 fn gated(staged: oneshot::Sender<()>, gate: oneshot::Receiver<()>) -> impl stream::Stream<Item = NewRetweet> + Send {
     let opened = stream::once(async move {
         // Whoever polls for this row has sent the full chunks before it.

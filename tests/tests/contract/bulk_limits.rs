@@ -1,4 +1,6 @@
-//! The bulk calls with answers at their limits: races, numbers of rows and columns, slow and broken streams.
+//! Limits of the bulk calls with answers.
+//!
+//! Races, numbers of rows and columns, slow and broken streams.
 
 use std::{
     collections::HashMap,
@@ -83,7 +85,7 @@ async fn b3_bulk_calls_of_every_kind_over_the_same_keys_all_succeed() {
     assert_eq!(by_name.len() as i64, ROUNDS * KEYS);
 }
 
-/// How many rows the database is sent at once.
+/// Number of rows that the database is sent at once.
 async fn chunk<M, F>(db: &Fixture, new: F) -> i64
 where
     M: upsertable::On<super::Db>,
@@ -168,7 +170,9 @@ async fn b4_progress_is_told_as_rows_are_sent_and_counts_them_all() {
     }
 }
 
-/// A stream that says when its first rows have been asked for, and goes on when it is let.
+/// A stream that pauses after its first rows.
+///
+/// It says when they have been asked for, and goes on when it is let.
 fn gated(
     staged: oneshot::Sender<()>,
     gate: oneshot::Receiver<()>,

@@ -1,4 +1,4 @@
-//! Many rows, each with an answer of its own: `bulk_get_or_create`, `bulk_upsert`.
+//! Bulk calls that answer for each row: `bulk_get_or_create`, `bulk_upsert`.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,9 @@ fn retweets(numbers: impl Iterator<Item = i64> + Clone + Send) -> impl Iterator<
     numbers.map(|number| retweet(1, number))
 }
 
-/// What a plain map makes of the same rows one by one: for each whether it was made, and the values of the row of its key.
+/// Result of a plain map for the same rows, one by one.
+///
+/// For each it says whether it was made, with the values of the row of its key.
 fn one_by_one(there: &[NewSong], rows: &[NewSong]) -> Vec<(bool, NewSong)> {
     let mut table: HashMap<String, NewSong> = there.iter().map(|row| (row.name.clone(), row.clone())).collect();
     let mut take = |row: &NewSong| {
@@ -206,7 +208,7 @@ async fn r7_bulk_get_or_create_never_changes_a_row_that_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r2_the_bulk_calls_cost_as_many_statements_for_ten_rows_as_for_five_thousand() {
     let db = Fixture::new().await;
-    // What fills the temporary table comes in chunks; all else is counted.
+    // Statements that fill the temporary table come in chunks; all others are counted.
     let merged = |statements: &[String]| {
         data(statements).into_iter().filter(|sql| !(sql.contains("INSERT INTO") && sql.contains("VALUES"))).count()
     };

@@ -1,4 +1,6 @@
-//! Calls that are dropped half-way, that panic, and that meet a transaction which is no longer one.
+//! Calls that are dropped half-way or that panic.
+//!
+//! Also calls that meet a transaction which is no longer one.
 
 use std::{future::pending, panic::AssertUnwindSafe};
 
@@ -14,7 +16,7 @@ use upsertable_tests::{
 
 use super::{Connection, Db, Fixture, Subject, kind, plain};
 
-/// How often each call is cut short at each of its polls.
+/// Number of times each call is cut at each poll.
 const SWEEPS: usize = 5;
 
 fn rows() -> impl Iterator<Item = NewRetweet> + Send {

@@ -1,4 +1,6 @@
-//! Every call, dropped at each of its polls, on every handle: nothing half-done is left, and the connection's next transaction is a real one.
+//! Every call, dropped at each of its polls, on every handle.
+//!
+//! Nothing half-done is left, and the connection's next transaction is a real one.
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use sqlx::Connection as _;
@@ -10,7 +12,9 @@ use super::{
     tables::{self, NewSong, Song, song, song_key},
 };
 
-/// How often each call is cut short at each of its polls: which of its steps a poll meets is up to the threads.
+/// Number of times each call is cut at each poll.
+///
+/// Which of its steps a poll meets is up to the threads.
 const SWEEPS: usize = 3;
 
 /// A call to be cut short.
@@ -41,11 +45,13 @@ const SINGLE: [Step; 7] = [
 
 const BULK: [Step; 3] = [Step::BulkCreateNew, Step::BulkGetOrCreate, Step::BulkUpsert];
 
-/// The scores of the songs that are there before a call: one is.
+/// Scores of the songs before a call: one is there.
 const BEFORE: [i64; 1] = [1];
 
 impl Step {
-    /// Makes the call. Between the rows of a bulk call the task gives way, so that it can be dropped there.
+    /// Makes the call.
+    ///
+    /// Between the rows of a bulk call the task gives way, so that it can be dropped there.
     fn call<'a>(self, db: impl Handle<'a, Db>) -> BoxFuture<'a, Result<(), Error>> {
         let rows = || {
             let rows = [song("known", 2, "x"), song("a", 3, "x"), song("b", 4, "x"), song("a", 5, "x")];
@@ -76,7 +82,7 @@ impl Step {
         })
     }
 
-    /// The scores of the songs after the call, in the order of the names.
+    /// Scores of the songs after the call, in order of names.
     fn after(self) -> &'static [i64] {
         match self {
             Self::Find | Self::FindAll | Self::GetOrCreateFound => &BEFORE,
@@ -107,13 +113,17 @@ fn mark(number: i64) -> sqlx::query::Query<'static, Db, <Db as sqlx::Database>::
     sqlx::query(super::plain(&format!("INSERT INTO words (word) VALUES ('{number}')")))
 }
 
-/// All or nothing of the call is there. What is done and has not been told of counts as done.
+/// Checks that all or nothing of the call is there.
+///
+/// What is done and has not been told of counts as done.
 async fn assert_whole(db: &Fixture, step: Step, done: bool, when: &str) {
     let scores = scores(db).await;
     assert!(scores == step.after() || (!done && scores == BEFORE), "{when}: {scores:?}");
 }
 
-/// The pool's next user meets nothing, and what it begins is a transaction: others see its work when it is committed and not before.
+/// Checks that the pool's next user gets a real transaction.
+///
+/// They meet nothing of the call, and others see their work when it is committed and not before.
 async fn assert_next_transaction_is_real(db: &Fixture, when: &str) {
     db.assert_pool_clean(when).await;
     let words = db.count("words").await;
@@ -149,7 +159,9 @@ async fn b7_every_call_dropped_on_a_pool() {
     }
 }
 
-/// Given as the pool's, the connection is looked after: whoever is given it next meets nothing.
+/// A pool's connection is clean for whoever is given it next.
+///
+/// Given to the call as the pool's, the connection is looked after.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_on_a_connection_of_a_pool() {
     let db = tables::fixture_of(1).await;
@@ -175,6 +187,8 @@ async fn b7_every_call_dropped_on_a_connection_of_a_pool() {
     }
 }
 
+/// A connection that is closed after a drop keeps nothing of it.
+///
 /// Where the driver does not go on after what was given up, the docs say to close the connection: then nothing of it is met, bare or in a
 /// transaction of sqlx or of plain SQL.
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +331,9 @@ async fn b7_every_call_dropped_in_a_transaction_of_plain_sql() {
     }
 }
 
-/// The transaction after a call in it was dropped: it goes on as if the call had not been, or it has ended. `None` says that it was not dropped.
+/// Checks the transaction in which a call was dropped.
+///
+/// It goes on as if the call had not been, or it has ended. `None` says that it was not dropped.
 async fn assert_goes_on_or_ended(
     db: &Fixture,
     mut tx: upsertable::Transaction<Db>,

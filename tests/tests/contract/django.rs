@@ -1,4 +1,4 @@
-//! What users of Django know of its `transaction.on_commit`, case by case.
+//! Cases known from Django's `transaction.on_commit`, one by one.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,9 @@ use upsertable_tests::{
 
 use super::{Db, Fixture, ImportError, Subject, kind, plain};
 
-/// Rows and callbacks that come in pairs: whatever becomes of a transaction, both are there or neither.
+/// Rows and callbacks that come in pairs.
+///
+/// Whatever becomes of a transaction, both are there or neither.
 struct Pairs {
     db: Fixture,
     told: Told,
@@ -22,7 +24,7 @@ struct Pairs {
 struct Told(Arc<Mutex<Vec<i64>>>);
 
 impl Told {
-    /// Creates the row of this number, and registers the callback that tells it.
+    /// Creates the row of this number, with a callback that tells it.
     async fn save(&self, tx: &mut Transaction<Db>, number: i64) -> Result<(), Error> {
         assert!(Retweet::get_or_create(&mut *tx, retweet(number, 0)).await?.created);
         let told = self.clone();
@@ -36,7 +38,9 @@ impl Told {
 }
 
 impl Pairs {
-    /// On a pool of one connection, so that each transaction has that of the one before.
+    /// Makes a database with a pool of one connection.
+    ///
+    /// So each transaction has the connection of the one before.
     async fn new() -> Self {
         Self { db: Fixture::with_connections(1).await, told: Told::default() }
     }
@@ -49,7 +53,9 @@ impl Pairs {
         self.told.save(tx, number).await.unwrap();
     }
 
-    /// These rows are committed, and exactly their callbacks have run, in this order.
+    /// Checks that exactly these rows are committed and told.
+    ///
+    /// Their callbacks have run in this order.
     async fn assert_done(&self, numbers: &[i64]) {
         assert_eq!(*self.told.0.lock().unwrap(), numbers);
         let mut sorted = numbers.to_vec();
@@ -58,7 +64,7 @@ impl Pairs {
     }
 }
 
-/// What makes a savepoint roll back, where nothing is wrong.
+/// An error that rolls a savepoint back where nothing is wrong.
 fn change_of_mind() -> Error {
     sqlx::Error::RowNotFound.into()
 }
@@ -180,6 +186,8 @@ async fn c2_a_released_savepoint_goes_with_the_transaction() {
     }
 }
 
+/// Nests savepoints in the transaction, of which some fail.
+///
 /// The transaction is level 0, each savepoint one more; a level fails where its bit is set, after the levels inside it are done.
 fn descend<'t>(
     told: &'t Told,
@@ -206,7 +214,7 @@ async fn c2_five_savepoints_deep_exactly_the_callbacks_of_what_is_kept_run_which
         let outcome =
             upsertable::transaction(&pairs.db.pool, async |tx| descend(&pairs.told, tx, 0, failing).await).await;
         assert_eq!(outcome.is_err(), failing & 1 == 1);
-        // What is kept of the levels is what lies above the first that fails.
+        // Only the levels above the first that fails are kept.
         let kept = i64::from(failing.trailing_zeros().min(6));
         expected.extend((0..kept).map(|level| failing * 100 + level));
         expected.extend((0..kept).rev().map(|level| failing * 100 + 50 - level));

@@ -87,7 +87,9 @@ async fn tables_and_columns_may_have_the_names_that_the_crate_uses_itself() {
     assert_eq!(found, (1..5).map(|number| Some(new(number))).chain([None]).collect::<Vec<_>>());
 }
 
-/// A text for every way in which one is spoiled: quotes, backslashes, wildcards, placeholders, what only looks like SQL, and length.
+/// Texts for every way in which one is spoiled.
+///
+/// Quotes, backslashes, wildcards, placeholders, what only looks like SQL, and length.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "it's \"quoted\" `and` [more]",
@@ -160,7 +162,9 @@ async fn a_key_may_be_any_text_that_the_table_can_hold() {
     assert!(found.iter().all(|row| row.as_ref().is_some_and(|row| row.score == 1)));
 }
 
-/// The error of every call on songs, on a handle that is evaluated anew for each.
+/// Collects the error of every call on songs.
+///
+/// The handle is evaluated anew for each.
 macro_rules! errors_of_every_call {
     ($handle:expr) => {{
         let make = async || Ok::<_, Error>(song("a", 1, "x"));

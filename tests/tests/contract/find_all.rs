@@ -19,7 +19,7 @@ fn keys(numbers: impl Iterator<Item = i64> + Clone + Send) -> impl Iterator<Item
     numbers.map(|retweeter| RetweetKey { tweet: 1, retweeter })
 }
 
-/// Which retweeters were found.
+/// Retweeters that were found, in order.
 fn retweeters(found: &[Option<Retweet>]) -> Vec<Option<i64>> {
     found.iter().map(|row| row.as_ref().map(|row| row.retweeter)).collect()
 }

@@ -1,4 +1,6 @@
-//! Every call on every handle, in functions generic over database and model, and in tasks.
+//! Every call on every handle.
+//!
+//! In functions generic over database and model, and in tasks.
 
 use futures_util::stream;
 use sqlx::Pool;
@@ -7,7 +9,9 @@ use upsertable_tests::models::{NewRetweet, Retweet, RetweetKey, retweet};
 
 use super::{Db, Fixture};
 
-/// All the calls on one handle; the expression is evaluated anew for each.
+/// Makes all the calls on one handle.
+///
+/// The expression is evaluated anew for each.
 macro_rules! every_call {
     ($handle:expr, $tweet:expr) => {{
         let tweet: i64 = $tweet;

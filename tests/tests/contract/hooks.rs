@@ -1,4 +1,4 @@
-//! Hooks on the rows that a transaction creates: `Model::after_commit`, `Hooks`, `begin_with`.
+//! Hooks on created rows: `Model::after_commit`, `Hooks`, `begin_with`.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use super::{
     tables::{self, Song, song},
 };
 
-/// What the calls of a hook were given: of each call, the rows in short.
+/// Rows given to a hook, in short, by call.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Vec<String>>>>);
 
@@ -35,7 +35,7 @@ impl Seen {
         });
     }
 
-    /// The same for songs, whose names are noted with their scores.
+    /// Registers a hook that notes songs' names and scores.
     fn songs(&self, registry: &mut impl Registry) {
         let seen = self.clone();
         Song::after_commit(registry, async move |rows: Arc<[Song]>| {
@@ -158,7 +158,7 @@ async fn c5_rows_of_an_undone_savepoint_are_not_told() {
             Err::<(), _>(Error::from(sqlx::Error::RowNotFound))
         });
         inner.await.unwrap_err();
-        // What an undone savepoint had created is created by whoever does it again.
+        // Rows of an undone savepoint are created by whoever creates them again.
         Retweet::get_or_create(&mut *tx, retweet(1, 4)).await.map(drop)
     });
     outer.await.unwrap();
@@ -413,7 +413,9 @@ async fn c5_hooks_come_with_options_too_and_can_be_captured() {
     assert_eq!(seen.calls().len(), 1, "what was taken out is not the transaction's any more");
 }
 
-/// A library's function, which knows neither the database nor the model.
+/// Registers a hook as a library does.
+///
+/// It knows neither the database nor the model.
 fn announce<DB: upsertable::Backend, M: On<DB> + Clone>(registry: &mut impl Registry, count: &Arc<Mutex<usize>>) {
     let count = Arc::clone(count);
     M::after_commit(registry, async move |rows: Arc<[M]>| *count.lock().unwrap() += rows.len());

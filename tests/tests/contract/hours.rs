@@ -1,15 +1,20 @@
-//! Keys with a time in them: what is one key, and who decides.
+//! Keys with a time in them.
+//!
+//! What is one key, and who decides.
 
 use chrono::{DateTime, Utc};
 use upsertable::{Outcome, Upsertable as _};
 
 use super::tables::{self, Moment, WallClock};
 
-/// A reading of the weather: year, month, day and hour as the clock on the wall showed them, the moment, the temperature.
+/// A reading of the weather.
+///
+/// Year, month, day and hour as the clock on the wall showed them, the moment, the temperature.
 type Reading = (i32, i32, i32, i32, &'static str, f64);
 
-/// Newark's readings around the night in which the clocks are put back, and around the one in which they are put forward
-/// (nycflights13, CC0).
+/// Newark's readings around both changes of the clocks.
+///
+/// Those of the night in which the clocks are put back, and of the one in which they are put forward (nycflights13, CC0).
 const NEWARK: [Reading; 8] = [
     (2013, 3, 10, 1, "2013-03-10T06:00:00Z", 39.02),
     (2013, 3, 10, 3, "2013-03-10T07:00:00Z", 37.04),
@@ -21,7 +26,7 @@ const NEWARK: [Reading; 8] = [
     (2013, 11, 3, 3, "2013-11-03T08:00:00Z", 51.08),
 ];
 
-/// Where the hour comes for the second time.
+/// Position at which the hour comes for the second time.
 const REPEATED: usize = 5;
 
 fn by_the_wall((year, month, day, hour, _, temp): Reading) -> WallClock {
@@ -50,7 +55,7 @@ async fn r6_an_hour_that_the_clocks_repeat_is_one_key_by_the_wall_and_two_by_the
     let kept = WallClock::find(&db.pool, by_the_wall(NEWARK[REPEATED]).key()).await.unwrap().unwrap();
     assert_eq!(kept, by_the_wall(NEWARK[REPEATED]));
 
-    // As moments they are an hour apart, and the hour that the clocks skip is no gap.
+    // They are an hour apart as moments, and the hour that the clocks skip is no gap.
     assert_eq!(Moment::bulk_create_new(&db.pool, moments()).await.unwrap().to_string(), "8 of 8 records added");
     assert_eq!(Moment::bulk_create_new(&db.pool, moments()).await.unwrap().to_string(), "0 of 8 records added");
     for reading in moments() {

@@ -1,4 +1,6 @@
-//! The contract: every promise, tried on whatever database the test program names as `Subject`.
+//! The contract: every promise, on the database named `Subject`.
+//!
+//! The test program names it, whatever it is.
 //!
 //! A case is named after its promise: `r` rows, `b` bulk, `c` after the commit, `a` batches.
 
@@ -40,7 +42,9 @@ type Db = <Subject as TestDb>::Db;
 type Connection = <Db as Database>::Connection;
 type Fixture = upsertable_tests::Fixture<Subject>;
 
-/// Callers that race: as many as there are connections.
+/// Number of callers that race.
+///
+/// There are as many connections.
 const CALLERS: i64 = 8;
 
 /// Waits for all of them; the first that panics ends the test.
@@ -52,14 +56,18 @@ async fn all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
     done
 }
 
-/// What one caller was given: the row's key and id, and whether the caller made it.
+/// Row that one caller was given.
+///
+/// Its key and id, and whether the caller made it.
 struct Given {
     key: (i64, i64),
     id: i64,
     created: bool,
 }
 
-/// Everybody was given the one row of each key, and one caller of each key made it.
+/// Checks that one caller of each key made its row.
+///
+/// Everybody was given that one row.
 fn assert_created_once(given: impl IntoIterator<Item = Given>, keys: usize) {
     let mut by_key: HashMap<(i64, i64), (i64, usize)> = HashMap::new();
     for Given { key, id, created } in given {
@@ -78,7 +86,7 @@ fn plain(sql: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql.to_owned())
 }
 
-/// An error of the user's own, as a stream or a closure gives it.
+/// The user's own error, from a stream or a closure.
 #[derive(Debug, thiserror::Error)]
 enum ImportError {
     Line(u32),
@@ -94,7 +102,9 @@ impl fmt::Display for ImportError {
     }
 }
 
-/// The variant's name: what a test expects of an error, without its fields.
+/// Name of the error's variant.
+///
+/// It is what a test expects of an error, without its fields.
 fn kind(error: &upsertable::Error) -> &'static str {
     use upsertable::Error;
     match error {

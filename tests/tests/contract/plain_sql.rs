@@ -1,4 +1,6 @@
-//! Transaction control by plain SQL inside a transaction of ours: nothing is told to be saved that is not.
+//! Transaction control by plain SQL inside a transaction of ours.
+//!
+//! Nothing is told to be saved that is not.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,22 +11,24 @@ use upsertable_tests::models::{Retweet, RetweetKey, retweet};
 
 use super::{Db, Fixture, plain};
 
-/// How the caller runs a text.
+/// Ways in which the caller runs a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Query,
-    /// As a statement that was prepared before.
+    /// Runs a statement that was prepared before.
     Prepared,
-    /// As text, which takes several statements.
+    /// Runs the text as such, which takes several statements.
     Raw,
-    /// As a stream that is given up at its first answer.
+    /// Runs a stream that is given up at its first answer.
     Stream,
     FetchOptional,
 }
 
 const WAYS: [Way; 5] = [Way::Query, Way::Prepared, Way::Raw, Way::Stream, Way::FetchOptional];
 
-/// Servers that cannot run a text in this way say so, and then it has not been run.
+/// Runs a text in this way.
+///
+/// Servers that cannot do so say it, and then the text has not been run.
 async fn run(tx: &mut Transaction<Db>, way: Way, text: &str) -> Result<(), sqlx::Error> {
     let sql = plain(text);
     match way {
@@ -42,7 +46,7 @@ async fn run(tx: &mut Transaction<Db>, way: Way, text: &str) -> Result<(), sqlx:
     }
 }
 
-/// What a text does to the transaction around it.
+/// Effect of a text on the transaction around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// Ends it, so that what ran before is gone.
@@ -54,7 +58,9 @@ enum Fate {
 
 use Fate::{Nothing, Saved, Undone};
 
-/// Texts that end a transaction or look as if they did, with the word that is blamed.
+/// Texts that end a transaction or look so.
+///
+/// Each comes with the word that is blamed.
 fn texts() -> Vec<(&'static str, Fate, &'static str)> {
     let mut texts = vec![
         ("ROLLBACK", Undone, "ROLLBACK"),
@@ -129,7 +135,7 @@ async fn fixture() -> Fixture {
     db
 }
 
-/// Sees whether its callback has run.
+/// Record of the callbacks that have run.
 #[derive(Clone, Default)]
 struct Ran(Arc<Mutex<Vec<&'static str>>>);
 
@@ -152,10 +158,12 @@ fn assert_blamed(error: &Error, word: &str, when: &str) {
     assert!(error.to_string().contains(word) && !error.is_retryable(), "{when}: {error}");
 }
 
-/// What follows on the text before the transaction is ended.
+/// Work that follows on the text, inside the transaction.
 type Then = for<'t> fn(&'t mut Transaction<Db>) -> BoxFuture<'t, Result<(), Error>>;
 
-/// All calls, each of which would write outside any transaction if it were let.
+/// All calls, each with a write that needs the transaction.
+///
+/// Each would write outside any transaction if it were let.
 const CALLS: [(&str, Then); 9] = [
     ("nothing", |_| Box::pin(async { Ok(()) })),
     ("get_or_create", |tx| Box::pin(async { Retweet::get_or_create(tx, retweet(9, 9)).await.map(drop) })),
@@ -183,7 +191,7 @@ fn ours(error: Error) -> Error {
     }
 }
 
-/// What a text leaves behind besides rows.
+/// Removes all that a text leaves behind.
 async fn reset(db: &Fixture) {
     db.run("DELETE FROM retweets").await;
     match <Db as Database>::NAME {
@@ -209,7 +217,7 @@ async fn c7_a_statement_of_the_caller_that_ends_the_transaction_is_seen() {
                 let done = run(&mut tx, way, text).await;
                 let then = then(&mut tx).await.map_err(ours);
                 let committed = tx.commit().await;
-                // What was told is so, whatever the server makes of the text.
+                // The callers are told the truth, whatever the server makes of the text.
                 let rows = db.count("retweets").await;
                 let first = db.numbers("SELECT count(*) FROM retweets WHERE tweet = 1").await;
                 assert_eq!(ran.lines().is_empty(), committed.is_err(), "{when}: {committed:?}");
@@ -247,6 +255,8 @@ async fn c7_what_runs_after_the_end_is_refused_and_leaves_nothing_at_a_rollback(
     }
 }
 
+/// Another transaction on the connection is not ours.
+///
 /// What is begun behind our back is not what the callbacks wait for, and is not kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn c7_another_transaction_on_the_connection_is_not_ours() {
@@ -303,7 +313,9 @@ async fn c7_a_savepoint_whose_transaction_is_over_says_so() {
     db.assert_pool_clean(text).await;
 }
 
-/// Rows that a hook is told of, and callbacks, by what the caller's own savepoints leave of them.
+/// Runs texts between rows and callbacks, which their savepoints may undo.
+///
+/// Returns the rows that a hook is told of, and the callbacks, by what the caller's own savepoints leave of them.
 async fn with_savepoints(texts: &[&str]) -> (Result<(), Error>, Vec<i64>, Vec<&'static str>) {
     const LINES: [&str; 9] = ["0", "1", "2", "3", "4", "5", "6", "7", "8"];
     let db = fixture().await;
@@ -346,6 +358,8 @@ async fn c7_a_rollback_to_the_callers_savepoint_drops_what_was_registered_inside
     }
 }
 
+/// A rollback to an unseen savepoint ends the transaction.
+///
 /// Nobody knows what was registered since: so nothing is kept, and the error says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn c7_a_rollback_to_a_savepoint_that_was_not_seen_ends_the_transaction() {
@@ -371,6 +385,8 @@ async fn c7_a_rollback_to_a_savepoint_that_was_not_seen_ends_the_transaction() {
     }
 }
 
+/// A transaction that ended on the raw connection is over.
+///
 /// What ran on sqlx's own connection is asked for; whose doing it was is not known.
 #[tokio::test(flavor = "multi_thread")]
 async fn c7_what_ended_on_the_raw_connection_is_over() {

@@ -1,4 +1,6 @@
-//! The statements of each call, written down: to see that a change of the code's form has changed none of them.
+//! Record of the statements of each call.
+//!
+//! It shows that a change of the code's form has changed none of them.
 //!
 //! With `UPSERTABLE_RECORD=folder`, a file for each database is written there; `diff -r` compares those of two trees.
 
@@ -19,7 +21,7 @@ const SIZES: [usize; 4] = [1, 10, 1_500, 20_000];
 /// A call on so many rows, of which some are there.
 type Call<M> = for<'c> fn(Place<'c>, Vec<<M as Upsertable>::New>) -> BoxFuture<'c, ()>;
 
-/// Where a call is recorded.
+/// Handle on which a call is recorded.
 enum Place<'c> {
     Pool(&'c sqlx::Pool<Db>),
     Connection(&'c mut <Db as sqlx::Database>::Connection),
@@ -56,7 +58,9 @@ where
     ]
 }
 
-/// The name of a staging table without what chance has put into it, and long lists of values cut.
+/// Shows a statement without chance names and long lists.
+///
+/// The name of a staging table is without what chance has put into it, and long lists of values are cut.
 fn shown(sql: &str) -> String {
     const STAGED: &str = "upsertable_staged_";
     let mut out = String::new();

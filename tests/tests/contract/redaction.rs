@@ -1,4 +1,6 @@
-//! No value of a row is in an error's words, nor in what the crate logs: it is in the error's source, for who asks for it.
+//! Errors and the log have no value of a row.
+//!
+//! The value is in the error's source, for who asks for it.
 
 use std::error::Error as _;
 
@@ -10,14 +12,16 @@ use upsertable_tests::{
 
 use super::{Db, Fixture};
 
-/// What is in the values, and nowhere else.
+/// Text that is in the values, and nowhere else.
 const MARK: &str = "zebra7";
 
 fn marked(number: i64) -> String {
     format!("{MARK} it's \"{number}\" for key 'x' `y`")
 }
 
-/// A text as JSON, which its field is not made from.
+/// A document with a text as JSON.
+///
+/// Its field is not made from that.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "documents")]
 #[unique(k)]
@@ -27,7 +31,7 @@ struct Document {
     body: Vec<i64>,
 }
 
-/// Its column holds numbers.
+/// A model whose column holds numbers.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "numbers")]
 #[unique(k)]
@@ -36,7 +40,9 @@ struct Number {
     number: String,
 }
 
-/// Every call that creates the row, on a pool and in a transaction.
+/// Errors of every call that creates the row.
+///
+/// On a pool and in a transaction.
 async fn refused<M>(db: &Fixture, row: impl Fn() -> M::New) -> Vec<Error>
 where
     M: upsertable::On<Db>,
@@ -62,7 +68,7 @@ where
     errors.into_iter().flatten().collect()
 }
 
-/// What the error has behind it, as far as it goes.
+/// Texts of the error's sources, as far as they go.
 fn sources(error: &Error) -> String {
     let chain = std::iter::successors(error.source(), |error| (*error).source());
     chain.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join(" ")

@@ -26,14 +26,14 @@ use super::{
     statements::{data, of_a_missing_row},
 };
 
-/// Options of a transaction that can lose against another, and is tried again soon.
+/// Options of a transaction that can lose, and is retried soon.
 fn quick() -> TransactionOptions {
     let options = TransactionOptions::new().backoff(Duration::from_millis(1), Duration::from_millis(2));
     // SQLite's transactions begin with the write lock and never lose; one that says it will only read does not.
     if Db::NAME == "SQLite" { options.read_only() } else { options }
 }
 
-/// Runs a statement in the transaction that loses against another transaction.
+/// Runs a statement that loses against another transaction.
 async fn lose(db: &Fixture, tx: &mut Transaction<Db>) -> sqlx::Error {
     let raise = match Db::NAME {
         "PostgreSQL" => "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = 'serialization_failure'; END $$",

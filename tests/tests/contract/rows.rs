@@ -378,7 +378,7 @@ async fn r5_null_matches_null_where_an_index_can_say_so_and_is_refused_elsewhere
 async fn r6_the_database_decides_what_is_equal() {
     let pairs =
         [("Case", "case"), ("space", "space "), ("É", "é"), ("straße", "strasse"), ("tab", "tab\t"), ("a", "b")];
-    // Which of the two comes first as bytes must not matter.
+    // The order of the two as bytes must not matter.
     for (first, second) in pairs.into_iter().chain(pairs.map(|(first, second)| (second, first))) {
         let db = Fixture::new().await;
         db.run(&format!("INSERT INTO tags (code, label) VALUES ('{first}', 'plain')")).await;

@@ -1,4 +1,4 @@
-//! What a call costs, in statements.
+//! Number of statements that each call costs.
 
 use futures_util::stream;
 use upsertable::{Error, Upsertable as _, testing::statements};
@@ -9,12 +9,16 @@ use upsertable_tests::{
 
 use super::{Fixture, Subject, plain};
 
-/// Whether this INSERT was refused for its RETURNING, which a process tries once where the server does not know it, and sent again without.
+/// Tests if this INSERT was refused for its RETURNING.
+///
+/// A process tries that once where the server does not know it. The INSERT is sent again without.
 fn is_refused(sql: &str, statements: &[String]) -> bool {
     statements.iter().any(|other| sql.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with(" RETURNING")))
 }
 
-/// The statements that are not about transactions. MySQL asks for the index in one text with a savepoint.
+/// Statements that are not about transactions.
+///
+/// MySQL asks for the index in one text with a savepoint.
 pub(super) fn data(statements: &[String]) -> Vec<&str> {
     let about_transactions =
         ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "START TRANSACTION", "SET TRANSACTION"];
@@ -30,7 +34,9 @@ fn inserts<'s>(statements: &'s [String], table: &str) -> Vec<&'s str> {
         .collect()
 }
 
-/// What a row costs that is not there. Where an INSERT gives no row back, the index is looked for before it, and the row read after it.
+/// Number of statements for a row that is not there.
+///
+/// Where an INSERT gives no row back, the index is looked for before it, and the row read after it.
 pub(super) fn of_a_missing_row(db: &Fixture) -> usize {
     if db.server.is_mysql() { 4 } else { 2 }
 }

@@ -1,4 +1,4 @@
-//! The models of the cases about upserts, odd names and hours, each with its table.
+//! Models for upserts, odd names and hours, each with its table.
 
 use chrono::{DateTime, Utc};
 use sqlx::Database as _;
@@ -27,7 +27,9 @@ pub(super) fn song_key(name: &str) -> SongKey {
     SongKey { name: name.into() }
 }
 
-/// The database fills in the id and when it was made; every other column is the key's or may not change.
+/// A member, of whom the database fills in two columns.
+///
+/// They are the id and when it was made; every other column is the key's or may not change.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "members")]
 #[unique(team, player)]
@@ -46,7 +48,9 @@ pub(super) fn member(team: i64, player: &str, since: i64) -> NewMember {
     NewMember { team, player: player.into(), since }
 }
 
-/// A key of text that the database compares without case, with a value to be upserted.
+/// A topic, whose text key is compared without case.
+///
+/// It has a value to be upserted.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "topics")]
 #[unique(code)]
@@ -61,7 +65,7 @@ pub(super) fn topic(code: &str, title: &str) -> NewTopic {
     NewTopic { code: code.into(), title: title.into() }
 }
 
-/// Names that mean something to a database, or to whoever does not quote.
+/// Names that are special to a database or need quotes.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "select \"from\" `where`.order's")]
 #[unique(group, dotted)]
@@ -80,7 +84,7 @@ pub(super) struct Reserved {
     pub(super) values: i64,
 }
 
-/// Its names are those that the crate's own statements use.
+/// A model whose names are used in the crate's statements.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "s")]
 #[unique(n, t)]
@@ -97,7 +101,7 @@ pub(super) struct Insider {
     pub(super) created: i64,
 }
 
-/// The same with the other short name for its table.
+/// A model whose table has the crate's other short name.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "t")]
 #[unique(s)]
@@ -108,7 +112,7 @@ pub(super) struct Outsider {
     pub(super) other: i64,
 }
 
-/// An hour of weather, whose key is what the clock on the wall says.
+/// An hour of weather, with the wall clock's time as key.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "wall_clock")]
 #[unique(origin, year, month, day, hour)]
@@ -137,9 +141,11 @@ pub(super) fn quoted(name: &str) -> String {
     format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
 }
 
-/// The tables of this module's models, with the database's own words in braces.
+/// Tables of this module's models.
+///
+/// The database's own words are in braces.
 fn schema() -> Vec<String> {
-    // What holds a moment and no time zone of its own.
+    // The type that holds a moment and no time zone of its own.
     let moment = if Db::NAME == "PostgreSQL" { "TIMESTAMPTZ" } else { "TIMESTAMP" };
     let reserved = quoted(Reserved::TABLE);
     let columns = Reserved::COLUMNS.map(quoted);
@@ -175,7 +181,7 @@ pub(super) async fn fixture() -> Fixture {
     fixture_of(8).await
 }
 
-/// The same with so many connections to be tried.
+/// Makes the fixture with so many connections, and its tables.
 pub(super) async fn fixture_of(connections: u32) -> Fixture {
     let db = Fixture::with_connections(connections).await;
     for table in schema() {

@@ -1,4 +1,6 @@
-//! What can be seen of the calls from outside: spans, a warning when one was slow, and never a value.
+//! Traces of the calls, as seen from outside.
+//!
+//! Spans, a warning when one was slow, and never a value.
 
 use std::time::Duration;
 
@@ -15,7 +17,9 @@ use upsertable_tests::{
 
 use super::{Db, Fixture, kind};
 
-/// The threshold is the program's, so one test at a time sets it. The others may warn too then, and nobody listens there.
+/// Lock for tests that set the threshold, which is the program's.
+///
+/// The others may warn too then, and nobody listens there.
 static THRESHOLD: Mutex<()> = Mutex::const_new(());
 
 #[track_caller]

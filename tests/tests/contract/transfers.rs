@@ -1,4 +1,6 @@
-//! Money that is moved by many at once: none is lost, none is made, and each callback runs once for what was really moved.
+//! Money that is moved by many at once.
+//!
+//! None is lost, none is made, and each callback runs once for what was really moved.
 
 use std::{
     sync::{
@@ -46,6 +48,8 @@ enum Refused {
 }
 
 impl Transfer {
+    /// Makes the transfer with this number.
+    ///
     /// The number decides who pays whom and how much: in no order, and the same each time.
     fn of(number: i64) -> Self {
         let chance = number.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F) >> 33 & 0xFFFF;
@@ -54,7 +58,9 @@ impl Transfer {
         Self { number, giver, taker, cents: 1 + chance % 700, done: 0 }
     }
 
-    /// Reads both balances and then writes both, so that another transaction in between makes them wrong.
+    /// Moves the money, by reads and then writes of both balances.
+    ///
+    /// So another transaction in between makes them wrong.
     async fn make(&self, tx: &mut Transaction<Db>, told: &Arc<Vec<AtomicU32>>) -> Result<(), Refused> {
         let (told, position) = (Arc::clone(told), usize::try_from(self.number).unwrap());
         tx.on_commit(async move {

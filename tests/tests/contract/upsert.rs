@@ -18,7 +18,9 @@ use super::{
     tables::{self, Member, Song, Topic, member, song, song_key, topic},
 };
 
-/// Of the callers that upserted one song: the row that each got, and whether it made it.
+/// Checks that one caller made each song.
+///
+/// Given are, of the callers that upserted one, the row that each got, and whether it made it.
 fn assert_made_once(given: &[Outcome<Song>], songs: usize) {
     let made = given.iter().filter(|outcome| outcome.created);
     let mut names: Vec<&str> = made.map(|outcome| outcome.row.name.as_str()).collect();
@@ -223,7 +225,7 @@ async fn r2_an_upsert_of_an_existing_row_costs_one_statement_and_of_a_missing_on
     assert!(made.unwrap().created);
     let (updated, existing) = statements(Song::upsert(&db.pool, song("Naima", 2, "ann"))).await;
     assert!(!updated.unwrap().created);
-    // Where an UPDATE gives no row back, reading it is one more.
+    // One more statement reads the row if an UPDATE does not give it back.
     let (of_a_missing_one, of_an_existing_one) = match db.server.name {
         "MySQL" => (of_a_missing_row(&db), 2),
         "MariaDB" => (2, 2),

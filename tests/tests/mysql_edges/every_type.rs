@@ -1,5 +1,7 @@
-//! Every type that sqlx has for MySQL, in the columns that it reads it from: each bulk call stores what an INSERT of the same values stores, byte
-//! for byte, and gives back what a SELECT gives.
+//! Every type that sqlx has for MySQL.
+//!
+//! Each is in the columns that sqlx reads it from: each bulk call stores what an INSERT of the same values stores, byte for byte, and gives
+//! back what a SELECT gives.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -20,16 +22,18 @@ use upsertable_tests::{Fixture, OnMySql};
 
 use crate::{run, settings::pool_set_to, with_tables};
 
-/// A row of a key and a value, one of which is of the type that is tried.
+/// A row of a key and a value.
+///
+/// One of them is of the type that is tried.
 trait Pair: Upsertable<New = Self> + On<MySql> + for<'r> FromRow<'r, MySqlRow> + Clone + PartialEq + Debug {
     type Value;
     const NAME: &'static str;
 
     /// One of the values, with a number in the other column.
     fn new(number: usize, values: &[Option<Self::Value>]) -> Self;
-    /// The same key with another value.
+    /// Makes a row with that key and another value.
     fn other(number: usize, values: &[Option<Self::Value>]) -> Self;
-    /// After so many rows the keys come again.
+    /// Number of rows after which the keys come again.
     fn keys(values: &[Option<Self::Value>]) -> usize;
     fn has_key_of(&self, other: &Self) -> bool;
     fn bound(&self, sql: String) -> Query<'static, MySql, MySqlArguments>;
@@ -128,23 +132,23 @@ types! {
 #[derive(Clone, Copy)]
 struct Column {
     declared: &'static str,
-    /// Whether an index holds it, and finds in it what was sent.
+    /// True if an index holds it and finds what was sent.
     is_key: bool,
-    /// Whether it gives back what went in.
+    /// True if the column gives back what went in.
     is_exact: bool,
 }
 
-/// One of a key too.
+/// A column that can be in a key too.
 const fn key(declared: &'static str) -> Column {
     Column { declared, is_key: true, is_exact: true }
 }
 
-/// One that is no key.
+/// A column that cannot be in a key.
 const fn beside(declared: &'static str) -> Column {
     Column { declared, is_key: false, is_exact: true }
 }
 
-/// One that pads, rounds or converts.
+/// A column that pads, rounds or converts.
 const fn lossy(declared: &'static str) -> Column {
     Column { declared, is_key: false, is_exact: false }
 }
@@ -152,7 +156,9 @@ const fn lossy(declared: &'static str) -> Column {
 const CALLS: [&str; 3] = ["bulk_create_new", "bulk_get_or_create", "bulk_upsert"];
 const HANDLES: [&str; 3] = ["pool", "transaction", "connection"];
 
-/// Few rows, and so many that they are staged: in a caller's transaction fewer than on a pool.
+/// Numbers of rows: few, and so many that they are staged.
+///
+/// In a caller's transaction they are staged from fewer on than on a pool.
 fn sizes(handle: &str) -> &'static [usize] {
     match handle {
         "pool" => &[6, 1_030],
@@ -172,7 +178,9 @@ async fn call<'h, R: Pair>(name: &str, db: impl Handle<'h, MySql>, rows: Vec<R>)
     }
 }
 
-/// What the columns hold. Of a FLOAT the text has six digits only.
+/// Contents of the columns.
+///
+/// Of a FLOAT the text has six digits only.
 async fn stored(pool: &MySqlPool, table: &str, declared: &str) -> Vec<String> {
     let as_bytes = |name: &str| {
         let number = if declared.starts_with("FLOAT") { format!(", {name} + 0e0") } else { String::new() };
@@ -185,7 +193,7 @@ async fn stored(pool: &MySqlPool, table: &str, declared: &str) -> Vec<String> {
     rows
 }
 
-/// Of rows with one key the last stays.
+/// Inserts the rows, of which the last with one key stays.
 async fn insert<'r, R: Pair>(
     conn: &mut MySqlConnection,
     table: &str,
@@ -197,7 +205,9 @@ async fn insert<'r, R: Pair>(
     Ok(())
 }
 
-/// Makes the rows by a call and by plain INSERTs, and gives what is not the same.
+/// Compares rows made by a call and by plain INSERTs.
+///
+/// Gives what is not the same.
 async fn compare_call<R: Pair>(
     (pool, outside): (&MySqlPool, &MySqlPool),
     (name, handle, size): (&str, &str, usize),
@@ -249,7 +259,7 @@ async fn compare_call<R: Pair>(
     changed.map_or(Ok(()), |row| Err(format!("no {row:?} went in")))
 }
 
-/// Tries the values in such columns, and adds to what went wrong.
+/// Tries the values in columns and collects what went wrong.
 async fn try_type<K: Pair, B: Pair<Value = K::Value>>(
     db: &Fixture<OnMySql>,
     columns: &[Column],
@@ -270,7 +280,7 @@ async fn try_type<K: Pair, B: Pair<Value = K::Value>>(
                     write!(sql, "DROP TABLE IF EXISTS {name}; CREATE TABLE {name} {shape} DEFAULT CHARSET = utf8mb4;");
             }
             run(&db.outside, &sql).await;
-            // What was prepared for the table before is not for this one.
+            // Statements prepared for the table before are not for this one.
             let (pool, outside) =
                 (pool_set_to(&db.pool, "DO 0").await.unwrap(), pool_set_to(&db.pool, "DO 0").await.unwrap());
             for handle in HANDLES {
@@ -294,7 +304,7 @@ async fn try_type<K: Pair, B: Pair<Value = K::Value>>(
     }
 }
 
-/// Values of the type, and NULL, in each of these columns.
+/// Tries values of the type, and NULL, in each column.
 macro_rules! try_all {
     ($($name:ident [$($value:expr),* $(,)?] in $columns:expr;)*) => {{
         let db = with_tables(1, &[]).await;
@@ -457,7 +467,9 @@ async fn json_is_stored_as_an_insert_stores_it() {
     }
 }
 
-/// MariaDB has types of its own, which are sent as text.
+/// MariaDB's own types are stored as an INSERT stores them.
+///
+/// They are sent as text.
 #[tokio::test(flavor = "multi_thread")]
 async fn types_of_mariadb_are_stored_as_an_insert_stores_them() {
     let id = |number| uuid::Uuid::from_u128(number).hyphenated();

@@ -6,7 +6,9 @@ use upsertable_tests::{Fixture, OnMySql};
 
 use crate::{CALLS, NewPerson, PEOPLE, Person, assert_clean, by_email, call, number, person, run, with_tables};
 
-/// Ends the connections of the pool, of which none is in use, from outside.
+/// Ends the pool's connections from outside.
+///
+/// None of them is in use.
 async fn kill_idle(db: &Fixture<OnMySql>) {
     let mut held = Vec::new();
     for _ in 0..db.pool.size() {
@@ -45,6 +47,8 @@ async fn a_transaction_whose_connection_is_killed_says_that_it_is_lost_and_keeps
     }
 }
 
+/// A call killed while it stages leaves nothing.
+///
 /// The connection is killed by the rows of the call themselves, after so many of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_call_whose_connection_is_killed_while_it_stages_leaves_nothing() {

@@ -8,7 +8,9 @@ use crate::{PEOPLE, Person, assert_clean, by_email, number, person, run, with_ta
 
 const LEVELS: [Isolation; 3] = [Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable];
 
-/// R1 and B3: at each level of isolation, transactions that lose are run again, and the counts are exact.
+/// R1 and B3: racing transactions count exactly at each isolation level.
+///
+/// Those that lose are run again.
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_transactions_create_each_row_once_at_every_isolation_level() {
     const ROUNDS: i64 = 30;
@@ -47,6 +49,8 @@ async fn racing_transactions_create_each_row_once_at_every_isolation_level() {
     }
 }
 
+/// A row that came after the snapshot is met by every call.
+///
 /// What the transaction has read as absent is there, for another has committed it: all calls see it, or say that trying again helps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_came_after_the_snapshot_is_met_by_every_call() {
@@ -105,7 +109,7 @@ async fn a_session_without_autocommit_is_never_committed_for_the_caller() {
     }
 }
 
-/// A merge on a pool says its level for its own transaction only.
+/// A merge on a pool sets its level for its transaction only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_call_leaves_the_session_s_isolation_level() {
     let db = with_tables(1, &[PEOPLE]).await;

@@ -14,7 +14,7 @@ use crate::{
     run, with_tables,
 };
 
-/// Where the call runs.
+/// Handle on which the call runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Pool,
@@ -22,7 +22,7 @@ enum Place {
     Transaction,
 }
 
-/// What the table holds, seen by others.
+/// Rows of the table, as others see them.
 async fn state(db: &Fixture<OnMySql>) -> Vec<(String, i64)> {
     sqlx::query_as("SELECT email, age FROM people ORDER BY email").fetch_all(&db.outside).await.unwrap()
 }

@@ -1,4 +1,6 @@
-//! Sessions that cut what does not fit: the calls store what an INSERT in that session stores, and no key finds another row by being cut.
+//! Sessions that cut what does not fit.
+//!
+//! The calls store what an INSERT in that session stores, and no key finds another row by being cut.
 
 use std::fmt::Write as _;
 
@@ -27,7 +29,7 @@ const COLUMNS: &str = "(name VARCHAR(5) NOT NULL UNIQUE, note VARCHAR(5) NOT NUL
     word ENUM('one', 'two') NOT NULL, count TINYINT NOT NULL, positive TINYINT UNSIGNED NOT NULL, at DATETIME NOT NULL, \
     amount DECIMAL(5, 2) NOT NULL, single FLOAT NOT NULL, bytes VARBINARY(3) NOT NULL) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin";
 
-/// Half of which fit.
+/// A row that fits if its number is even.
 fn cut(number: i64) -> Cut {
     let fits = number % 2 == 0;
     let moment = |seconds| chrono::DateTime::from_timestamp(seconds, 0).unwrap().naive_utc();

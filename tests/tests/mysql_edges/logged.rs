@@ -1,4 +1,4 @@
-//! Servers that write a log of their statements, and sessions that check no unique index.
+//! Servers that log their statements, and sessions without `unique_checks`.
 
 use sqlx::Row as _;
 use tokio::task::JoinSet;
@@ -9,6 +9,8 @@ use crate::{
     with_tables,
 };
 
+/// A log of statements is named where it forbids a call.
+///
 /// What the log cannot hold is refused by a call as a whole, and the error says which setting forbids it.
 #[tokio::test(flavor = "multi_thread")]
 async fn b9_a_log_of_statements_is_named_where_it_forbids_a_call() {
@@ -58,6 +60,8 @@ async fn b9_a_log_of_statements_is_named_where_it_forbids_a_call() {
     assert!(refused > 0, "nothing is refused, so this says nothing");
 }
 
+/// Sessions that check no unique index make no row twice.
+///
 /// Without `unique_checks` InnoDB may put what it has not in memory into a unique index unseen.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_sessions_that_check_no_unique_index_make_no_row_twice() {

@@ -12,14 +12,16 @@ struct Paper {
     pages: i64,
 }
 
-/// No index is in the order of the key, so that it has to be sorted.
+/// A table without an index in the order of the key.
+///
+/// So the key has to be sorted.
 const PAPERS: &str = "CREATE TABLE papers (title VARCHAR(3000) CHARACTER SET latin1 COLLATE latin1_bin NOT NULL, pages BIGINT NOT NULL, UNIQUE (title))";
 
 fn paper(number: usize, pages: i64) -> Paper {
     Paper { title: format!("{}{number:04}", "x".repeat(1_100)), pages }
 }
 
-/// Each number twice, and never one behind the other.
+/// Papers that come twice, the second time in reverse order.
 fn twice(from: usize, to: usize) -> Vec<Paper> {
     (from..to).chain((from..to).rev()).enumerate().map(|(place, number)| paper(number, place as i64)).collect()
 }
@@ -56,6 +58,8 @@ async fn b2_long_keys_that_come_twice_are_told_apart() {
     }
 }
 
+/// Pages by long keys meet each row once.
+///
 /// The caller's filter has the server take an index that is not in the order of the key, so that it sorts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_pages_by_long_keys_meet_each_row_once() {

@@ -1,4 +1,6 @@
-//! What only MySQL and MariaDB have, tried in every call on the server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names.
+//! Tests of MySQL's and MariaDB's own ways, tried in every call.
+//!
+//! They run on the server that `DATABASE_URL_MYSQL` or `DATABASE_URL_MARIADB` names.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
@@ -30,7 +32,9 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, MySqlPool};
 use upsertable::{Error, Handle, Upsertable};
 use upsertable_tests::{Fixture, OnMySql, TestDb as _};
 
-/// A database of its own with these tables, and a pool of so many connections.
+/// A database of its own with these tables.
+///
+/// Its pool has so many connections.
 async fn with_tables(connections: u32, tables: &[&str]) -> Fixture<OnMySql> {
     let db = Fixture::with_connections(connections).await;
     for table in tables {
@@ -80,7 +84,9 @@ const PEOPLE: &str = "CREATE TABLE people (id BIGINT AUTO_INCREMENT PRIMARY KEY,
 const CALLS: [&str; 7] =
     ["find", "find_all", "get_or_create", "upsert", "bulk_create_new", "bulk_get_or_create", "bulk_upsert"];
 
-/// Calls by name, with a person who is known and one who is not.
+/// Makes a call by name.
+///
+/// With a person who is known and one who is not.
 async fn call<'h>(name: &str, db: impl Handle<'h, MySql>) -> Result<(), Error> {
     let rows = || [person("new", 2), person("known", 2), person("new", 3)];
     match name {

@@ -1,4 +1,6 @@
-//! What a merge must not take on trust: whether keys are distinct, and what the server knows of a table.
+//! Facts that a merge must not take on trust.
+//!
+//! Whether keys are distinct, and what the server knows of a table.
 
 use std::sync::Arc;
 
@@ -26,9 +28,11 @@ fn samples(rows: std::ops::Range<i64>) -> impl Iterator<Item = NewSample> + Clon
 const SAMPLES: &str = "CREATE TABLE samples (id BIGINT AUTO_INCREMENT PRIMARY KEY, a BIGINT NOT NULL, b INT NOT NULL, \
                        value BIGINT NOT NULL, UNIQUE (a, b))";
 
-/// A few rows, and more than go without a staging table.
+/// Numbers of rows, with and without a staging table.
 const SIZES: [i64; 4] = [1, 3, 700, 3_000];
 
+/// Two numbers that are one key once stored are one.
+///
 /// The client takes them for two keys, the column does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_are_one_key_once_they_are_stored_are_one() {
@@ -77,6 +81,8 @@ async fn of_numbers_that_come_twice_the_first_wins_and_no_id_is_used_up() {
     }
 }
 
+/// Rows that come in the order of their key are not sorted.
+///
 /// Of numbers alone the client knows how they sort.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_come_in_the_order_of_their_key_are_not_sorted_again() {
@@ -195,6 +201,8 @@ async fn b6_no_size_of_a_call_reads_the_whole_table() {
     }
 }
 
+/// A key that does not fit is refused, even without strict mode.
+///
 /// A session that is not strict cuts the texts of an INSERT: not those of a key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_does_not_fit_is_refused_in_a_session_that_cuts_texts() {
@@ -208,6 +216,8 @@ async fn a_key_that_does_not_fit_is_refused_in_a_session_that_cuts_texts() {
     }
 }
 
+/// A transaction that is late for a row counts all others.
+///
 /// The row that another has made since the transaction's snapshot comes last in the order of the keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_transaction_that_is_late_for_a_row_all_others_are_counted() {

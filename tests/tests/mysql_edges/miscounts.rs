@@ -8,7 +8,7 @@ use crate::{
     run, with_tables,
 };
 
-/// Some of which are there, and none twice.
+/// Different rows, of which some are there.
 fn rows() -> Vec<NewPerson> {
     (0..40).map(|n| person(&n.to_string(), 7)).collect()
 }
@@ -31,7 +31,9 @@ async fn call(name: &str, proxy: &Proxy, in_transaction: bool) -> Result<(), Err
     done
 }
 
-/// At each statement in turn. What is counted in no other way, as the rows of a merge that marks none, is not here.
+/// Rows that are counted otherwise are an error, at each statement.
+///
+/// What is counted in no other way, as the rows of a merge that marks none, is not here.
 #[tokio::test(flavor = "multi_thread")]
 async fn b11_rows_that_are_counted_otherwise_are_an_error_and_nothing_is_kept() {
     let db = with_tables(1, &[PEOPLE]).await;

@@ -1,4 +1,6 @@
-//! Rows that their key does not find, rows that refer to each other, and causes that last.
+//! Rows that their key does not find, and lasting causes.
+//!
+//! Also rows that refer to each other.
 
 use upsertable::{Error, Upsertable, testing::statements};
 
@@ -8,7 +10,9 @@ fn is_mismatch(error: &Error, cause: &str) -> bool {
     matches!(error, Error::KeyMismatch { .. }) && !error.is_retryable() && error.to_string().contains(cause)
 }
 
-/// The trigger changes what no collation takes for the same.
+/// A trigger that changes the key is told at once.
+///
+/// It changes what no collation takes for the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn r8_a_trigger_that_changes_the_key_is_told_at_once_and_nothing_is_kept() {
     let trigger = "CREATE TRIGGER prefixes BEFORE INSERT ON people FOR EACH ROW SET NEW.email = CONCAT('x', NEW.email)";
@@ -97,6 +101,8 @@ struct Folder {
 const FOLDERS: &str = "CREATE TABLE folders (id BIGINT NOT NULL PRIMARY KEY, inside BIGINT, name LONGTEXT NOT NULL, \
                        FOREIGN KEY (inside) REFERENCES folders (id))";
 
+/// Rows of one call may refer to those before them.
+///
 /// Each is inside the one before it, and has a smaller number.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_one_call_may_refer_to_those_before_them() {
@@ -137,6 +143,8 @@ async fn rows_of_one_call_may_refer_to_those_before_them() {
     assert!(error.to_string().contains("foreign key constraint"), "{error}");
 }
 
+/// A counter that is used up is told at once.
+///
 /// It has the number of a deadlock on the counter, and is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn r8_a_counter_that_is_used_up_is_told_at_once() {

@@ -1,4 +1,6 @@
-//! A server of the test's own, which may be stopped and have little room.
+//! A server of the test's own.
+//!
+//! It may be stopped and have little room.
 
 use std::{
     fs::Permissions,
@@ -21,32 +23,36 @@ pub(crate) struct OwnServer {
     dir: TempDir,
     kind: Kind,
     port: u16,
-    /// What it is started with beside what all are.
+    /// Options it is started with, beside those of all servers.
     options: &'static [&'static str],
     child: Child,
 }
 
-/// Such a server as the other tests run on.
+/// Kinds of server, the same as the other tests run on.
 enum Kind {
     MariaDb { program: PathBuf, install: PathBuf },
     MySql { program: PathBuf },
 }
 
-/// No file of the server may become larger, in bytes.
+/// Most bytes that a file of the server may have.
 pub(crate) const LARGEST_FILE: u64 = 40 << 20;
 
-/// Started by the shell, so that a file that is too large is an error of a write and not the server's end.
+/// Shell script that starts the server with limited files.
+///
+/// So a file that is too large is an error of a write and not the server's end.
 const LIMITED: &str = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
-/// In which the shell counts.
+/// Unit in which the shell counts, in bytes.
 const BLOCK: u64 = 512;
 
 impl OwnServer {
-    /// Nothing, and a line that says so, where its programs are missing.
+    /// Starts a server, if its programs are there.
+    ///
+    /// Otherwise it gives nothing, and prints a line that says so.
     pub(crate) async fn start() -> Option<Self> {
         Self::start_with(&[]).await
     }
 
-    /// With these options too, of which the last counts.
+    /// Starts a server with these options, the last of which counts.
     pub(crate) async fn start_with(options: &'static [&'static str]) -> Option<Self> {
         let db = Fixture::<OnMySql>::with_connections(1).await;
         let kind = if db.server.is_mysql() { mysql() } else { mariadb() };
@@ -106,13 +112,15 @@ impl OwnServer {
         MySqlConnectOptions::new().host("127.0.0.1").port(self.port).username("root").database("own")
     }
 
-    /// With so many connections, which are all there.
+    /// A pool with so many connections, which are all there.
     pub(crate) async fn pool(&self, connections: u32) -> MySqlPool {
         let options = MySqlPoolOptions::new().min_connections(connections).max_connections(connections);
         options.connect_with(self.pool_options()).await.unwrap()
     }
 
-    /// As an administrator does, or as a loss of power does.
+    /// Stops the server, by `SHUTDOWN` or by force.
+    ///
+    /// The first is what an administrator does, the second what a loss of power does.
     pub(crate) async fn stop(&mut self, orderly: bool) {
         if orderly {
             let mut conn = self.wait_until_up().await;
@@ -157,7 +165,7 @@ fn run(kind: &Kind, dir: &Path, port: u16, options: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Servers refuse to be run by root.
+/// Option for the user, as servers refuse to run as root.
 fn user(own: &Path) -> Option<&'static str> {
     (own.metadata().unwrap().uid() == 0).then_some("--user=mysql")
 }
@@ -166,7 +174,9 @@ fn mariadb() -> Option<Kind> {
     Some(Kind::MariaDb { program: programs("mariadbd").next()?, install: programs("mariadb-install-db").next()? })
 }
 
-/// What `MYSQLD` names, or the first program of its name that is not MariaDB's.
+/// Finds the program of MySQL.
+///
+/// That is what `MYSQLD` names, or the first program of its name that is not MariaDB's.
 fn mysql() -> Option<Kind> {
     let is_mysql = |program: &PathBuf| {
         let version = Command::new(program).args(["--no-defaults", "--version"]).output();

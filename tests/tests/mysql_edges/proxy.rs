@@ -1,4 +1,6 @@
-//! Stands between a pool and the server, and at a chosen step has the server kill the connection, or makes its answer wrong.
+//! A proxy between a pool and the server, which makes faults.
+//!
+//! At a chosen step it has the server kill the connection, or makes its answer wrong.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +24,7 @@ use tokio::{
 };
 use upsertable_tests::{Fixture, OnMySql};
 
-/// When the connection is killed.
+/// Moments at which the connection is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
     /// The server does not get the command.
@@ -31,7 +33,7 @@ pub(crate) enum When {
     After,
 }
 
-/// How the server's answer is made wrong.
+/// Ways to make the server's answer wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
     /// It says that one row fewer was written.
@@ -40,12 +42,12 @@ pub(crate) enum Lie {
     OneLost,
 }
 
-/// The commands of all connections are counted together.
+/// Plan of faults, with all connections' commands counted together.
 #[derive(Default)]
 struct Plan {
     armed: Option<(usize, When)>,
     lie: Option<(usize, Lie)>,
-    /// Whether the lie was told.
+    /// Set once the lie was told.
     told: bool,
 }
 
@@ -56,7 +58,9 @@ impl Plan {
         (left == 1).then_some(when)
     }
 
-    /// How to answer this command. What is prepared or closed tells no rows.
+    /// Lie for the answer to this command, if any.
+    ///
+    /// What is prepared or closed tells no rows.
     fn next_lie(&mut self, command: u8) -> Option<Lie> {
         if !runs(command) {
             return None;
@@ -69,7 +73,7 @@ impl Plan {
 
 pub(crate) struct Proxy {
     plan: Arc<Mutex<Plan>>,
-    /// One connection through the proxy.
+    /// Pool with one connection through the proxy.
     pub(crate) pool: MySqlPool,
 }
 
@@ -94,24 +98,26 @@ impl Proxy {
         Self { plan, pool }
     }
 
-    /// The connection is killed at this command, counted from 1.
+    /// Kills the connection at this command, counted from 1.
     pub(crate) fn arm(&self, step: usize, when: When) {
         self.plan.lock().unwrap().armed = Some((step, when));
     }
 
-    /// The answer to this statement, counted from 1, is made wrong.
+    /// Makes the answer to this statement wrong, counted from 1.
     pub(crate) fn lie(&self, step: usize, lie: Lie) {
         let mut plan = self.plan.lock().unwrap();
         (plan.lie, plan.told) = (Some((step, lie)), false);
     }
 
-    /// Whether the statement came, and whether there was something in its answer to make wrong.
+    /// Tests if the statement came, and if the lie was told.
+    ///
+    /// The lie needs something in the answer to make wrong.
     pub(crate) fn told(&self) -> (bool, bool) {
         let mut plan = self.plan.lock().unwrap();
         (plan.lie.take().is_none(), plan.told)
     }
 
-    /// Whether it has been.
+    /// Cancels the kill, and returns true if it came before.
     pub(crate) fn disarm(&self) -> bool {
         self.plan.lock().unwrap().armed.take().is_none()
     }
@@ -163,7 +169,7 @@ async fn carry(client: TcpStream, server: TcpStream, plan: Arc<Mutex<Plan>>, adm
     }
 }
 
-/// Until the server ends the connection.
+/// Carries answers until the server ends the connection.
 async fn carry_answers(mut from_server: OwnedReadHalf, mut to_client: OwnedWriteHalf, answers: Arc<Answers>) {
     // The packet before, of an answer that is to lose its last row.
     let mut held: Option<Vec<u8>> = None;
@@ -208,7 +214,9 @@ async fn carry_answers(mut from_server: OwnedReadHalf, mut to_client: OwnedWrite
     }
 }
 
-/// Of an OK packet that tells of more than one row.
+/// Makes an OK packet tell one row fewer.
+///
+/// It has to tell of more than one.
 fn says_one_fewer(packet: &mut [u8]) -> bool {
     if packet[3] != 1 || packet[4] != 0 {
         return false;
@@ -223,7 +231,9 @@ fn says_one_fewer(packet: &mut [u8]) -> bool {
     true
 }
 
-/// With its header: three bytes of length, and its number in the sequence.
+/// Reads a packet with its header.
+///
+/// The header is three bytes of length, and its number in the sequence.
 async fn read_packet(stream: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     let mut packet = vec![0; 4];
     stream.read_exact(&mut packet).await.ok()?;
@@ -233,20 +243,26 @@ async fn read_packet(stream: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     Some(packet)
 }
 
-/// The server's greeting is a version of the protocol, its own version as text with a zero at its end, and the number of the connection.
+/// Reads the number of the connection from the server's greeting.
+///
+/// The greeting is a version of the protocol, the server's own version as text with a zero at its end, and the number of the connection.
 fn connection_id(greeting: &[u8]) -> u32 {
     let after_version = 5 + greeting[5..].iter().position(|byte| *byte == 0).unwrap() + 1;
     u32::from_le_bytes(greeting[after_version..after_version + 4].try_into().unwrap())
 }
 
-/// All commands but the end of a session and the closing of a statement.
+/// Tests if the server answers this command.
+///
+/// It answers all but the end of a session and the closing of a statement.
 fn has_answer(command: u8) -> bool {
     const QUIT: u8 = 0x01;
     const CLOSE_STATEMENT: u8 = 0x19;
     !matches!(command, QUIT | CLOSE_STATEMENT)
 }
 
-/// A statement is run, by its text or as it was prepared.
+/// Tests if the command runs a statement.
+///
+/// By its text or as it was prepared.
 fn runs(command: u8) -> bool {
     const QUERY: u8 = 0x03;
     const EXECUTE: u8 = 0x17;

@@ -1,4 +1,6 @@
-//! Races at every isolation level, on a pool and in transactions, with exact counts.
+//! Races at every isolation level, with exact counts.
+//!
+//! On a pool and in transactions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +24,9 @@ use crate::{NewPerson, PEOPLE, Person, by_email, number, person, run, with_table
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Level {
     name: &'static str,
-    /// Whether a transaction is refused what was changed after its snapshot: newer servers of MariaDB do so unless told otherwise.
+    /// True if a transaction is refused what changed after its snapshot.
+    ///
+    /// Newer servers of MariaDB do so unless told otherwise.
     snapshot: bool,
 }
 
@@ -47,7 +51,7 @@ const LEVELS: [Level; 6] = [
     strict("SERIALIZABLE"),
 ];
 
-/// All sessions are at this level, and stay there.
+/// A pool whose sessions are and stay at this level.
 async fn pool_at(db: &Fixture<OnMySql>, level: Level, connections: u32) -> MySqlPool {
     let options = MySqlPoolOptions::new().min_connections(connections).max_connections(connections);
     let options = options.after_connect(move |conn, _| {
@@ -81,7 +85,9 @@ async fn ask<'h>(way: usize, db: impl Handle<'h, MySql>, new: NewPerson) -> Resu
     Ok((outcome.row.id, outcome.created))
 }
 
-/// In each round all were given one row, and one of them made it.
+/// Checks that in each round one caller made the row.
+///
+/// All were given that row.
 fn assert_made_once(given: &[Vec<Given>], what: &str) {
     let rounds = given[0].len();
     for round in 0..rounds {
@@ -119,6 +125,8 @@ async fn r1_on_a_pool_one_caller_makes_the_row_at_every_level() {
     }
 }
 
+/// Of transactions that have read "absent", one makes the row.
+///
 /// All have begun, and have read that the row is not there, before the first asks for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_in_transactions_that_have_read_absent_one_makes_the_row_at_every_level() {
@@ -155,7 +163,9 @@ async fn r1_in_transactions_that_have_read_absent_one_makes_the_row_at_every_lev
     }
 }
 
-/// Until so many transactions of this test's database wait for a lock, or are done.
+/// Waits until so many transactions wait for a lock.
+///
+/// They are of this test's database. Those that are done count, too.
 async fn wait_for_waiting(db: &Fixture<OnMySql>, transactions: i64, done: &AtomicI64) {
     // MySQL fails to list the transactions while one of them, in whichever database, runs a statement with bytes that are no text.
     let waiting = if db.server.is_mysql() {
@@ -178,6 +188,8 @@ async fn ask_and_commit(way: usize, pool: &MySqlPool, new: NewPerson) -> Result<
     Ok(given)
 }
 
+/// Three losers get the winner's row, or make it instead.
+///
 /// A locking read of all three would be a deadlock if it locked for more than it has to.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_three_losers_get_the_winner_s_row_or_make_it_when_the_winner_gives_up() {
@@ -229,7 +241,7 @@ async fn r1_three_losers_get_the_winner_s_row_or_make_it_when_the_winner_gives_u
     }
 }
 
-/// The rows of one bulk call, which takes them in one order or the other.
+/// Rows of one bulk call, in one order or the other.
 fn keys(rows: i64, reversed: bool) -> Vec<NewPerson> {
     let mut rows: Vec<NewPerson> = (0..rows).map(|n| person(&n.to_string(), n)).collect();
     if reversed {
@@ -277,7 +289,7 @@ async fn b3_bulk_calls_over_the_same_keys_in_opposite_order_at_every_level() {
     }
 }
 
-/// What was made less what was deleted is what is there.
+/// The rows left are those made less those deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_bulk_calls_against_single_writers_and_deleters_at_every_level() {
     const ROWS: i64 = 60;
@@ -338,6 +350,8 @@ async fn b3_bulk_calls_against_single_writers_and_deleters_at_every_level() {
     }
 }
 
+/// A provoked deadlock ends one transaction.
+///
 /// Each has made what the other asks for next. One of them is undone by the server, says so, and does nothing more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_that_is_provoked_ends_one_transaction_which_says_so_until_it_is_begun_anew() {
@@ -393,8 +407,10 @@ async fn a_deadlock_that_is_provoked_ends_one_transaction_which_says_so_until_it
     }
 }
 
-/// Two emails compete for one handle: who has the other email is told so, and is never given the winner's row. At READ UNCOMMITTED a row
-/// is seen while the server is about to refuse it.
+/// Two emails compete for one handle.
+///
+/// Who has the other email is told so, and is never given the winner's row. At READ UNCOMMITTED a row is seen while the server is about to
+/// refuse it.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_of_two_unique_indexes_the_other_one_is_told_at_every_level() {
     const ROUNDS: usize = 60;
@@ -444,7 +460,7 @@ async fn r4_of_two_unique_indexes_the_other_one_is_told_at_every_level() {
     }
 }
 
-/// All spellings are one key to the column.
+/// Spellings that the collation takes for one race for one key.
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_spellings_that_the_collation_takes_for_one_race_for_one_row() {
     const ROUNDS: usize = 60;
@@ -472,6 +488,8 @@ async fn r6_spellings_that_the_collation_takes_for_one_race_for_one_row() {
     }
 }
 
+/// A row that is deleted before it is read was made.
+///
 /// What was made less what was deleted is what is there: a row that is deleted as soon as it is made was made all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_a_row_that_is_deleted_before_it_is_read_was_made() {

@@ -9,7 +9,9 @@ use upsertable::{Error, TransactionOptions, Upsertable as _};
 
 use crate::{CALLS, PEOPLE, Person, call, person, run, with_tables};
 
-/// A call that waited too long for a lock: the transaction it ran in is begun anew, though it goes on after the error.
+/// A lock that is not given in time is tried again.
+///
+/// A call has waited too long for it: the transaction it ran in is begun anew, though it goes on after the error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_not_given_in_time_is_tried_again() {
     for name in CALLS.into_iter().filter(|name| !name.starts_with("find")) {

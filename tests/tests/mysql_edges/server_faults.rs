@@ -1,4 +1,6 @@
-//! A server that goes away and comes back, that closes idle connections, and that has no room left.
+//! A server that goes away and comes back.
+//!
+//! It also closes idle connections, and has no room left.
 
 use std::{
     sync::{
@@ -18,7 +20,7 @@ use crate::{
     person, run, with_tables,
 };
 
-/// Tables that do not fit the short text of the others' key.
+/// A table that fits texts longer than the others' keys.
 fn long_people() -> String {
     PEOPLE.replace("VARCHAR(10)", "VARCHAR(50)")
 }
@@ -86,6 +88,8 @@ async fn a_server_that_was_stopped_and_started_between_two_calls_is_no_call_s_af
     }
 }
 
+/// An idle connection that the server closed reaches no caller.
+///
 /// With `wait_timeout` at its least.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_that_the_server_closed_does_not_reach_a_pool_s_caller() {
@@ -112,6 +116,8 @@ async fn an_idle_connection_that_the_server_closed_does_not_reach_a_pool_s_calle
     assert_eq!(number(&db.pool, "SELECT count(*) FROM people WHERE email = 'in tx'").await, 0);
 }
 
+/// A transaction that the server ended for being idle is over.
+///
 /// However often it is asked, and at the COMMIT too: the server had closed the connection before that came.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_the_server_ended_for_being_idle_is_over() {
@@ -142,7 +148,7 @@ async fn a_transaction_that_the_server_ended_for_being_idle_is_over() {
 
 const BULK_CALLS: [&str; 3] = ["bulk_create_new", "bulk_get_or_create", "bulk_upsert"];
 
-/// Rows of so many bytes each, by a name of their own.
+/// Rows of so many bytes each, with names of their own.
 fn large(prefix: &str, rows: usize, bytes: usize) -> Vec<NewPerson> {
     let about = "x".repeat(bytes);
     (0..rows).map(|n| NewPerson { about: about.clone(), ..person(&format!("{prefix}{n}"), 1) }).collect()
@@ -156,7 +162,9 @@ async fn bulk<'h>(name: &str, db: impl upsertable::Handle<'h, sqlx::MySql>, rows
     }
 }
 
-/// On a pool of one connection and in a transaction: refused, nothing is half done, and the session goes on.
+/// Checks that rows are refused, and nothing is half done.
+///
+/// On a pool of one connection and in a transaction. The session goes on.
 async fn assert_refused(pool: &MySqlPool, name: &str, rows: &[NewPerson]) -> Error {
     let before = number(pool, "SELECT count(*) FROM people").await;
     let refused = bulk(name, pool, rows.to_vec()).await.unwrap_err();
@@ -174,7 +182,9 @@ async fn assert_refused(pool: &MySqlPool, name: &str, rows: &[NewPerson]) -> Err
     refused
 }
 
-/// The server's own limit of the temporary tables that it makes to run a statement.
+/// A merge without room for temporary tables leaves nothing.
+///
+/// The limit is the server's own, of the temporary tables that it makes to run a statement.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_that_needs_more_room_than_the_session_may_have_leaves_nothing() {
     let db = with_tables(1, &[&long_people()]).await;
@@ -194,6 +204,8 @@ async fn a_merge_that_needs_more_room_than_the_session_may_have_leaves_nothing()
     }
 }
 
+/// Rows that find no room leave nothing.
+///
 /// No file of the server can become larger than its quota, and the staging table's has to.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_rows_that_find_no_room_leave_nothing() {

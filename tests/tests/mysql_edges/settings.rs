@@ -1,4 +1,6 @@
-//! What a session may have been set to: a call gives what it gives by default, or an error that names the setting. Nothing between the two.
+//! Settings that a session may have.
+//!
+//! A call gives what it gives by default, or an error that names the setting. Nothing between the two.
 
 use std::fmt::Write as _;
 
@@ -27,7 +29,9 @@ const THINGS: &str = "CREATE TABLE things (id BIGINT AUTO_INCREMENT PRIMARY KEY,
     at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), amount DECIMAL(20, 6) NOT NULL, ratio DOUBLE NOT NULL, \
     count BIGINT UNSIGNED NOT NULL, note LONGTEXT NOT NULL) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin";
 
-/// Of which the caller says the number that the table would else count.
+/// A row whose number the caller gives.
+///
+/// The table would else count it.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "numbered")]
 #[unique(id)]
@@ -53,13 +57,15 @@ fn numbered(number: u32, label: &str) -> Numbered {
     Numbered { id: i64::from(number) + 1, label: label.into() }
 }
 
-/// These are there before each call: those with even numbers.
+/// Rows below this number are there before, if even.
 const KNOWN: u32 = 80;
 
 fn known() -> impl Iterator<Item = u32> {
     (0..KNOWN).step_by(2)
 }
 
+/// Numbers of a call's rows.
+///
 /// One known, one new, one new that comes twice; and many.
 fn numbers(call: &str) -> Vec<u32> {
     if call.ends_with("few") { vec![6, 3, 5, 3, 8] } else { (0..KNOWN + 20).rev().chain([7, 8, 9]).collect() }
@@ -89,7 +95,7 @@ fn told<T: std::fmt::Debug>(row: Option<&T>) -> String {
     id.map_or_else(|| text.clone(), |id| text.replace(&text[id], ""))
 }
 
-/// What a call says.
+/// Makes a call by name, and shows its result.
 async fn call<'h, H: Handle<'h, MySql>>(name: &str, db: H) -> Result<String, Error> {
     let key = |number| ThingKey { name: thing(number, "").name };
     let rows =
@@ -130,7 +136,9 @@ async fn dump(pool: &MySqlPool) -> String {
     sqlx::query_scalar::<_, String>(all).fetch_all(pool).await.unwrap().join("\n")
 }
 
-/// Puts the tables back as they were. What locks them still was left open by a call.
+/// Puts the tables back as they were.
+///
+/// What locks them still was left open by a call.
 async fn fill(pool: &MySqlPool) {
     let mut sql = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2; BEGIN".to_owned();
     for table in ["things", "numbered"] {
@@ -140,7 +148,7 @@ async fn fill(pool: &MySqlPool) {
     run(pool, &sql).await;
 }
 
-/// A pool of one connection of such a session.
+/// A pool of one connection with these settings.
 pub(crate) async fn pool_set_to(pool: &MySqlPool, settings: &str) -> Result<MySqlPool, sqlx::Error> {
     let settings = settings.to_owned();
     MySqlPoolOptions::new()
@@ -153,7 +161,9 @@ pub(crate) async fn pool_set_to(pool: &MySqlPool, settings: &str) -> Result<MySq
         .await
 }
 
-/// What every call on every handle says and leaves, by its name.
+/// Results of every call on every handle, by its name.
+///
+/// Each is what the call says and what it leaves.
 async fn outcomes(outside: &MySqlPool, pool: &MySqlPool) -> Vec<(String, Result<String, Error>, String)> {
     let mut all = Vec::new();
     for name in CALLS {
@@ -202,7 +212,9 @@ fn names(error: &Error, setting: &str) -> bool {
     error.to_string().to_lowercase().replace('-', "_").contains(words)
 }
 
-/// Compares every call in sessions of these settings with the same in a session as the server gives it.
+/// Compares every call in sessions with and without these settings.
+///
+/// A session without them is as the server gives it.
 async fn compare(settings: &[(&str, &str)]) {
     let db = with_tables(
         1,
@@ -246,7 +258,9 @@ async fn compare(settings: &[(&str, &str)]) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Those that cut, refuse, sort or commit otherwise than by default. Of the servers' own lists, these are what was seen to matter, and what looks as if it did.
+/// Settings that cut, refuse, sort or commit change no result.
+///
+/// They do so otherwise than by default. Of the servers' own lists, these are what was seen to matter, and what looks as if it did.
 #[tokio::test(flavor = "multi_thread")]
 async fn b9_settings_that_cut_refuse_or_commit_change_no_result() {
     compare(&[
@@ -323,6 +337,8 @@ async fn b9_a_mode_of_sql_changes_no_result() {
     compare(&values.iter().map(|value| ("sql_mode", value.as_str())).collect::<Vec<_>>()).await;
 }
 
+/// After USE, a prepared call stays with its database.
+///
 /// The server runs a prepared statement in the database that it was prepared in. A limit that the README names, with its remedies.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_use_a_call_that_is_prepared_stays_with_its_database_until_the_statements_are_forgotten() {

@@ -1,10 +1,12 @@
-//! The statements themselves.
+//! Texts of the statements.
 
 use upsertable::{Upsertable as _, testing::statements};
 
 use crate::{CALLS, PEOPLE, Person, call, person, run, with_tables};
 
-/// MySQL refuses a statement that names a temporary table twice; MariaDB does not, so it is counted here.
+/// No statement names a temporary table twice.
+///
+/// MySQL refuses one that does; MariaDB does not, so it is counted here.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_names_a_temporary_table_twice() {
     let db = with_tables(1, &[PEOPLE]).await;

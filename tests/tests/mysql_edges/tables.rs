@@ -5,6 +5,8 @@ use upsertable::{Error, Upsertable};
 
 use crate::{CALLS, PEOPLE, Person, by_email, call, number, person, run, with_tables};
 
+/// Keys are compared as their column compares them.
+///
 /// Text in the connection's collation meets columns of every other.
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_keys_are_compared_as_their_column_compares_whatever_its_collation() {
@@ -39,6 +41,8 @@ async fn r6_keys_are_compared_as_their_column_compares_whatever_its_collation() 
     }
 }
 
+/// A key that does not fit is an error in every row.
+///
 /// A temporary table without transactions would cut it from a statement's second row on.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_a_key_that_does_not_fit_is_an_error_in_every_row() {
@@ -58,7 +62,9 @@ async fn r4_a_key_that_does_not_fit_is_an_error_in_every_row() {
     }
 }
 
-/// An index on the first characters of a column, one that is not unique, and one on more columns keep no key unique.
+/// An index that does not keep the key unique does not count.
+///
+/// Such are one on the first characters of a column, one that is not unique, and one on more columns.
 #[tokio::test(flavor = "multi_thread")]
 async fn b8_an_index_that_does_not_keep_the_key_unique_does_not_count() {
     let bare = PEOPLE.replace(" UNIQUE", "");
@@ -81,7 +87,9 @@ async fn b8_an_index_that_does_not_keep_the_key_unique_does_not_count() {
     }
 }
 
-/// The index can go while a connection has its statements prepared.
+/// An index that is dropped later is missed.
+///
+/// It can go while a connection has its statements prepared.
 #[tokio::test(flavor = "multi_thread")]
 async fn b8_an_index_that_is_dropped_later_is_missed() {
     let db = with_tables(1, &[PEOPLE]).await;
@@ -95,7 +103,9 @@ async fn b8_an_index_that_is_dropped_later_is_missed() {
     }
 }
 
-/// Nor is what was seen of an index a moment ago taken on trust: one of its name that is not unique, or on another column, is none.
+/// An index replaced by one of its name is missed.
+///
+/// What was seen of an index a moment ago is not taken on trust: one of its name that is not unique, or on another column, is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn b8_an_index_that_is_replaced_by_one_of_its_name_is_missed() {
     let db = with_tables(1, &[PEOPLE]).await;
@@ -152,6 +162,8 @@ struct Staged {
     v: String,
 }
 
+/// A table may have the name of the staging table.
+///
 /// A temporary table would hide it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_may_have_the_name_of_the_staging_table() {

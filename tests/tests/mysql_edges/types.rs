@@ -27,7 +27,9 @@ struct Tags {
     words: Vec<String>,
 }
 
-/// A column of every type that sqlx knows on MySQL with the features of this package, each with and without NULL.
+/// A column of every type, each with and without NULL.
+///
+/// The types are those that sqlx knows on MySQL with the features of this package.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "kinds")]
 #[unique(uuid, moment, blob, isbn, choice, day, big, unsigned)]
@@ -58,7 +60,9 @@ struct Kind {
     #[sqlx(json)]
     more_tags: Tags,
     latin: String,
-    /// sqlx reads an enum of Rust's from a column that can be NULL and is in no index only.
+    /// An enum of Rust's.
+    ///
+    /// sqlx reads it from a column that can be NULL and is in no index only.
     mood: Mood,
     maybe_uuid: Option<uuid::Uuid>,
     maybe_moment: Option<chrono::DateTime<chrono::Utc>>,
@@ -167,7 +171,9 @@ async fn a_value_of_every_type_comes_back_from_every_call_as_it_went_in() {
     Kind::verify(&db.pool).await.unwrap();
 }
 
-/// A value that the column cannot hold is refused, wherever it stands, and one of a row that is there is not looked at.
+/// A value that the column cannot hold is refused everywhere.
+///
+/// Wherever it stands; one of a row that is there is not looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_a_value_that_the_column_cannot_hold_is_refused_in_every_row() {
     let db = with_tables(1, &[KINDS]).await;

@@ -1,4 +1,6 @@
-//! Every kind of table and index that MySQL and MariaDB document: what `verify` says of it is what the calls do.
+//! Every kind of table and index of MySQL and MariaDB.
+//!
+//! These are the kinds that both document: what `verify` says of one is what the calls do.
 //!
 //! <https://dev.mysql.com/doc/refman/9.7/en/create-table.html>, <https://dev.mysql.com/doc/refman/9.7/en/create-index.html>,
 //! <https://mariadb.com/docs/server/server-usage/tables/create-table>, <https://mariadb.com/docs/server/server-usage/storage-engines>
@@ -12,7 +14,7 @@ use upsertable_tests::{
 
 use crate::run;
 
-/// Which servers have a kind.
+/// Servers that have a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Has {
     Both,
@@ -402,7 +404,9 @@ const INDEXES: &[(Has, Kind)] = &[
     ),
 ];
 
-/// A key with a time, for constraints that forbid overlaps.
+/// A model with a time in its key.
+///
+/// For constraints that forbid overlaps.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "parcels")]
 #[unique(code, since, until)]
@@ -447,7 +451,9 @@ const STAYS: &[(Has, Kind)] = &[
     ),
 ];
 
-/// Tries kinds one after another, each in an empty database with one connection.
+/// Tries kinds one after another, each in an empty database.
+///
+/// With one connection.
 async fn try_kinds<M: Specimen + On<MySql>>(kinds: &[(Has, Kind)]) {
     let db: Fixture<OnMySql> = Fixture::with_connections(1).await;
     let name: String = sqlx::query_scalar("SELECT CAST(DATABASE() AS CHAR)").fetch_one(&db.pool).await.unwrap();

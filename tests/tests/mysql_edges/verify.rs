@@ -1,4 +1,6 @@
-//! `verify` against the server's catalogue: what it says holds, and the SQL that it gives puts things right.
+//! `verify` against the server's catalogue.
+//!
+//! What it says holds, and the SQL that it gives puts things right.
 
 use sqlx::{AssertSqlSafe, MySqlPool, types::Json};
 use upsertable::{Error, Problem, Upsertable};
@@ -41,7 +43,7 @@ fn told(problems: &[Problem]) -> Vec<&str> {
     problems.iter().map(|problem| problem.what.as_str()).collect()
 }
 
-/// Runs all that is suggested, after which nothing is left to complain of.
+/// Runs all suggested SQL, which leaves nothing to complain of.
 async fn put_right(pool: &MySqlPool, problems: Vec<Problem>) {
     for problem in problems {
         run(pool, &problem.fix.unwrap_or_else(|| panic!("no SQL for: {}", problem.what))).await;
@@ -104,6 +106,8 @@ async fn everything_is_told_at_once_and_the_sql_puts_it_right() {
     }
 }
 
+/// The SQL that makes a column nullable changes nothing else.
+///
 /// What `MODIFY` is not told, it forgets: a key that compares otherwise is another key.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sql_that_lets_a_column_be_null_leaves_the_rest_of_it_as_it_was() {
@@ -188,6 +192,8 @@ async fn columns_that_an_insert_cannot_give_or_leave_out() {
     );
 }
 
+/// A default of NULL fills nothing.
+///
 /// A column that is `generated` and can be NULL has nothing to fill it with: its default is no value.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_default_of_null_fills_nothing() {
@@ -229,7 +235,9 @@ async fn a_partitioned_table_is_like_any_other() {
     assert_calls_work(&db).await;
 }
 
-/// An ignored index keeps its key unique, and a query that is told to use it fails.
+/// An ignored index counts, and no call depends on it.
+///
+/// It keeps its key unique, and a query that is told to use it fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_queries_ignore_counts_and_no_call_depends_on_it() {
     let db = with_tables(1, &[PEOPLE]).await;
@@ -276,6 +284,8 @@ async fn the_index_of_a_table_with_a_long_name_gets_a_name_that_is_allowed() {
     assert_eq!(LongName::verify(&db.pool).await.unwrap().warnings, []);
 }
 
+/// Names of columns are compared as the server compares them.
+///
 /// The server takes names that differ in case for one.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_columns_are_compared_as_the_server_compares_them() {
@@ -297,7 +307,7 @@ enum Mood {
     Calm,
 }
 
-/// What the columns of a table with the one column `v` are, and a value of each.
+/// Types for a table's one column `v`, each with a value.
 const COLUMNS: [(&str, &str); 29] = [
     ("TINYINT", "1"),
     ("BIGINT", "1"),

@@ -1,4 +1,6 @@
-//! Keys that a server sorts by a number and shows as text: ENUM and SET.
+//! Keys of ENUM and SET.
+//!
+//! A server sorts them by a number and shows them as text.
 
 use upsertable::Upsertable;
 
@@ -15,7 +17,7 @@ struct Mood {
     seen: i64,
 }
 
-/// Neither is in the order of the alphabet.
+/// A table with an ENUM and a SET, neither in alphabetical order.
 const MOODS: &str = "CREATE TABLE moods (mood ENUM('sad', 'calm', 'wild', 'angry') NOT NULL, tags SET('z', 'a', 'm') NOT NULL, \
     day BIGINT NOT NULL, seen BIGINT NOT NULL, UNIQUE (mood, tags, day))";
 
@@ -54,7 +56,9 @@ async fn a4_pages_by_words_meet_each_row_once() {
     }
 }
 
-/// What others have locked is left for later, in parts of the table that lie between two keys.
+/// Rows that others had locked are done after all.
+///
+/// They are left for later, in parts of the table that lie between two keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_rows_that_others_had_locked_are_done_after_all() {
     let db = with_tables(3, &[MOODS]).await;

@@ -1,4 +1,6 @@
-//! "cached plan must not change result type": a statement that was prepared before a column got another type, where no call can run again.
+//! "cached plan must not change result type", where no retry helps.
+//!
+//! A statement was prepared before a column got another type, and no call can run again.
 
 use sqlx::{PgPool, Row as _};
 use upsertable::{Error, Upsertable as _, begin, transaction};
@@ -9,7 +11,9 @@ use upsertable_tests::{
 
 use crate::fixture;
 
-/// One connection, on which the statements of `find` are prepared for a table that has changed since.
+/// One connection with outdated prepared statements of `find`.
+///
+/// The table has changed since they were prepared.
 async fn altered() -> Fixture<OnPostgres> {
     let db = fixture(1, &[]).await;
     Account::get_or_create(&db.pool, account("a", "a")).await.unwrap();
@@ -24,7 +28,7 @@ async fn alter(db: &Fixture<OnPostgres>) {
     db.run(&format!("ALTER TABLE accounts ALTER COLUMN handle TYPE {other}")).await;
 }
 
-/// By plain sqlx.
+/// Reads a known row by plain sqlx.
 async fn known(db: impl sqlx::PgExecutor<'_>) -> Result<String, sqlx::Error> {
     sqlx::query("SELECT handle FROM accounts").fetch_one(db).await?.try_get(0)
 }
@@ -33,7 +37,7 @@ fn is_outdated(error: &Error) -> bool {
     error.to_string() == "error returned from database: cached plan must not change result type" && error.is_retryable()
 }
 
-/// Which server process answers, to tell one connection from another.
+/// Server process that answers, to tell connections apart.
 async fn process(pool: &PgPool) -> i32 {
     sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(pool).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Calls that are dropped, or lose their connection, in the middle of many rows.
+//! Calls that are dropped, or disconnected, in the middle of many rows.
 
 use futures_util::{StreamExt as _, stream};
 use upsertable::{EndReason, Error, Upsertable as _};
@@ -13,7 +13,9 @@ fn rows() -> impl Iterator<Item = NewRetweet> + Send + Clone {
     (0..MANY).map(|number| retweet(1, number))
 }
 
-/// All rows or none, as others see them once the server is done with the call.
+/// Checks that others see all rows or none.
+///
+/// They look once the server is done with the call.
 async fn assert_whole(db: &Fixture<OnPostgres>, when: &str) {
     // The server may still be at it.
     let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid() \
@@ -121,7 +123,7 @@ async fn b7_a_stream_that_breaks_in_the_middle_of_a_copy() {
     db.assert_pool_clean("after a transaction").await;
 }
 
-/// The server goes away at one step after the other.
+/// The connection is lost at each step in turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_the_connection_is_lost_at_any_step() {
     let db = fixture(1, &[]).await;
@@ -168,6 +170,8 @@ async fn b7_the_connection_is_lost_at_any_step() {
     }
 }
 
+/// A call that failed on a pool keeps its connection.
+///
 /// The server refuses to go on: the connection is given back and used again.
 #[tokio::test(flavor = "multi_thread")]
 async fn r3_a_call_that_failed_on_a_pool_keeps_its_connection() {
@@ -183,7 +187,7 @@ async fn r3_a_call_that_failed_on_a_pool_keeps_its_connection() {
     }
 }
 
-/// A slow stream locks nothing of the table.
+/// A slow stream locks nothing of the table and blocks nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn b4_a_slow_stream_blocks_nobody() {
     let db = fixture(1, &[]).await;

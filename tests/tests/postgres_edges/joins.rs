@@ -1,4 +1,6 @@
-//! How many staged rows are joined with a table of which the server's statistics say nothing, or the wrong thing.
+//! Joins of many staged rows, without good statistics.
+//!
+//! The server's statistics say nothing of the table, or the wrong thing.
 
 use sqlx::{AssertSqlSafe, Row as _};
 use upsertable::{Error, Transaction, Upsertable, testing::statements};
@@ -9,7 +11,9 @@ use upsertable_tests::{
 
 use crate::fixture;
 
-/// Rows there, and of them so many that come again, all of different tweets.
+/// Number of rows in the table.
+///
+/// `AGAIN` of them come again, all of different tweets.
 const THERE: i64 = 300_000;
 const AGAIN: i64 = 100_000;
 
@@ -35,7 +39,9 @@ async fn fill(db: &Fixture<OnPostgres>, table: &str) {
     .await;
 }
 
-/// How often this transaction has looked into an index of the table or of a part of it.
+/// Number of index scans in this transaction.
+///
+/// Of the indexes of the table or of a part of it.
 async fn looks(tx: &mut Transaction<sqlx::Postgres>, tables: &str) -> i64 {
     let looks = "SELECT COALESCE(sum(idx_scan), 0)::int8 FROM pg_stat_xact_user_tables \
                  WHERE schemaname = current_schema() AND relname LIKE ";
@@ -43,14 +49,16 @@ async fn looks(tx: &mut Transaction<sqlx::Postgres>, tables: &str) -> i64 {
     row.get(0)
 }
 
-/// The settings that are off.
+/// Planner settings for joins that are off.
 async fn off<'c>(conn: impl sqlx::PgExecutor<'c>) -> Vec<String> {
     let off = "SELECT name FROM pg_settings WHERE name IN ('enable_nestloop', 'enable_hashjoin', 'enable_mergejoin') \
                AND setting = 'off' ORDER BY name";
     sqlx::query_scalar(off).fetch_all(conn).await.unwrap()
 }
 
-/// Runs each way to merge in a transaction of its own, and gives how often it looked into an index.
+/// Runs each way to merge and counts the index scans.
+///
+/// Each way has a transaction of its own.
 async fn merges(db: &Fixture<OnPostgres>, tables: &str) -> Vec<i64> {
     let mut seen = Vec::new();
     for way in 0..3 {
@@ -90,7 +98,9 @@ async fn b6_no_look_into_the_index_for_each_of_many_rows() {
     }
 }
 
-/// A table much larger than what comes is looked into in the key's order, and what is kept is the same.
+/// Rows for a far larger table are looked up in key order.
+///
+/// What is kept is the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_for_a_far_larger_table_are_looked_for_in_the_order_of_the_key() {
     const FEW: i64 = 20_000;
@@ -136,6 +146,8 @@ async fn rows_for_a_far_larger_table_are_looked_for_in_the_order_of_the_key() {
     }
 }
 
+/// Few rows for a large table are looked up in its index.
+///
 /// The planner would read all of a table of which it has statistics, for a fifteenth of its rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn few_rows_for_a_large_table_are_looked_up_in_its_index() {
@@ -150,7 +162,7 @@ async fn few_rows_for_a_large_table_are_looked_up_in_its_index() {
     assert!(looks(&mut tx, "retweets").await >= FEW, "{seen:?}");
     assert_eq!(off(&mut *tx).await, [""; 0]);
     tx.rollback().await.unwrap();
-    // Where rows are marked, the marks are joined as ever: they have no index.
+    // The marks of rows are joined as ever: they have no index.
     let mut tx = upsertable::begin(&db.pool).await.unwrap();
     let found = Retweet::bulk_get_or_create(&mut tx, few()).await.unwrap();
     assert!(found.len() as i64 == FEW && found.iter().all(|outcome| !outcome.created));
@@ -166,6 +178,8 @@ struct Named {
     name: String,
 }
 
+/// Nothing is looked up where no index serves.
+///
 /// The index sorts otherwise than the column compares, so no look can use it: to force looks would read the table for each row.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_looked_up_where_no_index_serves() {
@@ -201,7 +215,9 @@ async fn b6_the_parts_of_a_table_are_counted_together() {
     }
 }
 
-/// A trigger's statements would be planned without nested loops too, and the session would keep those plans.
+/// A trigger runs under the settings of the session.
+///
+/// Its statements would be planned without nested loops too, and the session would keep those plans.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_runs_under_the_settings_of_the_session() {
     let db = filled(&[

@@ -9,7 +9,9 @@ use upsertable_tests::{Fixture, OnPostgres};
 
 use super::{fixture, texts};
 
-/// A value of a domain, which the server gives back as one of its base type.
+/// A value of a domain.
+///
+/// The server gives it back as one of its base type.
 #[derive(Debug, Clone, PartialEq, sqlx::Encode, sqlx::Decode)]
 struct Amount(i64);
 
@@ -94,7 +96,9 @@ fn crate_of(code: &str) -> NewCrate {
 
 const CUT: &str = "abc  ";
 
-/// Tables that store the first code as another, which is there already or not.
+/// Tables that store the first code as another.
+///
+/// That other code is there already or not.
 const CHANGED: [(&str, &str, &[&str]); 3] = [
     (
         "TEXT",
@@ -133,6 +137,8 @@ fn assert_mismatch<T: std::fmt::Debug>(outcome: Result<T, Error>, when: &str) {
     }
 }
 
+/// Checks that every call with this code is a mismatch.
+///
 /// No call tries for long, and none keeps anything.
 async fn assert_all_mismatch(db: &Fixture<OnPostgres>, code: &str) {
     let rows = || [crate_of("ok"), crate_of(code)];
@@ -238,6 +244,8 @@ async fn r8_an_index_that_compares_otherwise_is_told_by_verify_and_by_the_call()
     assert!(error.to_string().contains("by the collation caseless"), "{error}");
 }
 
+/// Rows that a server loses on the way are an error.
+///
 /// An event trigger lets each hundredth row of a temporary table vanish, as no server should.
 #[tokio::test(flavor = "multi_thread")]
 async fn b11_rows_that_a_server_loses_on_the_way_are_an_error_and_nothing_is_kept() {

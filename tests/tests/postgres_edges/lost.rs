@@ -1,4 +1,6 @@
-//! The connection is lost at each step of each call, in each way that it can be.
+//! Loss of the connection at each step of each call.
+//!
+//! In each way that it can be lost.
 
 use sqlx::PgPool;
 use upsertable::{Error, Handle, Upsertable as _};
@@ -41,7 +43,7 @@ const CALLS: [Call; 9] = [
     Call::UpsertFew,
 ];
 
-/// The row that is there before.
+/// Row that is there before the call.
 fn known() -> NewRetweet {
     retweet(0, 0)
 }
@@ -68,7 +70,7 @@ impl Call {
         }
     }
 
-    /// How many rows the call adds to the one that is known.
+    /// Number of rows that the call adds to the known one.
     fn adds(self) -> i64 {
         match self {
             Self::Find | Self::FindAll | Self::GetOrCreateFound | Self::UpsertFound => 0,
@@ -79,7 +81,7 @@ impl Call {
     }
 }
 
-/// What became of the work, as its caller was told.
+/// Outcome of the work, as its caller was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Done,
@@ -87,7 +89,9 @@ enum Told {
     Unknown,
 }
 
-/// Does the call and the word in one transaction, where it is one.
+/// Does the call and the word in one transaction.
+///
+/// Only where the handle is one.
 async fn work(pool: &PgPool, handle: &str, call: Call) -> Result<(), Error> {
     let word = || sqlx::query("INSERT INTO words VALUES ('w')");
     match handle {
@@ -102,7 +106,7 @@ async fn work(pool: &PgPool, handle: &str, call: Call) -> Result<(), Error> {
         "savepoint" => {
             let mut tx = upsertable::begin(pool).await?;
             word().execute(&mut *tx).await?;
-            // What the savepoint's error says is not what the transaction goes by.
+            // The transaction does not go by the savepoint's error.
             drop(tx.savepoint(async |tx| call.make(tx).await).await);
             tx.commit().await.map(drop)
         }
@@ -116,6 +120,8 @@ async fn work(pool: &PgPool, handle: &str, call: Call) -> Result<(), Error> {
     }
 }
 
+/// Sorts an outcome by what its error says.
+///
 /// Every error says what it is: a loss, an end of the transaction because of one, or a commit that nobody knows of.
 fn told(outcome: Result<(), Error>, handle: &str, when: &str) -> Told {
     match outcome {

@@ -1,4 +1,6 @@
-//! What only PostgreSQL has, in every call, on the server that `DATABASE_URL_POSTGRES` names.
+//! Tests of PostgreSQL's own ways, in every call.
+//!
+//! They run on the server that `DATABASE_URL_POSTGRES` names.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
@@ -34,7 +36,9 @@ async fn fixture(connections: u32, tables: &[&str]) -> Fixture<OnPostgres> {
     db
 }
 
-/// More rows than travel in one statement: they go through COPY where it may be used.
+/// More rows than travel in one statement.
+///
+/// They go through COPY where it may be used.
 const MANY: i64 = 12_000;
 
 async fn texts(pool: &PgPool, sql: &str) -> Vec<String> {

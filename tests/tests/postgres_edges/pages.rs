@@ -15,8 +15,10 @@ struct Entry {
     number: i64,
 }
 
-/// A plan is kept for all values that come. Between two of which it knows nothing the server expects few rows, of which it would read and sort
-/// all that there are: for each page the rest of the table.
+/// A page is read in the order of the index.
+///
+/// A plan is kept for all values that come. Between two of which it knows nothing the server expects few rows, of which it would read and
+/// sort all that there are: for each page the rest of the table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_a_page_is_read_in_the_order_of_the_index_though_the_server_plans_for_any_bounds() {
     let tables = [

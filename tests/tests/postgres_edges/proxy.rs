@@ -1,4 +1,4 @@
-//! A way to the server on which the connection is lost at a step of one's choice.
+//! A proxy that loses the connection at a chosen step.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,12 +15,12 @@ use tokio::{
 };
 use upsertable_tests::{Fixture, OnPostgres};
 
-/// How the connection is lost.
+/// Ways in which the connection is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// What the client sends does not arrive.
+    /// The client's message does not arrive.
     Request,
-    /// It arrives, and what the server answers does not.
+    /// The client's message arrives, and the server's answer does not.
     Answer,
     /// The server ends the connection and says so.
     Terminated,
@@ -28,13 +28,15 @@ pub(super) enum Loss {
 
 #[derive(Default)]
 struct Plan {
-    /// What the client sends for this time from now on, counted from 1, is the last.
+    /// Number of the client's last message, counted from 1.
+    ///
+    /// It is counted from now on.
     at: Option<(usize, Loss)>,
     /// The number of the server's process that was lost.
     lost: Option<i32>,
 }
 
-/// Between a pool and the server.
+/// A proxy between a pool and the server.
 pub(super) struct Proxy {
     plan: Arc<Mutex<Plan>>,
     sent: Arc<AtomicUsize>,
@@ -43,7 +45,9 @@ pub(super) struct Proxy {
 const BUFFER: usize = 1 << 16;
 
 impl Proxy {
-    /// A pool of one connection by way of a proxy. Nothing where the server is not reached by TCP.
+    /// Makes a pool of one connection by way of a proxy.
+    ///
+    /// Nothing where the server is not reached by TCP.
     pub(super) async fn start(db: &Fixture<OnPostgres>) -> Option<(Self, PgPool)> {
         let options = (*db.pool.connect_options()).clone();
         let server = (options.get_host().to_owned(), options.get_port());
@@ -68,13 +72,13 @@ impl Proxy {
         Some((proxy, pool.connect_with(through).await.unwrap()))
     }
 
-    /// Loses the connection when the client sends for the `at`th time from now on.
+    /// Loses the connection at the client's `at`th message from now on.
     pub(super) fn lose(&self, at: usize, loss: Loss) {
         self.sent.store(0, Ordering::SeqCst);
         *self.plan.lock().unwrap() = Plan { at: Some((at, loss)), lost: None };
     }
 
-    /// The number of the server's process whose connection was lost, and no more losses.
+    /// Takes the lost server process's number, and ends the losses.
     pub(super) fn end(&self) -> Option<i32> {
         std::mem::take(&mut *self.plan.lock().unwrap()).lost
     }
@@ -89,7 +93,7 @@ struct Link {
 impl Link {
     async fn carry(self, mut client: TcpStream, mut upstream: TcpStream) {
         for socket in [&client, &upstream] {
-            // What arrived in one piece may go on in two, of which the second would wait for the first to be acknowledged.
+            // One piece that arrives may go on in two, of which the second would wait for the first to be acknowledged.
             socket.set_nodelay(true).unwrap();
         }
         let local = i32::from(upstream.local_addr().unwrap().port());
@@ -132,7 +136,9 @@ impl Link {
         Some(loss)
     }
 
-    /// The server's process at the other end, which is ended if so asked.
+    /// Finds the server's process at the other end.
+    ///
+    /// It is ended if so asked.
     async fn backend(&self, port: i32, end: bool) -> i32 {
         let find = "SELECT pid FROM pg_stat_activity WHERE client_port = $1 AND backend_type = 'client backend'";
         let backend = sqlx::query_scalar(find).bind(port).fetch_one(&self.admin).await.unwrap();

@@ -16,7 +16,7 @@ use crate::{
 const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
 const CALLERS: i64 = 8;
 
-/// A pool whose transactions have this isolation where they say nothing else.
+/// A pool whose transactions have this isolation by default.
 async fn pool_at(db: &Fixture<OnPostgres>, level: &str) -> PgPool {
     let options = (*db.pool.connect_options()).clone().options([("default_transaction_isolation", level)]);
     PgPoolOptions::new().max_connections(CALLERS as u32).connect_with(options).await.unwrap()
@@ -47,6 +47,8 @@ async fn r1_on_a_pool_one_row_and_one_creator_at_every_isolation_level() {
     assert_eq!(db.count("retweets").await, 300);
 }
 
+/// In transactions, one caller makes a row at every isolation level.
+///
 /// In a transaction of the caller's the worst above READ COMMITTED is an error that says to try again, and `transaction` does.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_in_a_transaction_one_row_and_one_creator_at_every_isolation_level() {
@@ -74,7 +76,9 @@ async fn r1_in_a_transaction_one_row_and_one_creator_at_every_isolation_level() 
     }
 }
 
-/// All ways of many rows, in opposite orders, with counts that add up.
+/// Bulk calls over the same keys never fail on a pool.
+///
+/// They go all ways of many rows, in opposite orders, with counts that add up.
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_bulk_calls_over_the_same_keys_in_any_order_never_fail_on_a_pool() {
     let db = fixture(1, &[]).await;
@@ -106,7 +110,9 @@ async fn b3_bulk_calls_over_the_same_keys_in_any_order_never_fail_on_a_pool() {
     }
 }
 
-/// Rows that come and go under a bulk call: it ends with all of its rows there or given their values, or says to try again.
+/// Bulk upserts against writers and deleters of single rows.
+///
+/// Rows come and go under a bulk call: it ends with all of its rows there or given their values, or says to try again.
 #[tokio::test(flavor = "multi_thread")]
 async fn b2_bulk_upserts_against_writers_and_deleters_of_single_rows() {
     let db = fixture(CALLERS as u32, &[]).await;
@@ -146,7 +152,9 @@ async fn b2_bulk_upserts_against_writers_and_deleters_of_single_rows() {
     assert_eq!(db.number("SELECT count(*) FROM accounts WHERE age = 7").await, 200);
 }
 
-/// Rows that are alike in the index of the key and in another one: the server finds the other writer's row in either of them.
+/// All callers of a row get it, unique in two ways.
+///
+/// Rows are alike in the index of the key and in another one: the server finds the other writer's row in either of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_callers_of_a_row_that_is_unique_in_two_ways_all_get_it() {
     let db = fixture(CALLERS as u32, &[]).await;
@@ -176,7 +184,9 @@ async fn r1_callers_of_a_row_that_is_unique_in_two_ways_all_get_it() {
     assert_eq!(db.count("accounts").await, 400);
 }
 
-/// The same rows by way of every bulk call, on every handle. Few rows go without a staging table.
+/// Bulk calls of rows unique in two ways all succeed.
+///
+/// The same rows go by way of every bulk call, on every handle. Few rows go without a staging table.
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_bulk_calls_of_rows_that_are_unique_in_two_ways_all_succeed() {
     const ROWS: i64 = 60;
@@ -221,7 +231,9 @@ async fn b3_bulk_calls_of_rows_that_are_unique_in_two_ways_all_succeed() {
     assert_eq!(db.count("accounts").await, 60 * ROWS);
 }
 
-/// Each wants a row of its own with one handle: one has it, and all others are told so.
+/// Of racers for another index's value, one has it.
+///
+/// Each wants a row of its own with one handle; all others are told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_racers_for_a_value_of_another_index_are_told_apart_at_every_isolation_level() {
     let db = fixture(1, &[]).await;
@@ -253,7 +265,9 @@ async fn r4_racers_for_a_value_of_another_index_are_told_apart_at_every_isolatio
     assert_eq!(db.count("accounts").await, 300);
 }
 
-/// Texts that the column takes for one, from callers that write them in different ways.
+/// Racers for texts that the column takes for one make one row.
+///
+/// The callers write them in different ways.
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_racers_for_texts_that_are_one_to_the_column_make_one_row() {
     for (column, texts, _) in texts::KINDS.into_iter().filter(|(column, ..)| *column != "VARCHAR(3)") {
@@ -281,7 +295,9 @@ async fn r6_racers_for_texts_that_are_one_to_the_column_make_one_row() {
     }
 }
 
-/// Two transactions that each wait for the other: one is told to try again, and its savepoint leaves it usable.
+/// A deadlock between two transactions is retryable.
+///
+/// Each waits for the other: one is told to try again, and its savepoint leaves it usable.
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_a_deadlock_in_transactions_is_retryable_and_ends_the_call_only() {
     let db = fixture(2, &[]).await;
@@ -302,7 +318,7 @@ async fn b3_a_deadlock_in_transactions_is_retryable_and_ends_the_call_only() {
     let lost: Vec<&Error> = [&first.0, &second.0].into_iter().filter_map(|outcome| outcome.as_ref().err()).collect();
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert!(lost[0].is_retryable(), "{}", lost[0]);
-    // What the loser did before is still there to be committed.
+    // The loser's earlier work is still there to be committed.
     assert!(first.1.is_ok() && second.1.is_ok());
     assert!(Account::find(&db.pool, by_email("a@x")).await.unwrap().is_some());
     assert!(Account::find(&db.pool, by_email("b@x")).await.unwrap().is_some());

@@ -1,4 +1,6 @@
-//! A server that stops and starts, runs out of room, and closes connections that are idle: one of this program's own.
+//! A server that stops and starts, or runs out of room.
+//!
+//! It also closes connections that are idle. It is one of this program's own.
 
 use std::{
     net::TcpListener,
@@ -21,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    /// Nothing where the server's programs are missing.
+    /// Starts the server, if its programs are there.
     fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!("SKIPPED: restarts of PostgreSQL, as its programs initdb and pg_ctl are not found");
@@ -163,6 +165,8 @@ async fn a_server_that_was_restarted_in_the_middle_of_a_transaction_ends_it() {
     }
 }
 
+/// A call without room for temporary files does nothing.
+///
 /// Sorting needs files that the server may not write: the call fails in the middle, or gets by.
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_a_call_that_runs_out_of_room_for_temporary_files_does_nothing() {
@@ -210,6 +214,8 @@ async fn b1_a_call_that_runs_out_of_room_for_temporary_files_does_nothing() {
     assert!(failed >= 4, "{failed} calls have met the limit");
 }
 
+/// Connections that the server closed while idle.
+///
 /// The server closes what has been idle for a moment; a pool's caller hears nothing of it, and a transaction's caller that it was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_the_server_closed_while_idle() {

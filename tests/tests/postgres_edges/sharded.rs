@@ -1,4 +1,6 @@
-//! Forms of statements that a sharded server refuses, which functions of this one refuse in its place.
+//! Forms of statements that a sharded server refuses.
+//!
+//! Functions of this one refuse them in its place.
 
 use upsertable::{Upsertable as _, testing::statements};
 use upsertable_tests::models::{NewRetweet, Retweet, retweet};

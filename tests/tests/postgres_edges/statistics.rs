@@ -1,4 +1,6 @@
-//! No merge compares each staged row with each of another table, whatever the server's statistics say of the target (B6).
+//! B6: no merge compares each staged row with each other row.
+//!
+//! Whatever the server's statistics say of the target.
 
 use sqlx::{AssertSqlSafe, PgPool};
 use upsertable::Upsertable;
@@ -11,14 +13,18 @@ use super::fixture;
 
 const ROWS: i64 = 20_000;
 
-/// How many rows the server may read for each that is staged. To compare each with each is 20,000, and other tests read beside this one.
+/// Most rows that the server may read per staged row.
+///
+/// To compare each with each is 20,000, and other tests read beside this one.
 const MOST_READ: i64 = 5_000;
 
-/// What the server has come to know of the table before it was full.
+/// Statistics that the server took before the table was full.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     Nothing,
-    /// ANALYZE came by while the rows were not committed: there are pages, and none of them has a row.
+    /// ANALYZE came by while the rows were not committed.
+    ///
+    /// There are pages, and none of them has a row.
     NoRows,
     /// It was analysed with its first row.
     OneRow,
@@ -59,7 +65,7 @@ fn rows() -> impl Iterator<Item = NewRetweet> {
     (0..ROWS).rev().map(|number| NewRetweet { original_author: 2, ..retweet(number, number) })
 }
 
-/// The rows that the server has read in this database.
+/// Number of rows that the server has read in this database.
 async fn read(pool: &PgPool) -> i64 {
     let mut conn = pool.acquire().await.unwrap();
     sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut *conn).await.unwrap();

@@ -22,7 +22,9 @@ fn odd(scope: Option<i32>, name: &str, value: i64) -> NewOdd {
     NewOdd { scope, name: name.into(), value }
 }
 
-/// Every kind of key: NULL matches NULL, in every call.
+/// NULL matches NULL where the index says so.
+///
+/// For every kind of key, in every call.
 #[tokio::test(flavor = "multi_thread")]
 async fn r5_null_matches_null_where_the_index_says_so() {
     let db = fixture(2, &["DROP SCHEMA IF EXISTS \"odd.schema\" CASCADE", "CREATE SCHEMA \"odd.schema\""]).await;
@@ -77,7 +79,9 @@ async fn r5_null_matches_null_where_the_index_says_so() {
     db.run("DROP SCHEMA \"odd.schema\" CASCADE").await;
 }
 
-/// A key that can be NULL alone must not read the table once for each staged row.
+/// A row whose key can be NULL alone.
+///
+/// The key must not read the table once for each staged row.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[unique(a, b, nulls_not_distinct)]
 #[upsertable(table = "maybes")]
@@ -148,6 +152,8 @@ async fn b8_an_index_that_is_checked_late_does_not_count() {
     assert!(!Loose::get_or_create(&db.pool, loose(1, 1)).await.unwrap().created);
 }
 
+/// An index that is checked late meanwhile lets no duplicate in.
+///
 /// Whether an index is checked late is asked once for a while; that there is one is asked by each call.
 #[tokio::test(flavor = "multi_thread")]
 async fn b8_an_index_that_is_checked_late_meanwhile_lets_no_duplicate_in() {
@@ -192,6 +198,8 @@ async fn b8_an_index_that_is_checked_late_meanwhile_lets_no_duplicate_in() {
     assert_eq!(db.count("loose WHERE b = 5").await, 0);
 }
 
+/// A small table is not read once for each staged row.
+///
 /// The most rows that travel in one statement, into a table of few pages of which the statistics say that it is empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_a_small_table_is_not_read_once_for_each_row_of_a_large_statement() {
@@ -214,6 +222,8 @@ async fn b6_a_small_table_is_not_read_once_for_each_row_of_a_large_statement() {
     conn.close().await.unwrap();
 }
 
+/// Rows are staged where the server refuses short calls.
+///
 /// As a sharded server may: it knows the statements of a staging table only.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_staged_where_the_server_does_not_know_the_statements_of_short_calls() {
@@ -277,6 +287,8 @@ async fn a_partitioned_table_and_a_view_are_tables_like_any_other() {
     }
 }
 
+/// Triggers that leave out rows are no conflicts.
+///
 /// PostgreSQL's own trigger that leaves out an update which changes nothing, and one that leaves out a row.
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_that_leave_out_rows_are_no_conflicts() {
@@ -309,7 +321,7 @@ async fn no_id_is_used_up_for_a_row_that_is_there() {
     assert_eq!(Retweet::get_or_create(&db.pool, retweet(2, 1)).await.unwrap().row.id, MANY + 1);
 }
 
-/// One statement for few rows, and no temporary table.
+/// Few rows cost one statement, and no temporary table.
 #[tokio::test(flavor = "multi_thread")]
 async fn few_rows_cost_one_statement() {
     let db = fixture(1, &[]).await;

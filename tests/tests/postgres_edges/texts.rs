@@ -1,4 +1,4 @@
-//! What is equal, for every kind of text.
+//! Equality of texts, for every kind of text.
 
 use upsertable::{Error, Outcome, Upsertable, testing::statements};
 use upsertable_tests::{Fixture, OnPostgres};
@@ -26,7 +26,9 @@ fn key(code: &str) -> LabelKey {
     LabelKey { shelf: 1, code: code.into() }
 }
 
-/// A column, texts that it takes for one, and how the first of them is read back.
+/// A column, texts that are equal in it, and one as read.
+///
+/// The one is the first of them, read back.
 pub(super) const KINDS: [(&str, [&str; 3], &str); 6] = [
     ("CITEXT", ["Case", "case", "CASE"], "Case"),
     ("CHAR(8)", ["pad", "pad ", "pad   "], "pad     "),
@@ -47,7 +49,7 @@ pub(super) async fn table_of(column: &str) -> Fixture<OnPostgres> {
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_the_column_decides_what_is_equal_in_every_call() {
     for (column, [first, second, third], read) in KINDS {
-        // What `varchar(n)` cuts off is cut off of what is stored, not of what is asked for.
+        // `varchar(n)` cuts the stored text, not the one that is asked for.
         let asks_alike = column != "VARCHAR(3)";
         let db = table_of(column).await;
         let made = Label::get_or_create(&db.pool, label(first, "1")).await.unwrap();
@@ -134,6 +136,8 @@ async fn r4_a_text_too_long_for_its_column_is_refused_and_not_found() {
     db.assert_pool_clean("after texts that were too long").await;
 }
 
+/// A text is never taken for a value of another type.
+///
 /// Its field is a text, and its column is not: the bytes of the text must not be taken for a number.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_a_text_is_never_taken_for_a_value_of_another_type() {

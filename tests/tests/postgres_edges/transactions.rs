@@ -15,7 +15,9 @@ async fn abort(tx: &mut Transaction<sqlx::Postgres>) {
     sqlx::query("SELECT 1 / 0").execute(&mut **tx).await.unwrap_err();
 }
 
-/// COMMIT answers with a rollback, which the driver takes for a success.
+/// COMMIT after a failed statement is an error.
+///
+/// It answers with a rollback, which the driver takes for a success.
 #[tokio::test(flavor = "multi_thread")]
 async fn c1_a_commit_after_a_failed_statement_is_an_error_and_runs_no_callback() {
     let db = fixture(1, &[]).await;
@@ -58,6 +60,8 @@ async fn a_healthy_commit_asks_nothing() {
     assert_eq!(db.count("accounts").await, 1);
 }
 
+/// No call in a failed transaction ends that transaction.
+///
 /// Nothing that fails there may end the transaction's being one, so that what follows is not kept by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_in_a_failed_transaction_ends_it_behind_its_user_s_back() {
@@ -163,7 +167,9 @@ async fn r3_an_sqlx_transaction_goes_on_after_other_unique_and_goes_by_its_own_c
     db.assert_pool_clean("after an sqlx transaction").await;
 }
 
-/// What an idle transaction's time-out or a shutdown does.
+/// A transaction whose connection is lost has ended.
+///
+/// An idle transaction's time-out or a shutdown does that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_whose_connection_is_lost_has_ended_and_never_an_unknown_commit() {
     let db = fixture(1, &[]).await;

@@ -1,4 +1,6 @@
-//! A value of every type, by way of every call and every way into the staging table.
+//! A value of every type, by way of every call.
+//!
+//! By every way into the staging table, too.
 
 use std::{fmt::Debug, str::FromStr};
 
@@ -11,7 +13,7 @@ use upsertable_tests::{Fixture, OnPostgres};
 
 use crate::{MANY, copies, fixture, texts};
 
-/// Types that every server knows, none of them an array.
+/// Types that every server knows, without arrays.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "plain")]
 #[unique(k, text)]
@@ -125,7 +127,9 @@ enum Mood {
 #[sqlx(transparent)]
 struct Isbn(String);
 
-/// Types that only this server has, and arrays of those that every server has.
+/// Types that only this server has, and arrays.
+///
+/// The arrays are of those that every server has.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "custom")]
 #[unique(k, mood)]
@@ -184,7 +188,7 @@ struct Place {
     at: Vec<f64>,
 }
 
-/// Types with numbers of types inside them that only this server has.
+/// Types only this server has, with numbers of types inside them.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "nested")]
 #[unique(k)]
@@ -214,13 +218,15 @@ fn nested(k: i64) -> Nested {
     }
 }
 
-/// What the server stores for each row, in the order of the keys.
+/// Texts that the server stores, in the order of keys.
 async fn stored(db: &Fixture<OnPostgres>, table: &str, keys: std::ops::Range<i64>) -> Vec<String> {
     let (from, to) = (keys.start, keys.end);
     texts(&db.pool, &format!("SELECT t::text FROM {table} AS t WHERE k >= {from} AND k < {to} ORDER BY k")).await
 }
 
-/// Each call stores the rows as a plain INSERT of each would, and gives them back as they went in.
+/// Checks that each call stores rows as a plain INSERT would.
+///
+/// It gives them back as they went in.
 async fn every_call<M>(db: &Fixture<OnPostgres>, table: &str, row: fn(i64) -> M, by_copy: bool) -> Result<(), Error>
 where
     M: On<sqlx::Postgres, New = M> + Clone + PartialEq + Debug,

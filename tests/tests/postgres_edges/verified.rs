@@ -1,4 +1,6 @@
-//! Every kind of table and index that PostgreSQL documents: what `verify` says of it is what the calls do.
+//! Every kind of table and index that PostgreSQL documents.
+//!
+//! What `verify` says of it is what the calls do.
 //!
 //! <https://www.postgresql.org/docs/current/sql-createtable.html>, <https://www.postgresql.org/docs/current/sql-createindex.html>,
 //! <https://www.postgresql.org/docs/current/catalog-pg-class.html>, <https://www.postgresql.org/docs/current/catalog-pg-index.html>
@@ -563,7 +565,7 @@ const INDEXES: &[Kind] = &[
     ),
 ];
 
-/// What PostgreSQL has since 18.
+/// Kinds that PostgreSQL has since 18.
 const SINCE_18: &[Kind] = &[
     kind(
         "a virtual column",
@@ -583,7 +585,7 @@ const SINCE_18: &[Kind] = &[
     ),
 ];
 
-/// A foreign table, where the server has what it takes.
+/// Foreign tables, where the server has what they take.
 const FOREIGN: &[Kind] = &[
     kind(
         "a foreign table",
@@ -607,7 +609,7 @@ const FOREIGN: &[Kind] = &[
     ),
 ];
 
-/// A model that reads a column that the server keeps by itself.
+/// A model with a column that the server keeps by itself.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "parcels")]
 #[unique(code)]
@@ -637,7 +639,9 @@ const PLACED: &[Kind] = &[
     kind("the same, an index missing", &[BARE], Mended("(code)")),
 ];
 
-/// A key with a range, for constraints that forbid overlaps.
+/// A model with a range in its key.
+///
+/// For constraints that forbid overlaps.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "parcels")]
 #[unique(code, during)]
@@ -708,7 +712,9 @@ const STAYS_SINCE_18: &[Kind] = &[
     ),
 ];
 
-/// Tries kinds one after another, each in an empty schema with one connection.
+/// Tries kinds one after another, each in an empty schema.
+///
+/// With one connection.
 async fn try_kinds<M: Specimen + On<Postgres>>(kinds: impl IntoIterator<Item = &Kind>) {
     let db: Fixture<OnPostgres> = Fixture::with_connections(1).await;
     let schema: String = sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&db.outside).await.unwrap();
@@ -727,7 +733,9 @@ async fn try_kinds<M: Specimen + On<Postgres>>(kinds: impl IntoIterator<Item = &
     assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
 }
 
-/// Makes the table. What has a name in the whole database gets that of the schema, and what is to fail fails.
+/// Makes the table.
+///
+/// What has a name in the whole database gets that of the schema, and what is to fail fails.
 async fn make(pool: &PgPool, kind: &Kind, schema: &str) {
     for sql in kind.ddl {
         let fails = sql.strip_prefix("{fails} ");

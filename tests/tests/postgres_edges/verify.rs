@@ -1,4 +1,6 @@
-//! `verify` against the server's catalogue: what it says holds, and the SQL that it gives puts things right.
+//! `verify` against the server's catalogue.
+//!
+//! What it says holds, and the SQL that it gives puts things right.
 
 use sqlx::types::Decimal;
 use upsertable::{Error, Problem, Upsertable};
@@ -48,7 +50,9 @@ async fn song_problems(tables: &[&str]) -> (Fixture<OnPostgres>, Vec<Problem>) {
     (db, found)
 }
 
-/// Runs all that is suggested, after which nothing is left to complain of, and the calls work.
+/// Runs all suggested SQL, which leaves nothing to complain of.
+///
+/// The calls work then.
 async fn put_right(db: &Fixture<OnPostgres>, problems: Vec<Problem>) {
     for problem in problems {
         db.run(&problem.fix.unwrap_or_else(|| panic!("no SQL for: {}", problem.what))).await;
@@ -92,7 +96,9 @@ async fn missing_columns_and_the_index_are_told_at_once_and_the_sql_puts_them_ri
     put_right(&db, found).await;
 }
 
-/// An index that keeps the key unique, or does not.
+/// An index counts only where a call can use it.
+///
+/// Some keep the key unique, and some do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_counts_only_where_a_call_can_use_it() {
     let unusable = [
@@ -243,6 +249,8 @@ async fn an_identity_that_takes_no_value_is_only_for_a_generated_field() {
     put_right(&db, Vec::new()).await;
 }
 
+/// A view is as good as the table behind it.
+///
 /// The index of a view is that of the table behind it, and only the server can tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_is_as_good_as_the_table_behind_it() {

@@ -1,4 +1,6 @@
-//! Random sequences of all calls, in and out of transactions and savepoints, on whatever database the test program names as `Subject`.
+//! Random sequences of all calls, on the database named `Subject`.
+//!
+//! They are in and out of transactions and savepoints. The test program names the database, whatever it is.
 //!
 //! `PROPTEST_CASES` says how many. A sequence that fails is made as small as it can be, and its seed is kept in `regressions.txt`.
 
@@ -14,10 +16,12 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 use self::world::World;
 use crate::Subject;
 
-/// Where the seeds of failures are kept, seen from the package's folder.
+/// File of the seeds of failures, from the package's folder.
 const REGRESSIONS: &str = "tests/random/regressions.txt";
 
-/// How many sequences are run on a server, which takes longer for each, where nobody says how many.
+/// Default number of sequences on a server.
+///
+/// Each takes longer there.
 const ON_A_SERVER: u32 = 64;
 
 #[test]

@@ -27,7 +27,9 @@ pub(super) const TABLE: &str = "CREATE TABLE items (id {id}, room BIGINT NOT NUL
 /// A key, as the database tells keys apart.
 pub(super) type Key = (i64, usize);
 
-/// A row on its way, whose key is known as the database tells keys apart.
+/// A row on its way, with its key.
+///
+/// The key is known as the database tells keys apart.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) key: Key,
@@ -59,30 +61,32 @@ impl Request {
     }
 }
 
-/// The table, without the ids of rows that nobody has asked for yet.
+/// The table, without ids that nobody has asked for yet.
 pub(super) type Table = BTreeMap<Key, Item>;
 
-/// What a call answers when it succeeds.
+/// Answer of a call that succeeds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
     Found(Vec<Option<Key>>),
     /// The row of each key, and whether it was made.
     Outcomes(Vec<(Key, bool)>),
-    /// Received, created, updated.
+    /// Rows received, created, updated.
     Counts(u64, u64, u64),
     Nothing,
 }
 
-/// What a call does when it succeeds.
+/// Effects of a call that succeeds.
 #[derive(Debug, Clone)]
 pub(super) struct Done {
     pub(super) table: Table,
     pub(super) answer: Answer,
-    /// In the order created.
+    /// Keys of the created rows, in the order created.
     pub(super) created: Vec<Key>,
 }
 
-/// What may come of a call: one of both, or each of them where the promises leave it open.
+/// Possible results of a call.
+///
+/// One of both, or each of them where the promises leave it open.
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) done: Option<Done>,
@@ -108,7 +112,9 @@ fn item(new: &NewItem) -> Item {
     Item { id: 0, room, code: code.clone(), badge, score, maker }
 }
 
-/// Why the table refuses a row with this key, as far as one can tell before the others of its call.
+/// Reasons for which the table refuses a row with this key.
+///
+/// As far as one can tell before the others of its call.
 fn refusals(table: &Table, row: &Row) -> BTreeSet<&'static str> {
     let mut refusals = BTreeSet::new();
     if row.is_bad() {
@@ -122,7 +128,7 @@ fn refusals(table: &Table, row: &Row) -> BTreeSet<&'static str> {
     refusals
 }
 
-/// What the call has to do.
+/// Expected result of the call.
 pub(super) fn expected(table: &Table, request: &Request) -> Expected {
     let found = |keys: &[(Key, ItemKey)]| keys.iter().map(|(key, _)| table.contains_key(key).then_some(*key)).collect();
     match request {
@@ -156,7 +162,7 @@ fn get_or_create(table: &Table, row: &Row) -> Expected {
     Expected::done(table, Answer::Outcomes(vec![(row.key, true)]), vec![row.key])
 }
 
-/// All columns but the key, the id and the maker.
+/// Gives the item all columns but key, id and maker.
 fn give_values(item: &mut Item, new: &NewItem) {
     item.badge = new.badge;
     item.score = new.score;
@@ -175,6 +181,8 @@ fn upsert(table: &Table, row: &Row) -> Expected {
     Expected::done(table, Answer::Outcomes(vec![(row.key, false)]), Vec::new())
 }
 
+/// Expects a bulk call that creates rows.
+///
 /// The first row of a key that is not there makes it; all others are skipped, whatever is wrong with them.
 fn bulk_create(before: &Table, rows: &[Row], answers: bool) -> Expected {
     let (mut table, mut created, mut outcomes) = (before.clone(), Vec::new(), Vec::new());
@@ -195,6 +203,8 @@ fn bulk_create(before: &Table, rows: &[Row], answers: bool) -> Expected {
     Expected::done(table, if answers { Answer::Outcomes(outcomes) } else { counts }, created)
 }
 
+/// Expects a bulk upsert.
+///
 /// The first row of a new key makes it, the last of each key gives it its values.
 fn bulk_upsert(before: &Table, rows: &[Row]) -> Expected {
     let mut first: BTreeMap<Key, &Row> = BTreeMap::new();
@@ -239,7 +249,7 @@ fn bulk_upsert(before: &Table, rows: &[Row]) -> Expected {
     Expected { done: possible.then_some(Done { table, answer, created }), failures }
 }
 
-/// Whether two keys have one badge.
+/// Tests if two keys have one badge.
 fn has_twice(badges: impl Iterator<Item = (Key, Option<i64>)>) -> bool {
     let mut holders: BTreeMap<i64, Key> = BTreeMap::new();
     badges
@@ -247,7 +257,9 @@ fn has_twice(badges: impl Iterator<Item = (Key, Option<i64>)>) -> bool {
         .any(|(key, badge)| *holders.entry(badge).or_insert(key) != key)
 }
 
-/// Makes the rows of a call, each with a number of its own as score and maker.
+/// Makes the rows of a call, each with a number.
+///
+/// The number is the row's own, and stands as score and maker.
 pub(super) struct Numbered<'c> {
     pub(super) codes: &'c [&'static str],
     /// For each code, the first that the database takes for equal.

@@ -1,23 +1,27 @@
-//! What a random sequence is made of.
+//! Parts of a random sequence.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-/// The codes of items. Which of them are equal is the database's to say.
+/// Codes of items.
+///
+/// Which of them are equal is the database's to say.
 pub(super) const CODES: [&str; 11] = ["a", "A", "b", "B", "ab", "aB", "é", "É", "", "a ", "it's \"ü\" 🦀"];
 
 /// The rooms of items: the other half of their key.
 const ROOMS: i64 = 2;
 
-/// The key of an item: its room, and the place of its code among [`CODES`].
+/// Key of an item: its room, and its place in [`CODES`].
+///
+/// The place is that of its code.
 pub(super) type Code = (i64, usize);
 
 /// An item to be given to a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given {
     pub(super) key: Code,
-    /// Unique in the table, where there is one.
+    /// Badge, unique in the table where there is one.
     pub(super) badge: Option<i64>,
-    /// The table refuses it.
+    /// True if the table refuses it.
     pub(super) bad: bool,
 }
 
@@ -26,13 +30,13 @@ pub(super) enum Call {
     Find(Code),
     FindAll(Vec<Code>),
     GetOrCreate(Given),
-    /// What is made has a key of its own, which does not count.
+    /// Makes a row whose own key does not count.
     GetOrCreateWith(Code, Given),
     Upsert(Given),
     Bulk(Bulk, Vec<Given>),
-    /// A stream that gives an error after these.
+    /// A bulk call whose stream gives an error after these.
     BrokenStream(Bulk, Vec<Given>),
-    /// By plain SQL.
+    /// A deletion by plain SQL.
     Delete(Code),
 }
 
@@ -48,14 +52,14 @@ pub(super) enum Bulk {
 pub(super) enum Step {
     OnPool(Call),
     OnConnection(Call),
-    /// In a transaction of sqlx.
+    /// Calls in a transaction of sqlx.
     InTheirs(Vec<Call>, bool),
-    /// In a transaction begun with plain SQL.
+    /// Calls in a transaction begun with plain SQL.
     InPlain(Vec<Call>, bool),
     InOurs(Vec<Inner>, End, Hooked),
 }
 
-/// Whether a transaction of ours has a hook on items.
+/// Hook on items, or none, in a transaction of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hooked {
     Yes,
@@ -69,31 +73,33 @@ pub(super) enum End {
     Drop,
 }
 
-/// What is done in a transaction of ours.
+/// Steps inside a transaction of ours.
 #[derive(Debug, Clone)]
 pub(super) enum Inner {
     Call(Way, Call),
     OnCommit,
     /// Looks at the table from another connection.
     Look,
-    /// Released, or rolled back.
+    /// A savepoint, released or rolled back.
     Savepoint(Vec<Inner>, bool),
     /// The caller's own SQL.
     Plain(Plain),
 }
 
-/// Transaction control by plain SQL, and what a server does to a transaction.
+/// Transaction control by plain SQL or by the server.
+///
+/// The latter is what a server does to a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plain {
     Rollback,
     Commit,
     /// Another transaction in place of ours.
     Anew,
-    /// By the number of its name.
+    /// A savepoint, by the number of its name.
     Savepoint(usize),
     RollbackTo(usize),
     Release(usize),
-    /// A table is made, which commits implicitly on MySQL.
+    /// Makes a table, which commits implicitly on MySQL.
     Ddl,
     /// A deadlock, or what else ends a transaction on a server.
     Spoil,
@@ -104,7 +110,7 @@ pub(super) enum Plain {
 /// The names of the caller's savepoints.
 pub(super) const SAVEPOINTS: [&str; 2] = ["a", "b"];
 
-/// How the transaction is given to a call.
+/// Ways in which a call is given the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Transaction,

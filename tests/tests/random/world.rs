@@ -21,10 +21,14 @@ use super::{
 type Db = <Subject as TestDb>::Db;
 type Connection = <Db as Database>::Connection;
 
-/// Whether a rollback gives ids back, so that a gap between two ids tells of one that was used up for nothing.
+/// True if a rollback gives ids back.
+///
+/// Then a gap between two ids tells of one that was used up for nothing.
 const COUNTS_IDS: bool = matches!(Db::NAME.as_bytes(), b"SQLite");
 
-/// Why a sequence is given up: a promise was broken, or a savepoint is to be undone.
+/// Reasons to give a sequence up.
+///
+/// A promise was broken, or a savepoint is to be undone.
 enum Stop {
     Broken(String),
     Undo,
@@ -52,7 +56,7 @@ impl From<sqlx::Error> for Stop {
     }
 }
 
-/// What a call gave.
+/// Result that a call gave.
 #[derive(Debug)]
 enum Given {
     Found(Vec<Option<Item>>),
@@ -85,7 +89,7 @@ impl Failed {
     }
 }
 
-/// Where calls are made.
+/// Handle on which calls are made.
 enum Place<'p> {
     Pool(&'p Pool<Db>),
     Connection(&'p mut Connection),
@@ -172,7 +176,7 @@ async fn make<'h>(db: impl Handle<'h, Db>, request: &Request) -> Result<Given, F
     Ok(given)
 }
 
-/// What is known of the database at one moment.
+/// Known state of the database at one moment.
 #[derive(Clone, Default)]
 struct State {
     table: Table,
@@ -186,22 +190,26 @@ struct State {
 /// A savepoint of the caller's.
 struct PlainSavepoint {
     name: usize,
-    /// How many savepoints of ours are around it.
+    /// Number of our savepoints around it.
     level: usize,
     state: State,
 }
 
-/// The database with the table of items, and what is to be in it.
+/// The database with its table of items, and expected rows.
+///
+/// They are what is to be in the table.
 pub(super) struct World {
     db: Fixture<Subject>,
     classes: Vec<usize>,
     serial: i64,
     state: State,
-    /// What the transaction began with.
+    /// State in which the transaction began.
     begun: State,
     savepoints: Vec<PlainSavepoint>,
     level: usize,
-    /// In a transaction of plain SQL, of which a call of one row does not know: a statement that fails ends it on PostgreSQL.
+    /// True in a transaction of plain SQL.
+    ///
+    /// A call of one row does not know of it: a statement that fails ends it on PostgreSQL.
     in_plain: bool,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -225,7 +233,9 @@ impl World {
         }
     }
 
-    /// Runs a sequence on the empty table. What is wrong is told in words.
+    /// Runs a sequence on the empty table.
+    ///
+    /// What is wrong is told in words.
     pub(super) async fn run(&mut self, steps: &[Step]) -> Result<(), String> {
         self.db.run("DELETE FROM items").await;
         if COUNTS_IDS {
@@ -242,7 +252,7 @@ impl World {
         Ok(())
     }
 
-    /// The table as others see it, and the pool's connections.
+    /// Compares the table as others see it, and the pool's connections.
     async fn look(&self, number: usize) -> Result<(), String> {
         let seen = Place::Pool(&self.db.outside).items().await.map_err(|error| error.to_string())?;
         same_table(&self.classes, &self.state.table, &seen)
@@ -296,7 +306,9 @@ impl World {
         }
     }
 
-    /// Calls in a transaction that is not ours; says whether the database has ended it.
+    /// Makes calls in a transaction that is not ours.
+    ///
+    /// Says whether the database has ended it.
     async fn calls(&mut self, conn: &mut Connection, calls: &[Call]) -> Result<bool, Stop> {
         for call in calls {
             match self.call(&mut Place::Connection(conn), call).await {
@@ -358,7 +370,9 @@ impl World {
         Ok(())
     }
 
-    /// The end of a transaction that was over before: the state is what its end has left.
+    /// Checks a transaction that was over before its end.
+    ///
+    /// The state is what its end has left.
     async fn over(&mut self, mut tx: Transaction<Db>, end: End) -> Result<(), Stop> {
         let row = NewItem { room: 0, code: "a".to_owned(), badge: None, score: 1, maker: 1 };
         let refused = Item::upsert(&mut tx, row).await;
@@ -377,7 +391,7 @@ impl World {
         if told.is_empty() { Ok(()) } else { Err(format!("{told:?} was told of a transaction that was over").into()) }
     }
 
-    /// Plain SQL of the caller, and what is known then.
+    /// Runs the caller's plain SQL, and notes what is known then.
     async fn plain(&mut self, tx: &mut Transaction<Db>, plain: Plain) -> Result<(), Stop> {
         let run = async |tx: &mut Transaction<Db>, sql: String| {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)
@@ -453,7 +467,7 @@ impl World {
         self.ends(false)
     }
 
-    /// The transaction is over, with all that was done in it or without.
+    /// Notes the end of the transaction, with its work or without.
     fn ends(&mut self, kept: bool) -> Result<(), Stop> {
         if !kept {
             self.state = self.begun.clone();
@@ -552,7 +566,9 @@ impl World {
     }
 }
 
-/// Whether the rows are those of the table, ids and all. Ids that were not known are learnt.
+/// Checks that the rows are those of the table, with ids.
+///
+/// Ids that were not known are learnt.
 fn same_table(classes: &[usize], table: &Table, seen: &[Item]) -> Result<Table, String> {
     let class = |item: &Item| {
         (item.room, CODES.iter().position(|code| *code == item.code).map_or(usize::MAX, |code| classes[code]))

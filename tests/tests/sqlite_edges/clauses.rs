@@ -1,4 +1,6 @@
-//! Tables that say themselves what a conflict does, which no statement of a call may leave to them.
+//! Tables that say themselves what a conflict does.
+//!
+//! No statement of a call may leave it to them.
 
 use sqlx::SqlitePool;
 use upsertable::{Error, Upsertable};
@@ -22,6 +24,8 @@ fn seat(code: &str, place: i64) -> NewSeat {
 
 const CLAUSES: [&str; 4] = ["IGNORE", "REPLACE", "FAIL", "ROLLBACK"];
 
+/// A table with a conflict clause on each constraint.
+///
 /// One clause on the key, one on another index, one on NOT NULL and one on the primary key.
 fn table(clause: &str) -> String {
     format!(
@@ -30,7 +34,7 @@ fn table(clause: &str) -> String {
     )
 }
 
-/// A trigger of which no statement says what a conflict does.
+/// A trigger whose statement says nothing of conflicts.
 const TRIGGER: &str = "CREATE TRIGGER noted AFTER INSERT ON seats BEGIN INSERT INTO log VALUES (NEW.code); END";
 
 async fn seats(clause: &str, more: &[&str]) -> SqlitePool {
@@ -42,7 +46,7 @@ async fn seats(clause: &str, more: &[&str]) -> SqlitePool {
     pool
 }
 
-/// Nothing is lost, changed or made.
+/// Checks that nothing is lost, changed or made.
 async fn assert_kept(pool: &SqlitePool, when: &str) {
     let kept = "SELECT count(*) FROM seats WHERE (code, place, note) IN (VALUES ('a', 1, 'kept'), ('b', 2, 'kept'))";
     assert_eq!(number(pool, kept).await, 2, "{when}");
@@ -149,7 +153,9 @@ async fn every_call_works_where_a_table_has_clauses() {
     }
 }
 
-/// What a statement says of conflicts counts for its triggers too: <https://www.sqlite.org/lang_createtrigger.html>
+/// A statement's conflict clause counts for its triggers too.
+///
+/// <https://www.sqlite.org/lang_createtrigger.html>
 #[tokio::test]
 async fn what_a_trigger_says_of_its_own_conflicts_counts() {
     let table =

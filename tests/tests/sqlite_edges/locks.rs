@@ -1,4 +1,4 @@
-//! Transactions that began without the write lock, and a lock that is not granted.
+//! Transactions begun without the write lock, and locks not granted.
 
 use std::{
     future::Future,
@@ -12,7 +12,7 @@ use upsertable_tests::{OnSqlite, TestDb as _};
 
 use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_file, number, person, run};
 
-/// A limit that only what hangs exceeds.
+/// Waits for work within a limit that only a hang exceeds.
 async fn in_time<F: Future>(work: F) -> F::Output {
     tokio::time::timeout(Duration::from_mins(1), work).await.expect("it hangs")
 }

@@ -1,4 +1,4 @@
-//! What only SQLite has, tried in every call.
+//! Tests of SQLite's own ways, tried in every call.
 
 // Counts and numbers of the tests are small.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]

@@ -1,4 +1,6 @@
-//! The ways in which `bulk_create_new` creates rows on SQLite, one by one as they came or sorted and looked for first: no outcome tells which.
+//! Ways in which `bulk_create_new` creates rows on SQLite.
+//!
+//! One by one as they came, or sorted and looked for first: no outcome tells which.
 
 use upsertable::{Upsertable as _, testing::statements};
 
@@ -9,7 +11,7 @@ const COLUMNS: &str = "email TEXT NOT NULL UNIQUE, age INTEGER NOT NULL CHECK (a
 const LOG: &str = "CREATE TABLE log (email TEXT)";
 const TRIGGER: &str = "TRIGGER noted BEFORE INSERT ON people BEGIN INSERT INTO log VALUES (NEW.email); END";
 
-/// How many rows, in which order: short calls, and staged ones.
+/// Numbers of rows, and their order, for short and staged calls.
 const CALLS: [(i64, bool); 5] = [(8, true), (900, true), (900, false), (5_000, true), (5_000, false)];
 
 /// A row whose age is its number.
@@ -22,7 +24,9 @@ fn numbers(rows: i64, sorted: bool) -> Vec<i64> {
     (0..rows).map(|number| if sorted { number } else { number * 7_919 % rows }).collect()
 }
 
-/// Whether the rows went in as they came: nothing looked for them first.
+/// Tests if the rows went in as they came.
+///
+/// Nothing looked for them first.
 fn as_they_came(seen: &[String]) -> bool {
     let inserts: Vec<&String> =
         seen.iter().filter(|sql| sql.contains("INSERT") && sql.contains("INTO `people`")).collect();
@@ -101,7 +105,9 @@ async fn b1_of_rows_that_go_in_as_they_came_one_that_is_refused_keeps_all_out() 
     }
 }
 
-/// What a few of the staged rows tell of all.
+/// Rows are looked for first where most are there.
+///
+/// Also where they come in no order and outgrow the cache. A few of the staged rows tell of all.
 #[tokio::test]
 async fn rows_are_looked_for_first_where_most_are_there_or_they_come_in_no_order_and_outgrow_the_cache() {
     for (cache, sorted, there, expected) in [
@@ -145,7 +151,7 @@ async fn r6_rows_that_go_in_as_they_came_are_compared_as_the_index_compares() {
     }
 }
 
-/// A key that no unique index is on.
+/// Rows whose key has no unique index are refused.
 #[tokio::test]
 async fn b8_rows_that_would_go_in_as_they_came_are_refused_without_the_index() {
     for rows in [8, 5_000] {

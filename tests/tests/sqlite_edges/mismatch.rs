@@ -99,7 +99,7 @@ async fn a_trigger_that_keeps_the_key_is_no_trouble() {
         "CREATE TRIGGER aged AFTER INSERT ON people BEGIN UPDATE people SET age = age + 100 WHERE id = NEW.id; END",
     ])
     .await;
-    // What is given is what is stored, though the trigger has changed it since.
+    // The row is given as it is stored, though the trigger has changed it since.
     let made = Person::get_or_create(&pool, person("a", 1)).await.unwrap();
     assert_eq!((made.row.age, made.created), (101, true));
     let made = Person::upsert(&pool, person("b", 1)).await.unwrap();
@@ -117,7 +117,9 @@ async fn a_trigger_that_keeps_the_key_is_no_trouble() {
     assert_clean(&pool, "after triggers").await;
 }
 
-/// A call that has staged nothing has nothing to remove, and says nothing of it.
+/// A call that fails before staging says nothing of a removal.
+///
+/// A call that has staged nothing has nothing to remove.
 #[tokio::test]
 async fn a_call_that_fails_before_it_stages_is_not_told_as_one_that_was_not_rolled_back() {
     let pool =

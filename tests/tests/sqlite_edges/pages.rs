@@ -46,7 +46,9 @@ keyed!(
     ByFlag(bool)
 );
 
-/// Fills the table by SQL, and goes over it in pages of every size: each row is done once, and none is left.
+/// Goes over a table in pages of every size.
+///
+/// It is filled by SQL: each row is done once, and none is left.
 async fn go_over<M>(columns: &str, values: &str, count: i64)
 where
     M: Thing + On<Sqlite> + Clone,
@@ -78,7 +80,7 @@ async fn go_over_pages<M: Thing + On<Sqlite> + Clone + Upsertable>(pool: &Sqlite
         assert_eq!(seen.len() as i64, count, "{when}, {size}: rows seen");
         assert!(seen.values().all(|times| *times == 1), "{when}, {size}: {seen:?}");
         assert_eq!((report.done, report.failed), (count as u64, 0), "{when}, {size}");
-        // What is still to do is told by a filter.
+        // A filter tells which rows are still to do.
         let report = M::batches(pool)
             .filter("done = ?")
             .bind(0)
@@ -105,7 +107,7 @@ async fn go_over_pages<M: Thing + On<Sqlite> + Clone + Upsertable>(pool: &Sqlite
     }
 }
 
-/// Twenty rows of what an expression of `n` gives.
+/// Query for twenty rows of an expression of `n`.
 fn twenty(key: &str) -> String {
     format!(
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20) SELECT {key}, n FROM numbers"
@@ -150,6 +152,8 @@ async fn a1_times_that_are_stored_in_any_form_are_all_met() {
     go_over::<ByTime>("k INTEGER NOT NULL PRIMARY KEY", &twenty("1767225600 + n * 60"), 20).await;
 }
 
+/// Moments that the closure sets to now are done once.
+///
 /// Of a scope that the filter names, and of all.
 #[tokio::test]
 async fn a4_moments_that_the_closure_sets_to_now_are_done_once() {

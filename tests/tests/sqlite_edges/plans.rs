@@ -1,11 +1,13 @@
-//! How SQLite runs the statements of every call.
+//! Query plans for the statements of every call.
 
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use upsertable::{Upsertable as _, testing::statements};
 
 use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_memory, number, person, run};
 
-/// The worst that a planner can know of an empty table: nothing, then that it is empty, then that it was when it has grown.
+/// States of statistics that mislead a planner most.
+///
+/// The worst that it can know of an empty table: nothing, then that it is empty, then that it was when it has grown.
 const STATES: [&str; 3] = ["never analysed", "analysed", "grown since"];
 
 async fn bring_to(pool: &SqlitePool, state: &str) {
@@ -18,7 +20,9 @@ async fn bring_to(pool: &SqlitePool, state: &str) {
     }
 }
 
-/// The steps of all statements that read a table from end to end.
+/// Steps that read a table from end to end.
+///
+/// Of all statements.
 async fn scans(pool: &SqlitePool, seen: &[String], table: &str) -> Vec<String> {
     let mut conn = pool.acquire().await.unwrap();
     let create = seen.iter().find(|sql| sql.starts_with("CREATE"));
@@ -29,7 +33,7 @@ async fn scans(pool: &SqlitePool, seen: &[String], table: &str) -> Vec<String> {
     let mut explained = 0;
     for sql in seen.iter().filter(|sql| ["SELECT", "INSERT", "UPDATE", "WITH"].iter().any(|verb| sql.starts_with(verb)))
     {
-        // What has a condition that is false reads nothing, whatever its plan says.
+        // A statement whose condition is false reads nothing, whatever its plan says.
         if !sql.contains(table) || sql.ends_with("WHERE false") {
             continue;
         }
@@ -79,6 +83,8 @@ async fn b6_no_statement_of_any_call_reads_the_whole_table() {
     }
 }
 
+/// A merge of many rows never reads the whole table.
+///
 /// Of many rows the merge is another one than of few.
 #[tokio::test]
 async fn b6_a_merge_of_many_rows_never_reads_the_whole_table() {

@@ -1,4 +1,6 @@
-//! What a connection may have been set to changes no result: right answers, or an error that names the setting.
+//! Settings of a connection, which change no result.
+//!
+//! The calls give right answers, or an error that names the setting.
 
 use std::fmt::Write as _;
 
@@ -48,7 +50,9 @@ fn counted(numbers: std::ops::Range<i64>) -> impl Iterator<Item = Counted> + Clo
     numbers.map(|k| Counted { k, parent: (k > 0).then_some(k - 1) })
 }
 
-/// Every kind of call with known and new rows, few and many.
+/// Makes every kind of call, with few and many rows.
+///
+/// The rows are known and new.
 async fn work(pool: &SqlitePool, told: &mut String) -> Result<(), Error> {
     let outcome = |outcome: Outcome<Item>| (outcome.row.code, outcome.row.weight, outcome.row.note, outcome.created);
     for number in [1, 1] {
@@ -94,7 +98,9 @@ const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT NOT 
                       CREATE TRIGGER noted AFTER INSERT ON log BEGIN SELECT 1; END";
 const ROWS: &str = "SELECT code || ' ' || kind || ' ' || weight || ' ' || coalesce(note, '') FROM items ORDER BY code";
 
-/// What the calls say and what is stored then, on connections that are set so.
+/// Results of the calls, and stored rows, with this setting.
+///
+/// It is that of the connections.
 async fn tried(setting: Option<(&str, &str)>, triggers: bool) -> (String, Vec<String>, Option<Error>) {
     let home = TempDir::new().unwrap();
     let options = SqliteConnectOptions::new().filename(home.path().join("settings.db")).create_if_missing(true);
@@ -131,7 +137,9 @@ async fn tried(setting: Option<(&str, &str)>, triggers: bool) -> (String, Vec<St
     (told, rows, error)
 }
 
-/// What a connection can set, with values; limits of memory count for the whole process, so they are wide.
+/// Settings of a connection, with values.
+///
+/// Limits of memory count for the whole process, so they are wide.
 const SETTINGS: &[(&str, &[&str])] = &[
     ("analysis_limit", &["1"]),
     ("auto_vacuum", &["0", "1", "2"]),
@@ -171,7 +179,9 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("writable_schema", &["0", "1"]),
 ];
 
-/// Pragmas that say something, do something, or belong to the file and not to a connection.
+/// Pragmas that are no settings of a connection.
+///
+/// They say something, do something, or belong to the file.
 const NO_SETTINGS: &[&str] = &[
     "application_id",
     "collation_list",
@@ -230,6 +240,8 @@ async fn b9_no_setting_of_a_connection_changes_what_a_call_does() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Every pragma is tried or known to be no setting.
+///
 /// The list of settings is the library's own.
 #[tokio::test]
 async fn b9_every_pragma_is_tried_or_known_to_be_no_setting() {

@@ -131,7 +131,7 @@ async fn every_call_on_a_table_of_an_attached_database() {
     assert_eq!(number(&pool, "SELECT count(*) FROM \"the atlas\".places").await, 0);
 }
 
-/// A column that compares with case, under an index that does not.
+/// A table whose column compares with case, unlike its index.
 async fn of_two_minds() -> SqlitePool {
     in_memory(&[
         "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT NOT NULL, age INTEGER NOT NULL)",
@@ -207,7 +207,7 @@ struct Typed {
 
 #[tokio::test]
 async fn r6_a_column_s_type_decides_too_what_is_equal() {
-    // As a number '1' and '01' are one, and as a text two; a type that SQLite has never heard of counts as a number.
+    // '1' and '01' are one number and two texts; a type that SQLite has never heard of counts as a number.
     for (declared, equal) in
         [("TEXT", false), ("VARCHAR(10)", false), ("", false), ("BLOB", false), ("STRING", true), ("NUMERIC", true)]
     {
@@ -293,7 +293,9 @@ async fn a_row_that_a_trigger_drops_is_neither_created_nor_told() {
     assert_clean(&pool, "after a trigger").await;
 }
 
-/// The database fills the column of this model in, with NULL where it has nothing else.
+/// A model with a column that the database fills in.
+///
+/// With NULL where it has nothing else.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "people")]
 #[unique(email)]

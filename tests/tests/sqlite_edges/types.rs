@@ -67,7 +67,9 @@ struct Kind {
     maybe_tags: Option<sqlx::types::Json<Tags>>,
 }
 
-/// With NULL wherever it may be, or nowhere; numbers at their ends.
+/// A row with NULL wherever it may be, or nowhere.
+///
+/// Numbers are at their ends.
 fn kind(number: u8, nulls: bool) -> Kind {
     let uuid = uuid::Uuid::from_bytes([number; 16]);
     let tags = Tags { words: vec!["it's".into(), "\"ü\"".into(), number.to_string()] };
@@ -132,7 +134,7 @@ async fn r4_a_value_of_every_type_comes_back_from_every_call_and_is_stored_alike
         let pool = in_memory(&[&table]).await;
         let kinds: Vec<Kind> = (0..8).map(|number| kind(number, number.is_multiple_of(3))).collect();
         let rows = || kinds.iter().cloned();
-        // How each value is stored, by way of the call that stored it.
+        // The stored form of each value, by the call that stored it.
         let mut stored: Vec<(&str, Vec<String>)> = Vec::new();
         for call in ["get_or_create", "upsert", "bulk_create_new", "bulk_get_or_create", "bulk_upsert"] {
             run(&pool, "DELETE FROM kinds").await;

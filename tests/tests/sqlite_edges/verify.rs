@@ -1,4 +1,6 @@
-//! Every kind of table and index that SQLite documents: what `verify` says of it is what the calls do.
+//! Every kind of table and index that SQLite documents.
+//!
+//! What `verify` says of it is what the calls do.
 //!
 //! <https://www.sqlite.org/lang_createtable.html>, <https://www.sqlite.org/lang_createindex.html>, <https://www.sqlite.org/withoutrowid.html>,
 //! <https://www.sqlite.org/stricttables.html>, <https://www.sqlite.org/gencol.html>, <https://www.sqlite.org/vtab.html>
@@ -305,7 +307,9 @@ const VIRTUAL: [Kind; 2] = [
     kind("an R-tree", &["CREATE VIRTUAL TABLE parcels USING rtree(id, code, weight)"], Refused("is a virtual table")),
 ];
 
-/// A model that reads the row id of a table that has no column for it.
+/// A model that reads a row id without a column for it.
+///
+/// The table has none.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "parcels")]
 #[unique(code)]
@@ -396,7 +400,7 @@ async fn verify_says_of_every_kind_of_table_what_the_calls_do() {
     assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
 }
 
-/// What a column can be declared as, in an ordinary table and in a STRICT one.
+/// Types of columns, in an ordinary table and a STRICT one.
 const DECLARED: [&str; 18] = [
     "INTEGER",
     "INT",
@@ -419,7 +423,9 @@ const DECLARED: [&str; 18] = [
 ];
 const DECLARED_STRICT: [&str; 6] = ["INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY"];
 
-/// Each field is tried with a value that says nothing but its type, and with one that a column can take for another.
+/// Tries each field with two values.
+///
+/// One says nothing but its type, and the other a column can take for another.
 macro_rules! kept {
     ($($test:ident: $field:ty = $plain:expr, $tricky:expr;)+) => {$(
         #[tokio::test]

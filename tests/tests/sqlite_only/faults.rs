@@ -1,4 +1,6 @@
-//! A full disk, locks that are not granted, a database that cannot be written, and transactions that SQLite ends by itself.
+//! Faults: a full disk, locks not granted, an unwritable database.
+//!
+//! Also transactions that SQLite ends by itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -232,6 +234,8 @@ fn short(statements: &[String]) -> Vec<&str> {
     statements.iter().map(|sql| sql.split(" VALUES ").next().unwrap_or_default()).collect()
 }
 
+/// Nothing is kept of a call that fails half-way.
+///
 /// FAIL keeps what the statement has done before.
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_of_a_call_that_fails_half_way_nothing_is_kept() {

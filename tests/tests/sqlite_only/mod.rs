@@ -1,4 +1,6 @@
-//! What only SQLite has: a database in memory, a file that is full, its ways with names and indexes.
+//! Tests of what only SQLite has.
+//!
+//! A database in memory, a file that is full, its ways with names and indexes.
 
 mod faults;
 mod memory;

@@ -1,4 +1,4 @@
-//! How the merges from a staging table are run.
+//! Query plans for merges from a staging table.
 
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use upsertable::{Upsertable as _, testing::statements};
@@ -6,6 +6,8 @@ use upsertable_tests::models::{Account, Retweet, account, retweet};
 
 use super::Fixture;
 
+/// A merge from the staging table never reads the whole target.
+///
 /// Short calls have no staging table: these have one, for their rows are asked for.
 #[tokio::test]
 async fn b6_a_merge_from_the_staging_table_never_reads_the_whole_target() {

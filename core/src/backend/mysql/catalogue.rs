@@ -1,4 +1,4 @@
-//! What the server says of a table.
+//! Questions to the server's catalogue about a table.
 
 use sqlx::{Arguments as _, Column as _, MySql, Row as _, mysql::MySqlArguments};
 
@@ -11,7 +11,9 @@ use crate::{
     sql::{self, Sql, Statement},
 };
 
-/// The type with its character set, where that cannot hold all text. MariaDB's default of a column that has none is the word NULL.
+/// Selects the columns of a table with their types.
+///
+/// A type comes with its character set where that cannot hold all text. MariaDB's default of a column that has none is the word NULL.
 const COLUMNS: &str = "
 SELECT CAST(column_name AS CHAR),
        CAST(CONCAT(column_type,
@@ -23,50 +25,63 @@ SELECT CAST(column_name AS CHAR),
 FROM information_schema.columns
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position LIMIT 18446744073709551615";
 
-/// All that the definition of a column says that is allowed to be NULL, where it says no more than its type.
+/// Selects a column's definition if it is only a type.
+///
+/// The column is allowed to be NULL, and its definition says no more than its type.
 const PLAIN_COLUMN: &str = "
 SELECT CAST(CONCAT(column_type, COALESCE(CONCAT(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), '')) AS CHAR)
 FROM information_schema.columns
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name = ?
       AND column_default IS NULL AND extra = '' AND column_comment = '' AND column_key <> 'PRI' LIMIT 1";
 
-/// The columns of the unique indexes; an expression has no name.
+/// Selects the columns of the unique indexes.
+///
+/// An expression has no name.
 const INDEXES: &str = "
 SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CAST(sub_part AS SIGNED) FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0 ORDER BY index_name, seq_in_index
 LIMIT 18446744073709551615";
 
-/// Whether a trigger runs before a row is inserted that may fill its columns in. MariaDB wants a value all the same, of rows that come from a
-/// query.
+/// Tests if a trigger before INSERT may fill the columns.
+///
+/// MariaDB wants a value all the same, of rows that come from a query.
 const FILLING: &str = "
 SELECT 1 FROM information_schema.triggers WHERE event_object_schema = COALESCE(?, DATABASE()) AND event_object_table = ?
 AND event_manipulation = 'INSERT' AND action_timing = 'BEFORE' AND VERSION() NOT LIKE '%MariaDB%' LIMIT 1";
 
-/// By which columns a table is partitioned, in backticks, or by its primary key where there are none.
+/// Selects the columns that a table is partitioned by.
+///
+/// They are in backticks. Without any, it is partitioned by its primary key.
 const PARTITIONED: &str = "
 SELECT DISTINCT CAST(COALESCE(partition_method, '') AS CHAR), CAST(COALESCE(partition_expression, '') AS CHAR),
        CAST(COALESCE(subpartition_method, '') AS CHAR), CAST(COALESCE(subpartition_expression, '') AS CHAR)
 FROM information_schema.partitions WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? LIMIT 18446744073709551615";
 
-/// What an index of this server's would have to hold of each column: nothing where it takes a column of any length.
+/// Selects the bytes that each column takes in an index.
+///
+/// 0 on a server whose indexes take a column of any length.
 const WIDTHS: &str = "
 SELECT CAST(column_name AS CHAR), CAST(column_type AS CHAR),
        CAST(IF(VERSION() LIKE '%MariaDB%', 0, IF(data_type LIKE '%text' OR data_type LIKE '%blob' OR data_type = 'json', 4294967295,
            COALESCE(character_octet_length, 8))) AS SIGNED)
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? LIMIT 18446744073709551615";
 
-/// What a table is, as the catalogue says it of those that are not temporary.
+/// Selects the engine and the type of a table.
+///
+/// The catalogue says it of those that are not temporary.
 const KIND: &str = "
 SELECT CAST(COALESCE(engine, '') AS CHAR), CAST(table_type AS CHAR) FROM information_schema.tables
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND table_type <> 'TEMPORARY' LIMIT 1";
 
-/// What a table is beside its columns.
+/// The kind of a table: its engine and what it is.
 struct TableKind {
-    /// Why no call works on it, if it is of such a kind.
+    /// The reason that no call works on it, if any.
     refusal: Option<String>,
     engine: String,
     is_versioned: bool,
-    /// It has columns of its own for the time that a row was valid in, which are in each unique index.
+    /// True if columns show when a row was valid.
+    ///
+    /// The table has columns of its own for that time, which are in each unique index.
     shows_times: bool,
 }
 
@@ -103,7 +118,9 @@ impl TableKind {
         is_any_of(&self.engine, engines)
     }
 
-    /// What stands before a statement that changes the table. The history of its rows is kept.
+    /// Returns the prefix of a statement that changes the table.
+    ///
+    /// The history of its rows is kept.
     fn before_ddl(&self) -> &'static str {
         if self.is_versioned { "SET STATEMENT system_versioning_alter_history = KEEP FOR " } else { "" }
     }
@@ -128,12 +145,12 @@ fn change_engine(table: &Table) -> String {
     format!("ALTER TABLE {} ENGINE = InnoDB", DIALECT.table(table))
 }
 
-/// Why no call works on a table, if it is of such a kind.
+/// Returns why a table of this kind takes no calls.
 pub(super) async fn refuse_table(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     Ok(TableKind::of(link, table).await?.and_then(|nature| nature.refusal))
 }
 
-/// What gives a key its unique index.
+/// Returns the statement that makes a unique index, or an obstacle.
 pub(super) async fn mend_index(link: &mut Link<'_, MySql>, table: &Table, key: &Key) -> Result<Mend, sqlx::Error> {
     let Some(nature) = TableKind::of(link, table).await? else { return Ok(Mend::By(create_unique_index(table, key))) };
     if let Some(why) = nature.refusal {
@@ -165,6 +182,8 @@ pub(super) async fn mend_index(link: &mut Link<'_, MySql>, table: &Table, key: &
     Ok(Mend::By(format!("{}{create}", nature.before_ddl())))
 }
 
+/// Tests if the table is partitioned by columns outside the key.
+///
 /// A unique index has every column by which its table is partitioned.
 async fn is_partitioned_otherwise(link: &mut Link<'_, MySql>, table: &Table, key: &Key) -> Result<bool, sqlx::Error> {
     let is_in_key =
@@ -188,11 +207,15 @@ async fn primary_key(link: &mut Link<'_, MySql>, table: &Table) -> Result<Vec<St
     Ok(indexes.into_iter().find(|index| index.name == "PRIMARY").map_or_else(Vec::new, |index| index.columns))
 }
 
-/// The most bytes that an index holds of a row, in InnoDB and in `MyISAM`.
+/// The most bytes of a row in an index of InnoDB.
+///
+/// [`INDEX_BYTES_MYISAM`] is that in `MyISAM`.
 const INDEX_BYTES: i64 = 3_072;
 const INDEX_BYTES_MYISAM: i64 = 1_000;
 
-/// The longest of the key's columns, where no index holds them as they are.
+/// Returns the longest column of a key that no index holds.
+///
+/// `None` if an index holds the key's columns as they are.
 async fn too_long(
     link: &mut Link<'_, MySql>,
     table: &Table,
@@ -211,7 +234,9 @@ async fn too_long(
     Ok((bytes > most).then_some(longest.1))
 }
 
-/// What its first column is called, and the statement that would make the table. Nothing where there is no table.
+/// Returns the name of the first column and the CREATE statement.
+///
+/// They are those of the answer to SHOW CREATE. `None` if there is no table.
 async fn show_create(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option<(String, String)>, sqlx::Error> {
     let show = Sql::from(format!("SHOW CREATE TABLE {}", DIALECT.table(table)));
     let rows = match link.fetch(Statement::plain(&show)).await {
@@ -223,7 +248,9 @@ async fn show_create(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option
     Ok(Some((first.unwrap_or_default(), row.try_get(1)?)))
 }
 
-/// All causes in one sentence. Nothing where there are none.
+/// Joins all causes into one sentence.
+///
+/// `None` if there are none.
 pub(super) async fn causes(link: &mut Link<'_, MySql>, ask: &Sql) -> Result<Option<String>, sqlx::Error> {
     let mut causes = Vec::new();
     for row in link.fetch(Statement::plain(ask)).await? {
@@ -232,6 +259,8 @@ pub(super) async fn causes(link: &mut Link<'_, MySql>, ask: &Sql) -> Result<Opti
     Ok((!causes.is_empty()).then(|| causes.join(", ")))
 }
 
+/// Returns the MODIFY that lets a column be NULL, if safe.
+///
 /// MODIFY has to be told the whole column anew, and what it is not told is lost: so only a column of which nothing else is said, and of a
 /// table without CHECK.
 pub(super) async fn allow_null(
@@ -252,7 +281,9 @@ pub(super) async fn allow_null(
     }))
 }
 
-/// With types that hold all that the field sends. An index holds no long ones.
+/// Returns the statement that adds a column for such a field.
+///
+/// The types hold all that the field sends. An index holds no long ones.
 pub(super) fn add_column(table: &Table, column: &Column, field: &str) -> Option<String> {
     let indexed = table.keys.iter().any(|key| key.columns.iter().any(|&key| table.columns[key].name == column.name));
     let kind = match field {
@@ -283,6 +314,8 @@ pub(super) fn add_column(table: &Table, column: &Column, field: &str) -> Option<
 /// The most characters that a name can have.
 const NAME_LENGTH: usize = 64;
 
+/// Returns the statement that makes the key's unique index.
+///
 /// A name that is too long is left to the server to choose.
 pub(super) fn create_unique_index(table: &Table, key: &Key) -> String {
     if sql::index_name(table, key).chars().count() <= NAME_LENGTH {
@@ -320,7 +353,7 @@ pub(super) async fn inspect(link: &mut Link<'_, MySql>, table: &Table) -> Result
     Ok(Some(found))
 }
 
-/// What the storage engine cannot do, or does otherwise.
+/// Notes the limits and surprises of the table's storage engine.
 async fn note_engine(
     link: &mut Link<'_, MySql>,
     table: &Table,

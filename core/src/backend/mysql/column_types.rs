@@ -1,4 +1,4 @@
-//! Whether a column takes what a field sends, and gives what it reads.
+//! Fit of a column's type to a field's: writes and reads.
 
 use crate::backend::{CatalogColumn, Fit};
 
@@ -26,7 +26,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// What a column is declared.
+    /// Returns the kind of a declared column type.
     fn of_column(declared: &str) -> Self {
         let whole = |bytes| if declared.contains("unsigned") { Self::Unsigned(bytes) } else { Self::Signed(bytes) };
         match first_word(declared) {
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// What the driver calls the type of a field.
+    /// Returns the kind of a field, by the driver's name.
     fn of_field(name: &str) -> Self {
         match name {
             "BOOLEAN" => Self::Bool,
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Whether the driver reads a field of this kind from such a column.
+    /// Tests if the driver reads the field from such a column.
     fn reads(self, column: Self) -> bool {
         match (self, column) {
             (Self::Other, _) | (_, Self::Other) => true,
@@ -108,7 +108,9 @@ pub(super) fn fit(field: &str, column: &CatalogColumn) -> Fit {
 /// Digits of Rust's decimal numbers, before and after the point.
 const DIGITS: u32 = 28;
 
-/// What such a column does to some of what such a field sends: refuses it, or changes it where `sql_mode` is not strict.
+/// Returns how a column loses a part of a field's values.
+///
+/// It refuses that, or changes it where `sql_mode` is not strict.
 fn loss(sent: Kind, there: Kind, declared: &str) -> Option<String> {
     let limits = limits(declared);
     let first = limits.first().copied();
@@ -153,7 +155,9 @@ fn text_loss(declared: &str, length: Option<u32>) -> Option<String> {
     }
 }
 
-/// The length of what is declared with one, or so short that it has to be thought of.
+/// Returns the declared length, or that of a short type.
+///
+/// `None` if the type is long enough not to matter.
 fn short(declared: &str, length: Option<u32>) -> Option<u32> {
     if first_word(declared).starts_with("tiny") { Some(255) } else { length }
 }

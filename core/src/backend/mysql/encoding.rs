@@ -1,4 +1,6 @@
-//! The values of rows as they are written, kept apart so that a statement takes as many rows as fit.
+//! The encoded values of rows, kept apart.
+//!
+//! So a statement takes as many rows as fit.
 
 use std::ops::Range;
 
@@ -9,7 +11,9 @@ use sqlx::{
     mysql::{MySqlArguments, MySqlTypeInfo},
 };
 
-/// Encoded values, one after the other. sqlx's own collection tells neither its size nor gives back a part.
+/// Encoded values, one after the other.
+///
+/// sqlx's own collection tells neither its size nor gives back a part.
 #[derive(Default)]
 pub struct Encoder {
     bytes: Vec<u8>,
@@ -23,7 +27,9 @@ struct Value {
     is_null: bool,
 }
 
-/// What a value takes in a statement beside its bytes: its type, and its bit among the NULLs.
+/// Bytes of a value beside its content.
+///
+/// These are its type, and its bit among the NULLs.
 const VALUE_OVERHEAD: usize = 3;
 
 impl Encoder {
@@ -55,7 +61,7 @@ impl Encoder {
         self.values.extend(other.values.iter().map(|value| Value { end: value.end + moved, ..value.clone() }));
     }
 
-    /// Writes the last `width` values so many times again.
+    /// Repeats the last `width` values `times` times.
     pub(super) fn repeat_last(&mut self, width: usize, times: usize) {
         let first = self.values.len().saturating_sub(width);
         let start = self.start(first);
@@ -67,7 +73,9 @@ impl Encoder {
         }
     }
 
-    /// Replaces the last `width` values by the first of them, the first two, and so on up to all.
+    /// Replaces the last `width` values by each of their prefixes.
+    ///
+    /// The first of them, the first two, and so on up to all.
     pub(super) fn repeat_prefixes(&mut self, width: usize) {
         let first = self.values.len().saturating_sub(width);
         let start = self.start(first);
@@ -80,7 +88,7 @@ impl Encoder {
         }
     }
 
-    /// Bytes that are the same for the same values only.
+    /// Returns bytes that are the same for the same values only.
     pub(super) fn into_identity(mut self) -> Vec<u8> {
         for value in &self.values {
             self.bytes.extend(value.end.to_be_bytes());
@@ -89,22 +97,24 @@ impl Encoder {
         self.bytes
     }
 
-    /// The bytes of the value with this number.
+    /// Returns the bytes of the value with this number.
     pub(super) fn value(&self, value: usize) -> &[u8] {
         &self.bytes[self.start(value)..self.values[value].end]
     }
 
-    /// Where the bytes of the value with this number begin.
+    /// Returns the offset of the value with this number.
     fn start(&self, value: usize) -> usize {
         value.checked_sub(1).map_or(0, |before| self.values[before].end)
     }
 
-    /// How many bytes the values take in a statement.
+    /// Returns the bytes that the values take in a statement.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + self.values.len() * VALUE_OVERHEAD
     }
 
-    /// All values. To copy what is encoded already cannot fail.
+    /// Turns all values into arguments.
+    ///
+    /// To copy what is encoded already cannot fail.
     pub(super) fn into_arguments(self) -> MySqlArguments {
         let mut arguments = MySqlArguments::default();
         let copied = self.push(&mut arguments, 0..self.values.len());
@@ -112,7 +122,9 @@ impl Encoder {
         arguments
     }
 
-    /// The values of some rows of `width` columns, with a number before each row, counted on from `first`.
+    /// Returns the values of some rows, each after its number.
+    ///
+    /// The rows have `width` columns. The numbers are counted on from `first`.
     pub(super) fn numbered(&self, rows: Range<usize>, width: usize, first: i64) -> Result<MySqlArguments, BoxDynError> {
         let mut arguments = MySqlArguments::default();
         let values = rows.len() * (width + 1);
@@ -127,7 +139,7 @@ impl Encoder {
         Ok(arguments)
     }
 
-    /// Some columns of some rows of `width` columns.
+    /// Returns some columns of some rows of `width` columns.
     pub(super) fn of_rows(
         &self,
         rows: impl Iterator<Item = usize>,
@@ -144,7 +156,9 @@ impl Encoder {
         Ok(arguments)
     }
 
-    /// The same, and behind all of them some columns of the same rows again.
+    /// Returns some columns of some rows, then others of them.
+    ///
+    /// The rows have `width` columns. Those of `again` come after all of the first.
     pub(super) fn of_rows_and_again(
         &self,
         rows: impl Iterator<Item = usize> + Clone,

@@ -1,4 +1,4 @@
-//! What errors of the server mean.
+//! The meanings of the server's errors.
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
@@ -7,10 +7,13 @@ use crate::{backend::TransactionEffect, error::EndReason};
 
 const DEADLOCK: u16 = 1213;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// "Record has changed since last read".
+///
 /// The row was changed after the transaction's snapshot (`innodb_snapshot_isolation` of MariaDB).
 const RECORD_CHANGED: u16 = 1020;
-/// "Failed to read auto-increment value": a deadlock on the lock of the table's counter, which ends the transaction, or a counter that is used
-/// up, which does not.
+/// "Failed to read auto-increment value".
+///
+/// It is a deadlock on the lock of the table's counter, which ends the transaction, or a counter that is used up, which does not.
 const NO_AUTO_INCREMENT: u16 = 1467;
 /// "Got error 149 .. during COMMIT".
 const ERROR_DURING_COMMIT: u16 = 1180;
@@ -20,7 +23,7 @@ const LOCK_DEADLOCK: &str = " 149";
 const DEFINITION_CHANGED: u16 = 1412;
 /// "Prepared statement needs to be re-prepared".
 const NEEDS_REPREPARE: u16 = 1615;
-/// A node of Galera that is not part of the cluster for the moment.
+/// A Galera node that is not part of the cluster now.
 const NODE_NOT_READY: u16 = 1047;
 const SYNTAX: u16 = 1064;
 const NO_SUCH_TABLE: u16 = 1146;
@@ -31,16 +34,22 @@ const NO_SUCH_INDEX: u16 = 1176;
 const DATA_OUT_OF_RANGE: u16 = 1690;
 /// A row-based engine, or isolation level, and a log of statements.
 const STATEMENT_FORMAT: u16 = 1665;
-/// CREATE or DROP of a temporary table in a transaction, and a log of statements.
+/// A temporary table in a transaction, and a log of statements.
+///
+/// It is a CREATE or a DROP.
 const STATEMENT_FORMAT_CREATES: u16 = 3748;
 const NO_PRIMARY_KEY: u16 = 3750;
 /// "Cannot add or update a child row: a foreign key constraint fails".
 const NO_PARENT: u16 = 1452;
 /// A statement that writes, in a transaction that is READ ONLY.
 const READ_ONLY: u16 = 1792;
-/// What a server says on its way out: it shuts down, the connection was killed (MariaDB), it was idle for too long (MySQL).
+/// Errors of a server that ends the connection.
+///
+/// It shuts down, the connection was killed (MariaDB), or it was idle for too long (MySQL).
 const GOODBYES: [u16; 3] = [1053, 1927, IDLE_TOO_LONG];
-/// Said when the connection is closed, and so before whatever is sent there after that.
+/// Sent when the connection is closed.
+///
+/// So it comes before whatever is sent there after that.
 const IDLE_TOO_LONG: u16 = 4031;
 
 /// There is no unique index on the key.
@@ -56,7 +65,9 @@ pub(super) fn is_no_unique_index(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Configuration(error) if error.is::<NoUniqueIndex>())
 }
 
-/// The row that was made is not found by its key, for this reason.
+/// The error of a row that its key does not find.
+///
+/// It holds the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Mismatch(String);
@@ -81,7 +92,7 @@ pub(super) fn refused(why: &'static str) -> sqlx::Error {
     sqlx::Error::Configuration(Box::new(Refused(why)))
 }
 
-/// Why the server does not do what was asked, where a setting of the session forbids it.
+/// Returns why a setting of the session forbids what was asked.
 pub(super) fn refusal(error: &sqlx::Error) -> Option<&'static str> {
     if let sqlx::Error::Configuration(error) = error {
         return error.downcast_ref::<Refused>().map(|refused| refused.0);
@@ -133,12 +144,14 @@ pub(super) fn is_out_of_range(error: &sqlx::Error) -> bool {
     number(error) == Some(DATA_OUT_OF_RANGE)
 }
 
-/// Whether this is the error of a row whose key is not as it was asked for: see [`MISMATCH`].
+/// Tests if a row has another key than asked for.
+///
+/// The error has the words of [`MISMATCH`].
 pub(super) fn is_mismatch(error: &sqlx::Error) -> bool {
     is_out_of_range(error) && error.as_database_error().is_some_and(|error| error.message().contains(MISMATCH))
 }
 
-/// Whether a row refers to one that is not there.
+/// Tests if a row refers to one that does not exist.
 pub(super) fn is_no_parent(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(NO_PARENT))
 }
@@ -147,19 +160,23 @@ pub(super) fn is_no_auto_increment(error: &sqlx::Error) -> bool {
     number(error) == Some(NO_AUTO_INCREMENT)
 }
 
-/// The table has no number left for a row. As a deadlock on the counter, which has the same number, it would have ended the transaction.
+/// The error of a table whose `AUTO_INCREMENT` is used up.
+///
+/// As a deadlock on the counter, which has the same number, it would have ended the transaction.
 pub(super) fn used_up() -> sqlx::Error {
     refused(
         "the table's AUTO_INCREMENT is used up, so it takes no further row; make the column larger, or reset the counter",
     )
 }
 
-/// Whether no temporary table can be dropped, nor made, in this transaction.
+/// Tests if the transaction cannot make or drop temporary tables.
 pub(super) fn keeps_no_tables(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(READ_ONLY | STATEMENT_FORMAT_CREATES))
 }
 
-/// Whether a unique violation names this index, as all of the servers' languages do at the end: `for key 'index'`, `for key 'table.index'`.
+/// Returns true if a unique violation names this index.
+///
+/// All of the servers' languages do so at the end: `for key 'index'`, `for key 'table.index'`.
 pub(super) fn names_index(error: &sqlx::Error, index: &str) -> bool {
     error.as_database_error().is_some_and(|error| {
         let message = error.message().trim_end_matches(['\'', '"', '`', '.']);
@@ -167,7 +184,7 @@ pub(super) fn names_index(error: &sqlx::Error, index: &str) -> bool {
     })
 }
 
-/// Whether another transaction stood in the way.
+/// Returns true if another transaction stood in the way.
 pub(in crate::backend) fn is_retryable(error: &dyn DatabaseError) -> bool {
     matches!(
         number_of(error),
@@ -183,12 +200,14 @@ pub(in crate::backend) fn is_retryable(error: &dyn DatabaseError) -> bool {
     ) || is_lost_at_commit(error)
 }
 
-/// What a COMMIT fails of on Galera where another node was faster: the engine's number of a deadlock is in the message. Others last.
+/// Returns true if a COMMIT failed on Galera against another node.
+///
+/// The other node was faster: the engine's number of a deadlock is in the message. Other errors with this number stay.
 fn is_lost_at_commit(error: &dyn DatabaseError) -> bool {
     number_of(error) == Some(ERROR_DURING_COMMIT) && error.message().contains(LOCK_DEADLOCK)
 }
 
-/// Whether the server has ended the connection.
+/// Returns true if the server has ended an idle connection.
 pub(super) fn is_farewell(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(number_of) == Some(IDLE_TOO_LONG)
 }
@@ -199,8 +218,10 @@ pub(in crate::backend) fn is_connection_lost(error: &dyn DatabaseError) -> bool 
     })
 }
 
-/// A deadlock ends the whole transaction, and what follows would run outside any; a refused row ends its statement only. Of the others
-/// it hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
+/// Returns the effect of an error on its transaction.
+///
+/// A deadlock ends the whole transaction, and what follows would run outside any; a refused row ends its statement only. Of the others it
+/// hangs on the server and its settings (`innodb_rollback_on_timeout`), so it is asked.
 pub(super) fn transaction_effect(error: &sqlx::Error) -> TransactionEffect {
     let Some(error) = error.as_database_error() else { return TransactionEffect::Alive };
     if matches!(number_of(error), Some(DEADLOCK | RECORD_CHANGED | ERROR_DURING_COMMIT)) {

@@ -1,4 +1,4 @@
-//! New values for one row, and the row.
+//! The update of a row that is read back after it.
 
 use sqlx::{Connection as _, MySql, SqlSafeStr as _, mysql::MySqlRow};
 use sqlx_core::transaction::TransactionManager as _;
@@ -13,6 +13,8 @@ use crate::{
 
 type Transactions = <MySql as sqlx::Database>::TransactionManager;
 
+/// Updates a row and reads it back.
+///
 /// Neither server gives back what an UPDATE wrote, so the row is read after it, and kept from others meanwhile.
 pub(super) async fn update_and_read(
     link: &mut Link<'_, MySql>,
@@ -39,7 +41,9 @@ async fn in_one(
     Ok(link.fetch(statement(&texts.find, &mut **write, Part::Key)?).await?.into_iter().next())
 }
 
-/// Keeps what is written from others until it is read: by the transaction that is open, or by one of its own.
+/// Holds the locks on what is written until it is read.
+///
+/// The transaction that is open does so, or one of its own.
 pub(super) struct Kept<'l, 'c> {
     pub(super) link: &'l mut Link<'c, MySql>,
     begun: bool,
@@ -79,7 +83,7 @@ impl<'l, 'c> Kept<'l, 'c> {
     }
 }
 
-/// Given up half-way.
+/// Rolls back what was given up half-way.
 impl Drop for Kept<'_, '_> {
     fn drop(&mut self) {
         if self.begun {

@@ -24,14 +24,18 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Up to so many rows go without a staging table.
+/// The most rows that go without a staging table.
 const FEW_ROWS: usize = 1_024;
 
-/// Up to so many rows are looked for one by one, and made by one statement, which is kept prepared for each number of rows.
+/// The most rows that are looked for one by one.
+///
+/// One statement makes them, which is kept prepared for each number of rows.
 const ONE_STATEMENT: usize = 16;
 
-/// One statement finds which keys are not there, one makes their rows: an INSERT of values, which refuses and converts what any INSERT does,
-/// and looks for the key's unique index itself. Where it finds a row in the way after all, or no index, the rows are staged as those of any
+/// Creates the rows of a short call by two statements.
+///
+/// One finds which keys are not there, one makes their rows: an INSERT of values, which refuses and converts what any INSERT does, and
+/// looks for the key's unique index itself. Where it finds a row in the way after all, or no index, the rows are staged as those of any
 /// call.
 pub(super) async fn insert_few(
     unit: &mut CallScope<'_, MySql>,
@@ -86,8 +90,9 @@ pub(super) async fn insert_few(
     }
 }
 
-/// What was seen of a key's unique index and of a server. To look takes as long as to make a row, so it is kept in mind: the statements
-/// fail where it no longer holds.
+/// The cached facts about a key's unique index and a server.
+///
+/// To look takes as long as to make a row, so they are kept in mind: the statements fail where they no longer hold.
 #[derive(Clone)]
 struct Seen {
     /// The index that a query is to use.
@@ -95,13 +100,13 @@ struct Seen {
     at: Instant,
 }
 
-/// For so long.
+/// The time for which they are kept.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// Statements of fewer bytes pass every server.
+/// The bytes below which a statement passes every server.
 const SMALL: usize = 16 << 10;
 
-/// By the addresses of the table and the key.
+/// The cached facts, by the addresses of table and key.
 static SEEN: Mutex<BTreeMap<(usize, usize), Seen>> = Mutex::new(BTreeMap::new());
 
 fn all_seen() -> MutexGuard<'static, BTreeMap<(usize, usize), Seen>> {
@@ -116,7 +121,7 @@ fn forget(stage: &StagingPlan) {
     all_seen().remove(&place(stage));
 }
 
-/// Gives nothing where the rows have to be staged.
+/// Returns the facts, or `None` if the rows must be staged.
 async fn see(
     link: &mut Link<'_, MySql>,
     stage: &StagingPlan,
@@ -136,13 +141,16 @@ async fn see(
     Ok(Some(seen))
 }
 
-/// Whether a value of this type, bound to a statement, is compared with a column as it would be once it is stored there: a number with digits
-/// behind the point or a time would be rounded first.
+/// Tests if a bound value compares as it would once stored.
+///
+/// A number with digits behind the point or a time would be rounded first.
 fn compares_as_sent(sent: &str) -> bool {
     sent.contains("INT") || matches!(sent, "CHAR" | "VARCHAR" | "TEXT" | "BINARY" | "VARBINARY" | "BLOB")
 }
 
-/// The rows to be made, sorted by their keys, so that all calls lock in one order. It takes no locks.
+/// Finds the rows to be made, sorted by their keys.
+///
+/// So all calls lock in one order. It takes no locks.
 async fn find_absent(
     link: &mut Link<'_, MySql>,
     stage: &StagingPlan,
@@ -202,8 +210,10 @@ async fn create(
     unit.commit_merge().await
 }
 
-/// Splits a number of rows into parts of few different sizes, so that their statements stay prepared: hundreds, tens, and up to
-/// [`ONE_STATEMENT`]. These are the sizes that callers cut batches in.
+/// Splits a number of rows into parts of few different sizes.
+///
+/// So their statements stay prepared. The sizes are hundreds, tens, and up to [`ONE_STATEMENT`]: these are the sizes that callers cut
+/// batches in.
 fn parts(rows: usize) -> impl Iterator<Item = usize> {
     let mut left = rows;
     iter::from_fn(move || {
@@ -218,7 +228,7 @@ fn parts(rows: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The numbers of the rows whose keys are there.
+/// Selects the numbers of the rows whose keys are there.
 fn present_text(stage: &StagingPlan, rows: usize, target: &str) -> Sql {
     let is_key = |&column: &usize| format!("t.{} = ?", DIALECT.name(stage.table.columns[column].name));
     let is_key = stage.key.columns.iter().map(is_key).collect::<Vec<_>>().join(" AND ");
@@ -226,7 +236,9 @@ fn present_text(stage: &StagingPlan, rows: usize, target: &str) -> Sql {
     format!("{} {NO_LIMIT}", each.collect::<Vec<_>>().join(" UNION ALL ")).into()
 }
 
-/// The branch without rows gives the keys the types and collations of the table's columns: see `one_row::find_many`.
+/// Selects the numbers of the rows whose keys are not there.
+///
+/// The branch without rows gives the keys the types and collations of the table's columns, as in `one_row::find_many`.
 fn absent_text(stage: &StagingPlan, rows: usize, are_distinct: bool, target: &str) -> Sql {
     let into = DIALECT.table(stage.table);
     let mut values = "(SELECT -1 AS n".to_owned();
@@ -258,6 +270,8 @@ fn absent_text(stage: &StagingPlan, rows: usize, are_distinct: bool, target: &st
     .into()
 }
 
+/// Inserts rows and checks their keys and the index.
+///
 /// It fails where a row that it has made has none of the keys that were asked for.
 fn insert_text(stage: &StagingPlan, rows: usize) -> Sql {
     let columns = DIALECT.columns(stage.table, stage.columns.iter().copied(), "");

@@ -1,4 +1,6 @@
-//! Whether rows have keys of their own, and come in their order, told before the server is asked.
+//! The order of rows' keys, found before the server is asked.
+//!
+//! It is whether rows have keys of their own, and come in their order.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -6,23 +8,27 @@ use sqlx::TypeInfo as _;
 
 use super::{encoding::Encoder, staging::StagingPlan};
 
-/// So many keys are looked at, 8 MiB: of more rows one in two, in four and so on. Where that misses a key that comes twice, the merge finds it.
+/// The most keys that are looked at, 8 MiB.
+///
+/// Of more rows one in two, in four and so on are looked at. Where that misses a key that comes twice, the merge finds it.
 const MOST: usize = 1 << 20;
 
-/// To find the first row of each key takes the server a sixth of a merge of 200,000 rows and more than a third of one of millions, where most
-/// calls have no key twice.
+/// Watches whether keys come twice, and whether they come sorted.
+///
+/// To find the first row of each key takes the server a sixth of a merge of 200,000 rows and more than a third of one of millions, where
+/// most calls have no key twice.
 pub(super) struct Keys {
-    /// Nothing where it cannot be told.
+    /// `None` if it cannot be told.
     seen: Option<Sample>,
     positions: Vec<usize>,
-    /// Which of them are of types without a sign.
+    /// True for each of the positions whose type has no sign.
     unsigned: Vec<bool>,
     hasher: RandomState,
-    /// The key that came last, where each was larger than the one before it.
+    /// The last key, while each was larger than the one before.
     risen_to: Option<Vec<i128>>,
 }
 
-/// How the keys of rows stand to each other.
+/// The relation of rows' keys to each other.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// One may have come twice.
@@ -35,6 +41,8 @@ pub(super) enum Order {
 }
 
 impl Keys {
+    /// Watches the keys of a staging table.
+    ///
     /// Only whole numbers are one key where their bytes are the same, and nowhere else.
     pub(super) fn new(stage: &StagingPlan) -> Self {
         let positions: Vec<usize> = stage.key_positions().collect();
@@ -65,7 +73,9 @@ impl Keys {
         }
     }
 
-    /// How the keys stand that were looked at. One that looks like another counts as that.
+    /// Returns the order of the keys that were looked at.
+    ///
+    /// A key that looks like another counts as that.
     pub(super) fn order(&mut self) -> Order {
         if self.risen_to.is_some() {
             Order::Sorted
@@ -76,7 +86,9 @@ impl Keys {
         }
     }
 
-    /// The key of a row of `width` columns, as numbers that sort as the database sorts it.
+    /// Returns a row's key as numbers that sort like the database.
+    ///
+    /// The row has `width` columns.
     pub(super) fn numbers(&self, values: &Encoder, row: usize, width: usize) -> Vec<i128> {
         self.key(values, row, width).collect()
     }
@@ -94,16 +106,18 @@ impl Keys {
     }
 }
 
-/// A number for each key that has come, the same for the same values. Of a key that comes twice, both are here or none.
+/// Hashes of the keys that have come.
+///
+/// There is a number for each key, the same for the same values. Of a key that comes twice, both are here or none.
 #[derive(Default)]
 struct Sample {
     numbers: Vec<u64>,
-    /// How many bits at a number's end have to be zero.
+    /// The number of trailing bits that have to be zero.
     zeros: u32,
 }
 
 impl Sample {
-    /// Says whether the numbers were distinct when it was last looked.
+    /// Returns true if the numbers were distinct when last looked at.
     fn add(&mut self, number: u64, most: usize) -> bool {
         if number.trailing_zeros() >= self.zeros {
             self.numbers.push(number);

@@ -49,8 +49,8 @@ pub(super) async fn fill(
                 Some(text) if rows == full => text,
                 _ => &staging::stage_rows(stage, rows),
             };
-            // While the server works on them. The next rows are not read then: their source may panic, and would leave the connection in the
-            // middle of a statement.
+            // While the server works on them. The next rows are not read then: their source may panic, and would leave the connection in
+            // the middle of a statement.
             let meanwhile = lazy(|_| {
                 if !std::mem::replace(&mut added, true) {
                     keys.add(&values, chunk_rows, width);
@@ -72,10 +72,12 @@ pub(super) async fn fill(
     Ok(())
 }
 
-/// Splits a number of rows into parts of few different sizes, so that their statements stay prepared: `full`, and powers of two.
+/// Splits a number of rows into parts of few different sizes.
 ///
-/// To prepare a statement, run it and close it costs 40 ms over TCP: the server does not answer the closing, so it acknowledges it late, and
-/// the driver's next packet waits for that (Nagle's algorithm, which sqlx leaves on).
+/// So their statements stay prepared. The sizes are `full`, and powers of two.
+///
+/// To prepare a statement, run it and close it costs 40 ms over TCP: the server does not answer the closing, so it acknowledges it late,
+/// and the driver's next packet waits for that (Nagle's algorithm, which sqlx leaves on).
 pub(super) fn parts(rows: usize, full: usize) -> impl Iterator<Item = usize> {
     let largest = move |left: usize| match left {
         0 => None,
@@ -118,7 +120,9 @@ fn has_triggers(stage: &StagingPlan) -> bool {
     stage.notes.get().is_some_and(|found| found.triggers)
 }
 
-/// Makes the rows that are marked, and fails where one of them is not found by its key then.
+/// Makes the rows that are marked, and returns how many.
+///
+/// It fails where one of them is not found by its key then.
 async fn insert_made(link: Linked<'_, '_>, stage: &StagingPlan, marked: u64) -> Result<u64, sqlx::Error> {
     let made = match link.execute(Statement::plain(&staging::insert_made(stage, Sorted::ByKey))).await {
         Err(error) if errors::is_no_parent(&error) => {
@@ -138,7 +142,9 @@ async fn insert_made(link: Linked<'_, '_>, stage: &StagingPlan, marked: u64) -> 
     Ok(made)
 }
 
-/// Tells a table whose numbers are used up from a deadlock on its counter, which ends the transaction.
+/// Tells used-up numbers from a deadlock on the table's counter.
+///
+/// The deadlock ends the transaction.
 pub(super) async fn explained(link: Linked<'_, '_>, error: sqlx::Error) -> sqlx::Error {
     if errors::is_no_auto_increment(&error) && matches!(<MySql as backend::Engine>::is_open(link.raw()).await, Ok(true))
     {
@@ -163,7 +169,7 @@ pub(super) async fn merge_marked(link: Linked<'_, '_>, stage: &StagingPlan) -> R
     }
 }
 
-/// In a caller's transaction.
+/// Merges in a caller's transaction.
 async fn merge_shared(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     link.execute(Statement::plain(&staging::create_made(stage))).await?;
     let mut made = numbers(link, Statement::plain(&staging::find_absent(stage))).await?;
@@ -189,15 +195,19 @@ async fn merge_shared(link: Linked<'_, '_>, stage: &StagingPlan) -> Result<u64, 
     }
 }
 
-/// Tells whether a unique violation comes of another writer, who made a row in between, or of another unique index.
+/// Tells another writer's rows from a violation of another unique index.
+///
+/// The other writer made a row in between.
 #[derive(Default)]
 struct Progress {
-    /// How many rows were still to be made when it was last asked.
+    /// The rows still to be made when last asked.
     left: Option<u64>,
     tries: u32,
 }
 
-/// How often a merge is run again without fewer rows to be made: somebody deletes as fast as others insert.
+/// The most tries of a merge that makes no progress.
+///
+/// It runs again without fewer rows to be made: somebody deletes as fast as others insert.
 const TRIES: u32 = 20;
 
 impl Progress {
@@ -255,7 +265,7 @@ pub(super) async fn read_staged(
     link.fetch(read(View::Locked)).await
 }
 
-/// Whether the merge's transaction is the call's own.
+/// Returns true if the merge's transaction is the call's own.
 fn is_own(link: &Link<'_, MySql>) -> bool {
     matches!(link, Link::Pooled(..))
 }

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB: their text, their limits and what their errors mean.
+//! MySQL and MariaDB: their text, their limits and their errors.
 
 mod catalogue;
 mod column_types;
@@ -55,45 +55,64 @@ use crate::{
 pub(super) use errors::{is_connection_lost, is_retryable};
 pub(super) use told::told;
 
-/// The most values that one prepared statement can carry: their number has two bytes.
+/// The most values that one prepared statement can carry.
+///
+/// Their number has two bytes.
 const MAX_BINDS: usize = 65_535;
 
-/// Rows of one staging statement. The server keeps a prepared statement of this size for as long as the connection lives.
+/// Rows of one staging statement.
+///
+/// The server keeps a prepared statement of this size for as long as the connection lives.
 const CHUNK_ROWS: usize = 2_000;
 
-/// Bytes of one staging statement, so that long values do not pile up.
+/// Bytes of one staging statement.
+///
+/// They are limited so that long values do not pile up.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Keys of one [`Engine::find_many`].
 const FIND_KEYS: usize = 10_000;
 
-/// Up to so many keys their statement is kept prepared: see `merge::parts`.
+/// The most keys whose statement is kept prepared.
+///
+/// Their numbers are those of `merge::parts`.
 const PREPARED_KEYS: usize = 512;
 
-/// What a statement holds beside its values.
+/// Bytes of a statement beside its values.
 const STATEMENT_OVERHEAD: usize = 1_024;
 
-/// Stands behind what gives several rows: `sql_select_limit` cuts every SELECT that has no limit of its own.
+/// The limit of a statement that returns several rows.
+///
+/// `sql_select_limit` cuts every SELECT that has no limit of its own.
 const NO_LIMIT: &str = "LIMIT 18446744073709551615";
 
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
 
-/// What stands behind a model's columns. The names are none that a model would give, for sqlx reads columns by name.
+/// The columns of a [`Mark`], after those of the model.
+///
+/// The names are none that a model would give, for sqlx reads columns by name.
 const NUMBER: &str = "`upsertable_number`";
 const FOUND: &str = "`upsertable_found`";
 const CREATED: &str = "`upsertable_created`";
 
-/// A server that does not know `INSERT .. RETURNING` was met, so it is tried no more. Either way works on every server.
+/// Set once a server did not know `INSERT .. RETURNING`.
+///
+/// It is tried no more then. Either way works on every server.
 static NO_RETURNING: AtomicBool = AtomicBool::new(false);
 
-/// A server that does not know `SKIP LOCKED` was met: MySQL before 8, MariaDB before 10.6. Waiting for locked rows works on every server.
+/// Set once a server did not know `SKIP LOCKED`.
+///
+/// That is MySQL before 8, and MariaDB before 10.6. Waiting for locked rows works on every server.
 static NO_SKIP_LOCKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a statement outside a transaction commits itself: without autocommit a session begins transactions by itself, and with
-/// `completion_type = CHAIN` each COMMIT begins the next one.
+/// True if a statement outside a transaction commits itself.
+///
+/// Without autocommit a session begins transactions by itself, and with `completion_type = CHAIN` each COMMIT begins the next one.
 const COMMITS_ITSELF: &str = "(@@autocommit AND @@completion_type <> 'CHAIN')";
 
-/// A session that begins transactions by itself was met: from here on each call asks for it at its end.
+/// Set once a session began transactions by itself.
+///
+/// From here on each call asks for it at its end.
 static BEGINS_UNASKED: AtomicBool = AtomicBool::new(false);
 
 fn note_session(commits_itself: bool) {
@@ -208,7 +227,8 @@ impl Engine for MySql {
     // At REPEATABLE READ every row that is looked at stays locked, and the gaps beside it, whether the filter wants it or not.
     const BATCH_ISOLATION: Option<Isolation> = Some(Isolation::ReadCommitted);
 
-    // Whoever inserts a row that refers to one of these waits. InnoDB has no lock of a row that keeps out another of its kind and not theirs.
+    // Whoever inserts a row that refers to one of these waits. InnoDB has no lock of a row that keeps out another of its kind and not
+    // theirs.
     fn lock_rows(wait: bool) -> &'static str {
         if wait || NO_SKIP_LOCKED.load(Ordering::Relaxed) { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
     }
@@ -565,26 +585,36 @@ impl Engine for MySql {
     }
 }
 
-/// What looking for the key's unique index found out.
+/// The answer to the question for the key's unique index.
 #[allow(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 pub struct Found {
     /// The name of the key's unique index.
     index: String,
-    /// Whether a query may be told to use it.
+    /// True if a query may be told to use it.
     usable: bool,
     /// The most bytes that one statement can carry.
     packet: usize,
-    /// Whether the server makes a few rows at once as it would make them from a staging table.
+    /// True if the server creates a few rows without staging.
+    ///
+    /// They come out as they would from a staging table.
     makes_few: bool,
-    /// The settings, each with a value, under which the merge gives what it gives by default. None where the session has them.
+    /// Settings that undo what the session changes for the merge.
+    ///
+    /// Each has a value. Under them the merge gives what it gives by default. Empty if the session has them.
     steady: String,
-    /// Whether a trigger runs for each row that is made, which may store it with another key.
+    /// True if a trigger runs for each row that is made.
+    ///
+    /// It may store the row with another key.
     triggers: bool,
-    /// Whether a staging table may be of no other engine.
+    /// True if a staging table must be of InnoDB.
     innodb_only: bool,
-    /// The session's mode, where it lets an INSERT change what does not fit.
+    /// The session's mode, if it lets INSERT change values.
+    ///
+    /// An INSERT changes what does not fit then.
     lenient: Option<String>,
-    /// How the keys of the staged rows stand to each other, as far as the client can tell.
+    /// The order of the staged rows' keys, if known.
+    ///
+    /// It is how the keys stand to each other, as far as the client can tell.
     order: Mutex<Order>,
 }
 
@@ -593,7 +623,7 @@ impl Found {
         *self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives what was noted before.
+    /// Replaces the order of the keys, and returns the old one.
     fn note_order(&self, order: Order) -> Order {
         std::mem::replace(&mut *self.order.lock().unwrap_or_else(PoisonError::into_inner), order)
     }
@@ -630,7 +660,9 @@ async fn find_index<'s>(link: &mut Link<'_, MySql>, stage: &'s StagingPlan) -> R
     Ok(stage.notes.get())
 }
 
-/// Sets a savepoint and uses it, which fails where no transaction is open.
+/// Tests if a savepoint can be set and used.
+///
+/// Its use fails where no transaction is open.
 async fn is_savepoint_kept(
     conn: &mut <MySql as Database>::Connection,
     savepoint: &str,
@@ -648,7 +680,9 @@ async fn is_savepoint_kept(
     Ok(true)
 }
 
-/// MariaDB: the INSERT looks for the index and gives the row.
+/// Creates a row on MariaDB, where INSERT checks the index.
+///
+/// The INSERT gives the row too.
 async fn create_returning(
     link: &mut Link<'_, MySql>,
     texts: &RowStatements,
@@ -672,7 +706,7 @@ async fn create_returning(
     }
 }
 
-/// Why a row that was made is not found by its key.
+/// Returns why a new row is not found by its key.
 async fn cause(link: &mut Link<'_, MySql>, texts: &RowStatements) -> sqlx::Error {
     let found = catalogue::causes(link, &texts.others[ASK_CAUSE]).await;
     match found {
@@ -681,7 +715,9 @@ async fn cause(link: &mut Link<'_, MySql>, texts: &RowStatements) -> sqlx::Error
     }
 }
 
-/// Every server: the index is asked for first, and the row is read after.
+/// Creates a row on any server, in several statements.
+///
+/// The index is asked for first, and the row is read after.
 async fn create_and_read(
     link: &mut Link<'_, MySql>,
     texts: &RowStatements,
@@ -743,7 +779,7 @@ async fn check_index(link: &mut Link<'_, MySql>, texts: &RowStatements, ask: usi
     Err(errors::no_unique_index())
 }
 
-/// Whether a unique violation names a unique index on the key.
+/// Tests if a unique violation names an index on the key.
 async fn blames_key(
     link: &mut Link<'_, MySql>,
     table: &Table,
@@ -759,7 +795,9 @@ async fn blames_key(
     Ok(false)
 }
 
-/// Sends a statement without waiting for what comes of it, where the connection is at rest: the first poll sends it then.
+/// Sends a statement without waiting for its outcome.
+///
+/// The connection has to be at rest: the first poll sends it then.
 fn queue(conn: &mut MySqlConnection, sql: &Sql) {
     drop(conn.execute(Statement::<MySql>::plain(sql)).now_or_never());
 }

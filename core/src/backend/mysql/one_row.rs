@@ -9,26 +9,41 @@ use crate::{
     sql::{Bound, Sql},
 };
 
-/// Where [`RowStatements::others`] holds what: an INSERT that every server understands, the question for the unique index, and a statement that
-/// fails where the table or a column is missing.
+/// Index of an INSERT that every server understands.
+///
+/// It is one in [`RowStatements::others`], as the next are.
+///
+/// [`ASK_INDEX`] asks for the unique index, and [`ASK_TABLE`] fails where the table or a column is missing.
 pub(super) const CREATE_PLAIN: usize = 0;
 pub(super) const ASK_INDEX: usize = 1;
 pub(super) const ASK_TABLE: usize = 2;
-/// The question for the unique index, which sets a savepoint in the same round trip.
+/// The question for the unique index, after a savepoint.
+///
+/// Both go in the same round trip.
 pub(super) const SAVE_AND_ASK: usize = 3;
-/// Why a row is not found by the key that it was made with.
+/// The question why a new row is not found.
+///
+/// It is not found by the key that it was made with.
 pub(super) const ASK_CAUSE: usize = 4;
 
-/// To which is rolled back where the row that was made is not found by its key. It is not released, for that would be one round trip more.
+/// The savepoint before a row is made.
+///
+/// A row that is not found by its key is rolled back to it. It is not released, for that would be one round trip more.
 pub(super) const ROW_SAVEPOINT: &str = "upsertable_row";
 
-/// A number that is too large for any type: an error that undoes the statement, where it is come to.
+/// A number that is too large for any type.
+///
+/// It is an error that undoes the statement, where it is come to.
 pub(super) const FAIL: &str = "18446744073709551615 + 1";
 
-/// The same for a row whose key is not what was asked for: the server gives these words back.
+/// A failing expression for a row with another key than asked.
+///
+/// The server gives these words back.
 const OTHER_KEY: &str = "18446744073709551615 + 2";
 pub(super) const MISMATCH: &str = "+ 2";
 
+/// The statements for one row, by one key.
+///
 /// MariaDB looks for the index inside its INSERT. MySQL has no RETURNING, and refuses the text before it does anything.
 pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
     let into = DIALECT.table(table);
@@ -58,7 +73,9 @@ pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
     }
 }
 
-/// Written out, as a comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
+/// Returns the bound of a key, written out column by column.
+///
+/// A comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
 pub(super) fn key_bound(table: &Table, key: &Key, bound: Bound) -> String {
     let names: Vec<String> = key.columns.iter().map(|&column| DIALECT.name(table.columns[column].name)).collect();
     let mut way = String::new();
@@ -74,12 +91,14 @@ pub(super) fn key_bound(table: &Table, key: &Key, bound: Bound) -> String {
     format!("({})", ways.collect::<Vec<_>>().join(" OR "))
 }
 
-/// Reads nothing, and fails where the table or a column is missing.
+/// Reads nothing; fails if the table or a column is missing.
 pub(super) fn ask_table(table: &Table) -> Sql {
     let all = DIALECT.columns(table, 0..table.columns.len(), "");
     format!("SELECT {all} FROM {} WHERE FALSE", DIALECT.table(table)).into()
 }
 
+/// Returns the UPDATE of a row, which checks the index too.
+///
 /// An UPDATE alone would not notice that the index is missing.
 fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
     let set: Vec<String> =
@@ -93,12 +112,16 @@ fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
     (!set.is_empty()).then(|| update.into())
 }
 
-/// The schema and the name of a table, as the catalogue is asked for them.
+/// The schema and the name of a table, as SQL expressions.
+///
+/// The catalogue is asked with them.
 pub(super) fn place_of(table: &Table) -> (String, String) {
     (table.schema.map_or_else(|| "DATABASE()".to_owned(), text), text(table.name))
 }
 
-/// What a table has that can store a key otherwise than it was sent: triggers, and columns that round, pad or convert.
+/// Selects what can make a stored key differ from the sent.
+///
+/// That is triggers, and columns that round, pad or convert.
 pub(super) fn ask_cause(table: &Table, key: &Key) -> Sql {
     let (schema, name) = place_of(table);
     let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
@@ -115,7 +138,9 @@ pub(super) fn ask_cause(table: &Table, key: &Key) -> Sql {
     .into()
 }
 
-/// Gives `what` for each unique index on exactly the key's columns. An index on the first characters of a column is none.
+/// Selects `what` for each unique index on exactly the key's columns.
+///
+/// An index on the first characters of a column is none.
 pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
     let width = key.columns.len();
     let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
@@ -128,7 +153,9 @@ pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
     )
 }
 
-/// A name as a string literal. What a backslash means hangs on the session, so a name with one is written in digits.
+/// Writes a name as a string literal.
+///
+/// The meaning of a backslash hangs on the session, so a name with one is written in digits.
 pub(super) fn text(name: &str) -> String {
     if !name.contains('\\') {
         return format!("'{}'", name.replace('\'', "''"));
@@ -142,6 +169,8 @@ pub(super) fn text(name: &str) -> String {
     literal
 }
 
+/// Finds a row for each of `keys` keys, in their order.
+///
 /// The branch without rows gives the keys the types and collations of the table's columns: compared in those of the connection, text is an
 /// "illegal mix of collations". MySQL wants the word ROW, and MariaDB refuses it; it takes the comment for one.
 pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {

@@ -1,7 +1,7 @@
-//! Where a page of a table begins and ends.
+//! The places where a page of a table begins and ends.
 //!
-//! The values are those that the server has sent, bound again as they came: what Rust reads from them can be written otherwise. ENUM and SET
-//! are sorted by a number and sent as text, so of them the number is asked for.
+//! The values are those that the server has sent, bound again as they came: what Rust reads from them can be written otherwise. ENUM and
+//! SET are sorted by a number and sent as text, so of them the number is asked for.
 
 use std::sync::Arc;
 
@@ -15,13 +15,17 @@ use crate::sql::table::{Key, Table};
 
 pub(in crate::backend) type Place = Arc<Encoder>;
 
-/// Which of a key's columns are sorted by a number and sent as text.
+/// The key's columns that are sorted by a number.
+///
+/// They are sent as text.
 #[derive(Debug, Default)]
 pub struct Paging {
     worded: Vec<usize>,
 }
 
-/// What is read behind the columns of a page: of the row that is read first the names of a table's columns that are sorted so, and the server's version.
+/// Returns the extra columns of a page.
+///
+/// In the row that is read first they are the names of a table's columns that are sorted by a number, and the server's version.
 pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
     let Some(paging) = paging else {
         let schema = table.schema.map_or_else(|| "DATABASE()".to_owned(), text);
@@ -55,12 +59,16 @@ pub(super) fn learn(row: &MySqlRow, table: &Table, key: &Key) -> Result<(Paging,
     Ok((Paging { worded }, again))
 }
 
+/// Returns true for `TiDB`, whose SKIP LOCKED skips nothing.
+///
 /// `TiDB` parses SKIP LOCKED and passes over nothing, so that two runs would do each row twice.
 fn locks_in_vain(version: &str) -> bool {
     version.to_ascii_lowercase().contains("tidb")
 }
 
-/// The place of a row, of which the key's columns are at these positions.
+/// Reads the place of a row from the key's columns.
+///
+/// They are at these positions.
 pub(super) fn place(
     row: &MySqlRow,
     key: &Key,
@@ -80,7 +88,9 @@ pub(super) fn place(
     Ok(Arc::new(place))
 }
 
-/// Adds a value as the server has sent it. `field` is the type that the model's field sends, which tells text from bytes.
+/// Adds a value as the server has sent it.
+///
+/// `field` is the type that the model's field sends, which tells text from bytes.
 fn add_as_sent(
     place: &mut Encoder,
     row: &MySqlRow,
@@ -108,7 +118,7 @@ fn add_as_sent(
     Ok(())
 }
 
-/// With its length before it.
+/// Adds bytes with their length before them.
 fn add_long(place: &mut Encoder, kind: MySqlTypeInfo, bytes: &[u8]) -> Result<(), sqlx::error::BoxDynError> {
     let mut encoded = Vec::with_capacity(bytes.len() + 9);
     let _ = sqlx::Encode::<MySql>::encode_by_ref(&bytes, &mut encoded)?;

@@ -1,4 +1,4 @@
-//! The text of the staging tables and of the merges from them.
+//! The text of the staging tables and their merges.
 //!
 //! MySQL cannot name a temporary table twice in one statement, so each statement here names each of the two once.
 
@@ -18,23 +18,29 @@ use crate::{
 
 pub(super) type StagingPlan = backend::StagingPlan<sqlx::MySql>;
 
-/// The rows as they came: `n` numbers them, `c0` and so on are the staged columns. Written once and never changed.
+/// The name of the table of staged rows.
+///
+/// It has the rows as they came: `n` numbers them, `c0` and so on are the staged columns. Written once and never changed.
 fn staged(stage: &StagingPlan) -> &'static str {
     if has_our_name(stage) { "`upsertable_staged_rows`" } else { "`upsertable_staged`" }
 }
 
-/// The numbers of those that make a row of the table.
+/// The name of the table with the numbers of made rows.
 fn made(stage: &StagingPlan) -> &'static str {
     if has_our_name(stage) { "`upsertable_made_rows`" } else { "`upsertable_made`" }
 }
 
+/// Tests if the target has the name of a staging table.
+///
 /// A temporary table hides the real one of its name.
 fn has_our_name(stage: &StagingPlan) -> bool {
     ["upsertable_staged", "upsertable_made"].iter().any(|name| stage.table.name.eq_ignore_ascii_case(name))
 }
 
-/// Aria is quicker than a temporary InnoDB table, and MySQL does not have it. InnoDB is named first as of two engines the last counts.
-/// Rows one behind the other take two thirds of the time that rows in pages take; of one length each, a sixth less again.
+/// Returns the engine of a staging table.
+///
+/// Aria is quicker than a temporary InnoDB table, and MySQL does not have it. InnoDB is named first as of two engines the last counts. Rows
+/// one behind the other take two thirds of the time that rows in pages take; of one length each, a sixth less again.
 fn engine(stage: &StagingPlan, are_long: bool) -> String {
     if stage.notes.get().is_some_and(|found| found.innodb_only) {
         return "ENGINE = InnoDB".to_owned();
@@ -43,17 +49,25 @@ fn engine(stage: &StagingPlan, are_long: bool) -> String {
     format!("ENGINE = InnoDB /*M!100500 ENGINE = Aria TRANSACTIONAL = 0 ROW_FORMAT = {rows} */")
 }
 
+/// The key of the staged rows, on MySQL only.
+///
 /// In an Aria table an index takes longer than the rows: no statement looks for a staged row by its number. InnoDB keeps one either way.
 const STAGED_KEY: &str = "/*!80000 PRIMARY KEY */";
 
+/// Prefix that makes MariaDB refuse a key that does not fit.
+///
 /// In a table without transactions MariaDB stores a key that does not fit, cut, from a statement's second row on, unless this is said.
 const STRICT: &str = "/*M!100500 SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ ";
 
-/// Long enough for every key that an index holds, and what sorting needs room for then. By default values are sorted by their first 1,024
-/// bytes, and rows with one key do not come one behind the other.
+/// Settings that sort by whole values.
+///
+/// They are long enough for every key that an index holds, and what sorting needs room for then. By default values are sorted by their
+/// first 1,024 bytes, and rows with one key do not come one behind the other.
 pub(super) const SORTS_ALL: &str = "max_sort_length=65536,sort_buffer_size=2097152";
 
-/// The first word of a statement that gives the same whatever the session is set to: each server takes the part that it understands.
+/// Returns a statement's first word, free of the session's settings.
+///
+/// It gives the same whatever the session is set to: each server takes the part that it understands.
 pub(super) fn steady(stage: &StagingPlan, verb: &str) -> String {
     let settings = stage.notes.get().map_or("", |found| found.steady.as_str());
     let is_long =
@@ -62,7 +76,7 @@ pub(super) fn steady(stage: &StagingPlan, verb: &str) -> String {
     set_for(&[settings, sorts], verb)
 }
 
-/// The first word of a statement that runs under these settings.
+/// Returns the first word of a statement under these settings.
 pub(super) fn set_for(settings: &[&str], verb: &str) -> String {
     let all: Vec<&str> = settings.iter().flat_map(|some| some.split(',')).filter(|one| !one.is_empty()).collect();
     if all.is_empty() {
@@ -71,12 +85,14 @@ pub(super) fn set_for(settings: &[&str], verb: &str) -> String {
     format!("/*M!100500 SET STATEMENT {} FOR */ {verb} /*+ SET_VAR({}) */", all.join(", "), all.join(") SET_VAR("))
 }
 
-/// Which snapshot a statement reads from.
+/// The snapshot that a statement reads from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
-    /// What the transaction sees. It takes no locks, and at REPEATABLE READ it may be old.
+    /// The snapshot of the transaction.
+    ///
+    /// It takes no locks, and at REPEATABLE READ it may be old.
     Own,
-    /// What is committed now, kept so by shared locks.
+    /// The rows that are committed now, kept so by shared locks.
     Locked,
 }
 
@@ -89,30 +105,39 @@ impl View {
     }
 }
 
-/// An index that is ignored (MariaDB) or invisible (MySQL) keeps its key unique all the same, and a query that is told to use it fails.
+/// True if the index is ignored (MariaDB) or invisible (MySQL).
+///
+/// It keeps its key unique all the same, and a query that is told to use it fails.
 const IGNORED: &str = "MAX(/*!80000 s.is_visible = 'NO' OR */ /*M!100600 s.ignored = 'YES' OR */ FALSE)";
 
-/// A statement commits itself, and refuses values that do not fit, as staging refuses keys.
+/// True if a statement commits itself and refuses unfit values.
+///
+/// Staging refuses keys in the same way.
 pub(super) const REFUSES: &str =
     "(@@autocommit AND @@completion_type <> 'CHAIN' AND @@unique_checks AND @@sql_mode LIKE '%STRICT%')";
 
-/// The settings that change what a merge gives, where the session has them otherwise than every session by default: as settings under which
-/// it does not.
+/// The session's unusual settings that change what a merge gives.
+///
+/// They come as settings under which it does not change. Settings that every session has by default are left out.
 const STEADY: &str = "CAST(CONCAT_WS(',', IF(@@unique_checks, NULL, 'unique_checks=1'), IF(@@sql_safe_updates, 'sql_safe_updates=0', NULL), \
     IF(@@sql_auto_is_null, 'sql_auto_is_null=0', NULL)) AS CHAR)";
 
-/// Whether the server makes tables of one engine only.
+/// True if the server makes tables of one engine only.
 const ENFORCED: &str = "/*M!100500 @@enforce_storage_engine IS NOT NULL OR */ FALSE";
 
-/// The session's mode, where an INSERT changes what does not fit.
+/// The session's mode, if an INSERT changes what does not fit.
 const LENIENT: &str = "CAST(IF(@@sql_mode LIKE '%STRICT%', '', CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')) AS CHAR)";
 
-/// What lets a few rows go without a staging table. It was never tried on MySQL.
+/// True if a few rows go without a staging table.
+///
+/// It was never tried on MySQL.
 const MAKES_FEW: &str = "VERSION() LIKE '%MariaDB%'";
 
-/// The name of the key's unique index, how large a statement may be, whether the index is ignored, whether a few rows go without a staging
-/// table where no trigger runs, and whether a statement commits itself. Of several indexes the best: MariaDB finds no rows by one on long
-/// texts, which is one of their hashes. To look for triggers takes half as long as all the rest, so it is done once.
+/// Selects the key's unique index and the settings of the session.
+///
+/// These are the index's name, how large a statement may be, whether the index is ignored, whether a few rows go without a staging table
+/// where no trigger runs, and whether a statement commits itself. Of several indexes it takes the best: MariaDB finds no rows by one on
+/// long texts, which is one of their hashes. To look for triggers takes half as long as all the rest, so it is done once.
 pub(super) fn ask_index(stage: &StagingPlan) -> Sql {
     let (schema, name) = place_of(stage.table);
     let triggers = format!(
@@ -131,6 +156,8 @@ pub(super) fn drop_stage() -> Sql {
     "DROP TEMPORARY TABLE IF EXISTS `upsertable_staged`, `upsertable_made`, `upsertable_staged_rows`, `upsertable_made_rows`".into()
 }
 
+/// Creates the table of staged rows.
+///
 /// The key's columns are those of the target, so that two staged rows are one key where two rows of the table would be: an outer join gives
 /// them with type and collation, and lets them be NULL. The others take any value, which the target then takes or refuses when a row is
 /// made of it.
@@ -154,7 +181,9 @@ pub(super) fn create_staged(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Whether values of this type take one length each, also as a column of the target takes them.
+/// Returns true if values of this type take one length each.
+///
+/// That holds also as a column of the target takes them.
 fn is_number(sent: &str) -> bool {
     sent.contains("INT") || matches!(sent, "BOOLEAN" | "FLOAT" | "DOUBLE")
 }
@@ -162,7 +191,7 @@ fn is_number(sent: &str) -> bool {
 const LONG_TEXT: &str = "LONGTEXT CHARACTER SET utf8mb4";
 const LONG_BYTES: &str = "LONGBLOB";
 
-/// A type that holds all that a field of this type sends.
+/// Returns a type that holds all that such a field sends.
 fn staged_type(sent: &str) -> Option<&'static str> {
     Some(match sent {
         "BOOLEAN" | "TINYINT" => "TINYINT",
@@ -189,18 +218,20 @@ fn staged_type(sent: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether staged rows hold values of any length, which are better not sorted.
+/// Returns true if staged rows hold values of any length.
+///
+/// They are better not sorted.
 pub(super) fn is_long(stage: &StagingPlan) -> bool {
     let beside_key = |column: &usize| !stage.key.columns.contains(column);
     stage.columns.iter().zip(&stage.types).any(|(column, kind)| beside_key(column) && is_long_type(kind.name()))
 }
 
-/// Whether a field of this type sends values of any length.
+/// Tests if such a field sends values of any length.
 pub(super) fn is_long_type(sent: &str) -> bool {
     matches!(staged_type(sent), Some(LONG_TEXT | LONG_BYTES) | None)
 }
 
-/// Whether a field of this type sends text.
+/// Returns true if a field of this type sends text.
 pub(super) fn is_text(sent: &str) -> bool {
     staged_type(sent) == Some(LONG_TEXT)
 }
@@ -231,12 +262,14 @@ pub(super) fn add_made(stage: &StagingPlan, rows: usize) -> Sql {
     format!("INSERT INTO {made} (n) VALUES {}", DIALECT.placeholders(rows, 1, 1)).into()
 }
 
-/// The first staged row of each key that is not in the table, with these columns of it.
+/// Selects the first staged row of each key that is new.
+///
+/// It has these columns.
 fn absent(stage: &StagingPlan, columns: &str) -> String {
     absent_of(stage, columns, staged(stage), &target(stage))
 }
 
-/// The same of other rows than the staged ones.
+/// Selects the first of these rows for each new key.
 pub(super) fn absent_of(stage: &StagingPlan, columns: &str, rows: &str, target: &str) -> String {
     format!(
         "(SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {} ORDER BY s.n) AS nth \
@@ -247,12 +280,16 @@ pub(super) fn absent_of(stage: &StagingPlan, columns: &str, rows: &str, target: 
     )
 }
 
-/// Takes back that all staged rows have keys of their own, and says whether they were thought to.
+/// Forgets that the staged rows have distinct keys.
+///
+/// Returns whether they were thought to.
 pub(super) fn no_longer_distinct(stage: &StagingPlan) -> bool {
     stage.notes.get().is_some_and(|found| found.note_order(Order::Unknown) != Order::Unknown)
 }
 
-/// Sorted by the key, so that all merges lock in one order.
+/// Inserts the staged rows that are new.
+///
+/// They come sorted by the key, so that all merges lock in one order.
 pub(super) fn merge_new(stage: &StagingPlan) -> Sql {
     match stage.notes.get().map(Found::order) {
         Some(Order::Sorted) => return merge_distinct(stage, staged(stage)),
@@ -271,15 +308,17 @@ pub(super) fn merge_new(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// The staged rows sorted by their key: so they are looked for and written where the last one was. A derived table that has no limit is sorted
-/// in vain.
+/// Selects the staged rows sorted by their key.
+///
+/// So they are looked for and written where the last one was. A derived table that has no limit is sorted in vain.
 fn sorted(stage: &StagingPlan) -> String {
     let (columns, key) = (staged_columns(stage, "s."), staged_key(stage, "s."));
     format!("(SELECT {columns} FROM {} AS s ORDER BY {key} LIMIT {})", staged(stage), u64::MAX)
 }
 
-/// Where each staged row has a key of its own. Rows that came sorted are read as they were staged: of 200,000 that are new, to sort them again
-/// takes a sixth of the merge.
+/// Inserts the new rows where each has its own key.
+///
+/// Rows that came sorted are read as they were staged: of 200,000 that are new, to sort them again takes a sixth of the merge.
 fn merge_distinct(stage: &StagingPlan, rows: &str) -> Sql {
     format!(
         "{} INTO {} ({}) SELECT {} FROM {rows} AS s LEFT JOIN {} ON {} WHERE {} IS NULL {NO_LIMIT}",
@@ -307,7 +346,9 @@ pub(super) fn mark_absent(stage: &StagingPlan) -> Sql {
     format!("{} INTO {made} (n) SELECT a.n FROM {} {NO_LIMIT}", steady(stage, "INSERT"), absent(stage, "s.n")).into()
 }
 
-/// Of the rows that were to be made, those whose key is still not there, which the locks then keep so.
+/// Selects the rows to make whose key is still absent.
+///
+/// The locks then keep it so.
 pub(super) fn find_still_absent(stage: &StagingPlan) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
     format!(
@@ -322,16 +363,18 @@ pub(super) fn find_still_absent(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// In which order rows are made.
+/// The order in which rows are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sorted {
     /// By their keys, so that all merges lock in one order.
     ByKey,
-    /// As they came: a row may refer to one before it, and InnoDB looks for that one when it makes the row.
+    /// In the order staged.
+    ///
+    /// A row may refer to one before it, and InnoDB looks for that one when it makes the row.
     AsTheyCame,
 }
 
-/// How many of the rows that were made are not found by their keys.
+/// Counts the rows made that are not found by their keys.
 pub(super) fn count_lost(stage: &StagingPlan) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
     format!(
@@ -361,22 +404,28 @@ pub(super) fn insert_made(stage: &StagingPlan, sorted: Sorted) -> Sql {
     .into()
 }
 
-/// How many rows are staged, how many keys they have, and how many of these the merge has made.
+/// Counts the staged rows, their keys, and the rows made.
+///
+/// The last are the keys that the merge has made.
 pub(super) fn count_keys(stage: &StagingPlan) -> Sql {
     let (staged, made) = (staged(stage), made(stage));
     let (select, key) = (steady(stage, "SELECT"), staged_key(stage, ""));
     format!("{select} COUNT(*), COUNT(DISTINCT {key}), (SELECT COUNT(*) FROM {made}) FROM {staged} LIMIT 1").into()
 }
 
-/// Whose values an update writes.
+/// The rows whose values an update writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
     /// The last staged row of each key that was there.
     OfExisting,
-    /// The last staged row of each key that the merge has made, where it is not the one that made it.
+    /// The last staged row of each key that was made.
+    ///
+    /// It is the merge that has made it. Left out if the row is the one that made it.
     OfMade,
 }
 
+/// Updates the table's rows from the staged ones.
+///
 /// The staged rows come sorted by their key, so the table's rows are locked in that order.
 pub(super) fn update_rows(stage: &StagingPlan, last: Last) -> Option<Sql> {
     let (staged, made) = (staged(stage), made(stage));
@@ -420,13 +469,14 @@ pub(super) fn read_staged(stage: &StagingPlan, which: Which, view: View) -> Sql 
     .into()
 }
 
-/// The table, read through the key's index only: of a table whose statistics are old the optimizer may think that it has no rows, and then
-/// read all of it for each block of staged rows.
+/// Names the table, read through the key's index only.
+///
+/// Of a table whose statistics are old the optimizer may think that it has no rows, and then read all of it for each block of staged rows.
 pub(super) fn target(stage: &StagingPlan) -> String {
     target_by(stage, stage.notes.get().filter(|found| found.usable).map(|found| found.index.as_str()))
 }
 
-/// The same through this index.
+/// Names the table, read through this index only.
 pub(super) fn target_by(stage: &StagingPlan, index: Option<&str>) -> String {
     let hint = index.map(|index| format!(" FORCE INDEX ({})", DIALECT.name(index)));
     format!("{} AS t{}", DIALECT.table(stage.table), hint.unwrap_or_default())
@@ -443,8 +493,9 @@ pub(super) fn same_key(stage: &StagingPlan, prefix: &str) -> String {
     stage.key.columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
 
-/// The values of a staged row as they go into the table. MySQL copies a FLOAT to a FLOAT(10, 2), and a DOUBLE to a DOUBLE(10, 2), without
-/// rounding it, unless it is computed.
+/// The values of a staged row, as written to the table.
+///
+/// MySQL copies a FLOAT to a FLOAT(10, 2), and a DOUBLE to a DOUBLE(10, 2), without rounding it, unless it is computed.
 fn values(stage: &StagingPlan, prefix: &str) -> String {
     let value = |position: usize| value(stage, position, prefix);
     (0..stage.columns.len()).map(value).collect::<Vec<_>>().join(", ")

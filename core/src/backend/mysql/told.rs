@@ -1,10 +1,10 @@
-//! What the server says, without the values of rows.
+//! Formats errors of the server without row values.
 
 use std::borrow::Cow;
 
 use sqlx::mysql::MySqlDatabaseError;
 
-/// The errors whose messages name tables, columns, constraints and limits only.
+/// Errors whose messages name only tables, columns, constraints and limits.
 const WITHOUT_VALUES: &[u16] = &[
     1020, 1021, 1030, 1038, 1040, 1044, 1045, 1046, 1047, 1048, 1049, 1050, 1051, 1053, 1054, 1060, 1061, 1064, 1071,
     1091, 1104, 1114, 1118, 1136, 1142, 1143, 1146, 1153, 1175, 1180, 1203, 1205, 1213, 1216, 1217, 1226, 1227, 1242,

@@ -13,7 +13,9 @@ use crate::{
 
 type Transactions = <Postgres as Database>::TransactionManager;
 
-/// Holds statements together: they may fail without ending the transaction around them, or run in one where there is none.
+/// Holds statements together that may fail or need one server.
+///
+/// They may fail without ending the transaction around them, or run in one where there is none.
 pub(super) struct Attempt<'l, 'c> {
     link: &'l mut Link<'c, Postgres>,
     hold: Hold,
@@ -51,8 +53,10 @@ impl<'l, 'c> Attempt<'l, 'c> {
         Ok(Self { link, hold: Hold::Savepoint })
     }
 
-    /// Begins a transaction where none is open. A pooler in transaction mode gives each statement outside one to any server, and the driver
-    /// sends one that is not kept prepared in two parts.
+    /// Begins a transaction where none is open.
+    ///
+    /// A pooler in transaction mode gives each statement outside one to any server, and the driver sends one that is not kept prepared in
+    /// two parts.
     pub(super) async fn pinned(link: &'l mut Link<'c, Postgres>) -> Result<Self, sqlx::Error> {
         let mut held = Self { link, hold: Hold::Nothing };
         if matches!(held.link, Link::Inside(_)) || held.link.raw().is_in_transaction() {
@@ -74,7 +78,7 @@ impl<'l, 'c> Attempt<'l, 'c> {
         self.link
     }
 
-    /// Keeps what was done or undoes it, as it came out.
+    /// Keeps what was done or undoes it, by its outcome.
     pub(super) async fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         let ended = self.release(outcome.is_ok()).await;
         outcome.and_then(|value| ended.map(|()| value))
@@ -120,7 +124,9 @@ impl<'l, 'c> Attempt<'l, 'c> {
     }
 }
 
-/// Given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
+/// Undoes what was given up half-way.
+///
+/// Left marked as unfinished, a transaction of ours refuses its next statement.
 impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
         match (self.hold, &mut *self.link) {

@@ -1,4 +1,4 @@
-//! What PostgreSQL says of a table.
+//! Questions to PostgreSQL's catalogue about a table.
 
 use sqlx::{
     Postgres, Row as _, TypeInfo as _,
@@ -14,7 +14,9 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Of a relation `c`: its kind, whether rows can be inserted into it, a rule of it for INSERT or UPDATE, a trigger that stands in for an INSERT,
+/// Selects the kind of a relation `c`, and what forbids writing.
+///
+/// These are: its kind, whether rows can be inserted into it, a rule of it for INSERT or UPDATE, a trigger that stands in for an INSERT,
 /// whether it is partitioned and has no partition, and what a policy would have to allow and none does.
 ///
 /// Any rule for UPDATE makes the server refuse a conflict clause, one that is disabled too; of those for INSERT one that applies and does
@@ -31,13 +33,17 @@ const KIND: &str = "SELECT c.relkind::pg_catalog.text, pg_catalog.pg_relation_is
     AND EXISTS (SELECT 1 FROM pg_catalog.unnest(p.polroles) AS r (role) WHERE r.role = 0 OR pg_catalog.pg_has_role(r.role, 'USAGE')))) END \
     FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass";
 
-/// The views that a view is made of, and the tables behind them, itself among them.
+/// Finds the relations behind a view.
+///
+/// They are the views that it is made of, and the tables behind them, itself among them.
 const BEHIND: &str = "WITH RECURSIVE behind (oid) AS (SELECT pg_catalog.to_regclass({table})::pg_catalog.oid UNION SELECT d.refobjid \
     FROM behind JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = behind.oid AND w.ev_type = '1' \
     JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid \
     AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)";
 
-/// Why no call that writes works on a table, if it is of such a kind.
+/// Returns why a table of this kind takes no writes.
+///
+/// `None` if its kind is fine.
 pub(super) async fn refuse_table(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     let ask = Sql::from(format!("{KIND}({})", key_index::table_name(table)));
     let rows = link.fetch(Statement::plain(&ask)).await?;
@@ -66,7 +72,9 @@ pub(super) async fn refuse_table(link: &mut Link<'_, Postgres>, table: &Table) -
     })
 }
 
-/// The index is on the table behind a view, where the server finds it: so it is asked whether it does.
+/// Returns why no writing call works on a view.
+///
+/// The index is on the table behind it, where the server finds it: so it is asked whether it does.
 async fn refuse_view(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     let name = DIALECT.table(table);
     for key in &table.keys {
@@ -110,7 +118,9 @@ fn is_of(error: &sqlx::Error, codes: &[&str]) -> bool {
     database_error(error).is_some_and(|error| codes.contains(&error.code()))
 }
 
-/// Whether an index that a plan names as one of the conflict clause is checked late.
+/// Tests if a plan's conflict index is checked late.
+///
+/// A plan names the indexes of its conflict clause.
 async fn is_checked_late(link: &mut Link<'_, Postgres>, table: &Table, plan: &[PgRow]) -> Result<bool, sqlx::Error> {
     let mut names = Vec::new();
     for row in plan {
@@ -130,7 +140,9 @@ async fn is_checked_late(link: &mut Link<'_, Postgres>, table: &Table, plan: &[P
     Ok(!link.fetch(Statement::plain(&ask.into())).await?.is_empty())
 }
 
-/// A column of the one table behind a view that a row needs a value in, and that the view does not have.
+/// Finds a column behind a view that its rows lack.
+///
+/// A row needs a value in it. It is asked where one table is behind the view.
 async fn left_out(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     let behind = BEHIND.replace("{table}", &key_index::table_name(table));
     let ask = format!(
@@ -153,7 +165,7 @@ async fn left_out(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option
     }))
 }
 
-/// Of a trigger `g`, that it runs for each row before it is inserted.
+/// Condition that a row trigger `g` runs before an INSERT.
 const FILLING: &str = "NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & 7 = 7";
 
 pub(super) async fn inspect(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<CatalogTable>, sqlx::Error> {
@@ -176,8 +188,10 @@ pub(super) async fn inspect(link: &mut Link<'_, Postgres>, table: &Table) -> Res
     Ok(Some(CatalogTable { columns, ..found }))
 }
 
-/// Of a relation `c`: its kind, whether updates of it are published and its rows have no identity, the tables that inherit from it, and
-/// whether a trigger can fill columns in, and whether its columns are those of another.
+/// Selects what is special about a relation `c`.
+///
+/// These are: its kind, whether updates of it are published and its rows have no identity, the tables that inherit from it, whether a
+/// trigger can fill columns in, and whether its columns are those of another.
 fn ask_nature(table: &Table) -> Sql {
     format!(
         "SELECT c.relkind::pg_catalog.text, c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_catalog.pg_publication AS p, \
@@ -194,7 +208,9 @@ fn ask_nature(table: &Table) -> Sql {
     .into()
 }
 
-/// Notes what is wrong with a table beside its columns and indexes, and says whether it is a view.
+/// Notes problems of a table; returns whether it is a view.
+///
+/// The problems are those beside its columns and indexes.
 async fn nature(link: &mut Link<'_, Postgres>, table: &Table, found: &mut CatalogTable) -> Result<bool, sqlx::Error> {
     let rows = link.fetch(Statement::plain(&ask_nature(table))).await?;
     let Some(row) = rows.first() else { return Ok(false) };
@@ -216,9 +232,11 @@ async fn nature(link: &mut Link<'_, Postgres>, table: &Table, found: &mut Catalo
     Ok(row.try_get::<&str, _>(0)? == "v")
 }
 
-/// What stands in the way of a unique index on the key: constraints on the same columns that are checked late, each with the words that drop
-/// it, whether one of them is the primary key, one that is of a parent, whether there is a good index beside them, whether the table is
-/// partitioned by another column, and whether a partition is foreign.
+/// Selects the obstacles to a unique index on the key.
+///
+/// These are: constraints on the same columns that are checked late, each with the words that drop it, whether one of them is the primary
+/// key, one that is of a parent, whether there is a good index beside them, whether the table is partitioned by another column, and whether
+/// a partition is foreign.
 fn ask_obstacles(table: &Table, key: &Key) -> Sql {
     let names: Vec<String> = key.columns.iter().map(|&column| key_index::text(table.columns[column].name)).collect();
     let (on_key, names) = (key_index::on_exactly(table, key), names.join(", "));
@@ -245,7 +263,9 @@ fn ask_obstacles(table: &Table, key: &Key) -> Sql {
     .into()
 }
 
-/// What gives a key its unique index. Beside a constraint that is checked late, no other index is any good.
+/// Returns the statement that gives a key its unique index.
+///
+/// Beside a constraint that is checked late, no other index is any good.
 pub(super) async fn mend_index(link: &mut Link<'_, Postgres>, table: &Table, key: &Key) -> Result<Mend, sqlx::Error> {
     if let Some(why) = refuse_table(link, table).await? {
         return Ok(Mend::Not(why));
@@ -287,7 +307,9 @@ fn index_behind_view(table: &Table, key: &Key) -> CatalogIndex {
     }
 }
 
-/// Where nothing else keeps the column NOT NULL: a primary key, an identity, a domain, a table that it is inherited from.
+/// Returns the statement that lets a column be NULL, if any.
+///
+/// Nothing else may keep the column NOT NULL: a primary key, an identity, a domain, a table that it is inherited from.
 pub(super) async fn allow_null(
     link: &mut Link<'_, Postgres>,
     table: &Table,
@@ -308,6 +330,8 @@ pub(super) async fn allow_null(
     Ok(is_free.then(|| format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL")))
 }
 
+/// Returns the statement that adds a column, if it is known.
+///
 /// A column that the database fills in is a number that it counts up; how else it would fill one in is not known here.
 pub(super) fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> Option<String> {
     let null = if column.nullable { "" } else { " NOT NULL" };
@@ -320,6 +344,8 @@ pub(super) fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> O
     Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}{counted}", staging::type_name(kind)))
 }
 
+/// Reads the columns of a table.
+///
 /// A domain counts as what is behind it. The columns that the server keeps by itself, such as `tableoid`, are among them.
 async fn columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<CatalogColumn>, sqlx::Error> {
     let sql = Sql::from(format!(
@@ -350,7 +376,9 @@ async fn columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Cat
     rows.iter().map(column).collect()
 }
 
-/// Of an index `i`, why the server does not take it for a unique index on its columns, or nothing.
+/// Returns SQL for why an index `i` is not usable.
+///
+/// It says why the server does not take it for a unique index on its columns, or nothing.
 fn unusable() -> String {
     let (collation, class) = (key_index::OTHER_COLLATION, key_index::OTHER_CLASS);
     format!(
@@ -388,6 +416,8 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Cat
     rows.iter().map(index).collect()
 }
 
+/// Returns how a column fits a field of this type.
+///
 /// The driver reads a column by its own type only, so a type that the server would convert to on the way in is not enough.
 pub(super) fn fit(kind: &PgTypeInfo, declared: &str) -> Fit {
     let declared = without_needless_quotes(declared);
@@ -420,7 +450,7 @@ pub(super) fn fit(kind: &PgTypeInfo, declared: &str) -> Fit {
     }
 }
 
-/// A type's name as the server writes it.
+/// Returns a type's name as the server writes it.
 fn sql_name(name: &str) -> String {
     let (element, array) = name.strip_suffix("[]").map_or((name, ""), |element| (element, "[]"));
     let server = match element {
@@ -445,7 +475,7 @@ fn sql_name(name: &str) -> String {
     format!("{server}{array}")
 }
 
-/// Without `(10,2)` and the like.
+/// Removes `(10,2)` and the like from a type's name.
 fn without_limits(declared: &str) -> String {
     match (declared.find('('), declared.find(')')) {
         (Some(open), Some(close)) if open < close => format!("{}{}", &declared[..open], &declared[close + 1..]),
@@ -453,7 +483,9 @@ fn without_limits(declared: &str) -> String {
     }
 }
 
-/// A name without the quotes that `quote_all_identifiers` puts around it. With the one of `"char"`, it would mean another type.
+/// Removes the quotes that `quote_all_identifiers` puts around a name.
+///
+/// Without its quotes, `"char"` would mean another type.
 fn without_needless_quotes(declared: &str) -> String {
     let is_plain = |name: &str| {
         name != "char"
@@ -473,7 +505,9 @@ fn without_needless_quotes(declared: &str) -> String {
     plain
 }
 
-/// Without its schema, which is written or not as the search path is.
+/// Removes the schema from a type's name.
+///
+/// It is written or not as the search path is.
 fn bare_name(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }

@@ -1,4 +1,6 @@
-//! Values on their way to the server: bound to a statement, or staged as the fields that COPY and arrays are made of.
+//! Values on their way to the server.
+//!
+//! They are bound to a statement, or staged as the fields that COPY and arrays are made of.
 
 use sqlx::{
     Arguments as _, Encode, Postgres, Type, TypeInfo as _,
@@ -12,7 +14,7 @@ pub enum Encoder {
     /// To be bound, one placeholder for each.
     Bound {
         arguments: PgArguments,
-        /// Some text is among them that a key's column is compared with.
+        /// True once a key's column is compared with a text.
         text: bool,
     },
     /// To be staged by rows.
@@ -40,8 +42,10 @@ impl Encoder {
         }
     }
 
-    /// The same for a value that a column of the key is compared with. A text has no type then, so that the server gives it the column's: as
-    /// `text`, it would compare otherwise than the column does where that is `citext` or `char(n)`.
+    /// Adds a value that is compared with a key's column.
+    ///
+    /// A text has no type then, so that the server gives it the column's: as `text`, it would compare otherwise than the column does where
+    /// that is `citext` or `char(n)`.
     pub(super) fn add_key<'q, T: Encode<'q, Postgres> + Type<Postgres>>(
         &mut self,
         value: &T,
@@ -55,7 +59,7 @@ impl Encoder {
         }
     }
 
-    /// How many bytes the rows have come to, where that is known.
+    /// Returns the bytes of the rows so far, if known.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Bound { .. } => 0,
@@ -63,12 +67,12 @@ impl Encoder {
         }
     }
 
-    /// Whether a key's column is compared with a text among the values.
+    /// Returns true if a key's column is compared with a text.
     pub(super) fn has_key_text(&self) -> bool {
         matches!(self, Self::Bound { text: true, .. })
     }
 
-    /// The bytes of what is to be staged.
+    /// Returns the bytes of what is to be staged.
     pub(super) fn into_fields(self) -> Vec<u8> {
         match self {
             Self::Bound { .. } => Vec::new(),
@@ -84,12 +88,12 @@ impl Encoder {
     }
 }
 
-/// Whether texts are sent for this type.
+/// Returns true if texts are sent for this type.
 pub(super) fn is_text(kind: &PgTypeInfo) -> bool {
     matches!(kind.name(), "TEXT" | "VARCHAR" | "CHAR" | "NAME")
 }
 
-/// A value whose type the server is to find out.
+/// A value whose type the server finds out.
 struct Untyped<'v, T>(&'v T);
 
 impl<T: Type<Postgres>> Type<Postgres> for Untyped<'_, T> {
@@ -123,12 +127,14 @@ impl Encode<'_, Postgres> for Null {
     }
 }
 
-/// Leaves the type of a placeholder to the server.
+/// Returns the type that leaves a placeholder's type to the server.
 pub(super) fn unspecified() -> PgTypeInfo {
     PgTypeInfo::with_oid(Oid(0))
 }
 
-/// The values of rows one behind the other, each with its length before it, as COPY and arrays have them.
+/// The values of rows, each with its length before it.
+///
+/// They come one behind the other, as COPY and arrays have them.
 pub struct Fields(PgArgumentBuffer);
 
 const NULL: i32 = -1;
@@ -150,7 +156,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Each value with its length before it.
+    /// Iterates over the values, each with its length before it.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
@@ -170,10 +176,12 @@ pub(super) struct Array {
 }
 
 impl Array {
-    /// The bytes of an argument before the elements: its length, and five numbers.
+    /// The bytes of an argument before its elements.
+    ///
+    /// These are its length, and five numbers.
     pub(super) const HEAD_BYTES: usize = 24;
 
-    /// One array for each column of the rows.
+    /// Makes one array for each column of the rows.
     pub(super) fn columns(fields: &Fields, elements: &[Oid], rows: usize) -> Vec<Self> {
         let width = elements.len().max(1);
         let bytes = fields.0.len().div_ceil(width);

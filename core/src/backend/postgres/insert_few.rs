@@ -1,4 +1,4 @@
-//! The rows of a short call, created at once, without a staging table.
+//! The rows of a short call, created without a staging table.
 
 use std::{
     collections::BTreeMap,
@@ -27,25 +27,37 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Up to so many rows the statement is kept prepared: to parse and to plan it takes a millisecond, beside 0.2 for 1 row and 17 for 1,000.
+/// The most rows whose statement is kept prepared.
+///
+/// To parse and to plan it takes a millisecond, beside 0.2 for 1 row and 17 for 1,000.
 const PREPARED_ROWS: usize = 1_000;
 
+/// Rows of a table that a scan reads as quickly.
+///
 /// A table of so many rows is read as a whole about as quickly as by its index.
 const SMALL_ROWS: u64 = 256;
 
-/// How a statement keeps from failing on rows that others create meanwhile.
+/// A statement's way to bear rows that others create meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    /// By a conflict clause, which looks into the index once more for each new row.
+    /// A conflict clause.
+    ///
+    /// It looks into the index once more for each new row.
     OnConflict,
-    /// Not at all: where it fails, [`OnConflict`](Self::OnConflict) takes over. Nothing is lost by that where the statement is the whole
+    /// No conflict clause.
+    ///
+    /// Where the statement fails, [`OnConflict`](Self::OnConflict) takes over. Nothing is lost by that where the statement is the whole
     /// transaction.
     Plain,
-    /// By a conflict clause, the table joined and not looked into, as a sharded server wants it.
+    /// A conflict clause and a join, for a sharded server.
+    ///
+    /// The table is joined and not looked into.
     JoinStrategy,
 }
 
-/// One statement from arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
+/// Creates the rows of a short call by one statement.
+///
+/// The rows travel in arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
 pub(super) async fn insert_few(
     unit: &mut CallScope<'_, Postgres>,
     stage: &StagingPlan,
@@ -72,7 +84,8 @@ pub(super) async fn insert_few(
         Link::Bare(_) | Link::Inside(_) => None,
     };
     let is_own = pool.is_some();
-    // With one row, to ask for the unique index beside the INSERT costs as much as the clause where the row is new, and more where it is there.
+    // With one row, to ask for the unique index beside the INSERT costs as much as the clause where the row is new, and more where it is
+    // there.
     let mut way = match Known::of(pool, stage, |known| known.is_sharded) {
         true => Way::JoinStrategy,
         false if is_own && chunk.rows > 1 => Way::Plain,
@@ -101,7 +114,7 @@ pub(super) async fn insert_few(
     }
 }
 
-/// Undoes a statement that failed, where it is not a transaction by itself.
+/// Undoes a failed statement, unless it was a transaction by itself.
 async fn undo(link: &mut Link<'_, Postgres>) -> Result<(), sqlx::Error> {
     let is_alone = matches!(link, Link::Pooled(..)) && !link.raw().is_in_transaction();
     if !is_alone {
@@ -133,6 +146,8 @@ async fn create(
     Ok(created)
 }
 
+/// Returns true if the conflict clause has to take over.
+///
 /// Another writer got in between, an index is checked late, or the server cannot run the statement without the clause (a sharded one).
 fn is_for_conflict_clause(error: &sqlx::Error) -> bool {
     let checked_late =
@@ -140,7 +155,9 @@ fn is_for_conflict_clause(error: &sqlx::Error) -> bool {
     backend::is_unique_violation(error) || is_unsupported(error) || database_error(error).is_some_and(checked_late)
 }
 
-/// Whether the server cannot run a form of statement: a sharded one says so, or fails inside.
+/// Returns true if the server cannot run a form of statement.
+///
+/// A sharded one says so, or fails inside.
 fn is_unsupported(error: &sqlx::Error) -> bool {
     !backend::is_unique_violation(error)
         && database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "XX000"))
@@ -154,7 +171,7 @@ struct Text {
     late: Late,
 }
 
-/// How many rows a statement is for.
+/// The class of the number of rows of a statement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Size {
     One,
@@ -186,16 +203,22 @@ impl Text {
     }
 }
 
-/// What is known of a table to which rows have been sent by one key, for as long as its date stands.
+/// The cached facts about a table and one key.
+///
+/// Rows have been sent to the table by that key. The facts hold for as long as their date stands.
 struct Known {
-    /// Whose database it is. As long as this is kept, no other pool's options are at the same address.
+    /// The pool whose database it is.
+    ///
+    /// As long as this is kept, no other pool's options are at the same address.
     pool: Option<Weak<PgConnectOptions>>,
     sent: u64,
-    /// It changes when the table may have outgrown the plan of a statement that is kept prepared, for one made for a small table reads all of
-    /// it: when the rows sent by this process have doubled, and each minute, for those of others.
+    /// A date that changes when prepared plans may be too old.
+    ///
+    /// The table may have outgrown the plan of a statement that is kept prepared, for one made for a small table reads all of it. It
+    /// changes when the rows sent by this process have doubled, and each minute, for those of others.
     date: (u32, u64),
     none_is_late: bool,
-    /// Another form of statement was refused.
+    /// Set once another form of statement was refused.
     is_sharded: bool,
     texts: BTreeMap<Text, Sql>,
 }
@@ -216,7 +239,9 @@ impl Known {
         }))
     }
 
-    /// The statement for so many rows more, with the date as a comment.
+    /// Returns the statement for so many rows more.
+    ///
+    /// It has the date as a comment.
     fn statement(&mut self, stage: &StagingPlan, way: Way, rows: usize) -> (Text, Sql) {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         self.sent = self.sent.saturating_add(rows as u64);

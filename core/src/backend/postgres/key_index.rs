@@ -1,4 +1,6 @@
-//! What the server's catalogue knows of a table: its unique indexes, where ON CONFLICT does not ask enough about them, and its texts.
+//! Catalogue queries about a table's unique indexes and texts.
+//!
+//! They are for where ON CONFLICT does not ask enough about the indexes.
 
 use super::DIALECT;
 use crate::{
@@ -6,14 +8,19 @@ use crate::{
     sql::table::{Key, Table},
 };
 
-/// What a statement fails with, as the text of a number that is none, where the index is not there.
+/// The text that fails a statement without the index.
+///
+/// The statement reads it as a number, which it is not.
 pub(super) const MISSING: &str = "upsertable: no unique index on the key";
 
-/// The same where the server has no such indexes.
+/// The text that fails a statement on a server too old.
+///
+/// It has no NULLS NOT DISTINCT. The statement reads the text as a number, which it is not.
 pub(super) const TOO_OLD: &str = "upsertable: no NULLS NOT DISTINCT on this server";
 
-/// A condition that is true where the index takes two NULLs for equal, and fails the statement where there is no such index: ON CONFLICT is
-/// content with one that does not.
+/// Returns a condition that the index takes two NULLs for equal.
+///
+/// It fails the statement where there is no such index: ON CONFLICT is content with one that does not.
 pub(super) fn takes_nulls_for_equal(table: &Table, key: &Key) -> String {
     format!(
         "CAST(CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000 THEN '{TOO_OLD}' \
@@ -24,8 +31,10 @@ pub(super) fn takes_nulls_for_equal(table: &Table, key: &Key) -> String {
     )
 }
 
-/// The same for any key, asked of the catalogue alone, which takes no lock on the table. Of a view the catalogue does not know it. Where one
-/// index on the key is checked late, ON CONFLICT refuses the table, but only when a row comes.
+/// Returns a condition that the key has a usable unique index.
+///
+/// It fails the statement elsewhere. The catalogue alone is asked, which takes no lock on the table. Of a view the catalogue does not know
+/// it. Where one index on the key is checked late, ON CONFLICT refuses the table, but only when a row comes.
 pub(super) fn is_there(table: &Table, key: &Key) -> String {
     if key.nulls_not_distinct {
         return takes_nulls_for_equal(table, key);
@@ -39,11 +48,15 @@ pub(super) fn is_there(table: &Table, key: &Key) -> String {
     )
 }
 
-/// What a statement fails with, in the same way, where any unique index is checked late.
+/// The text that fails a statement on an index checked late.
+///
+/// It fails in the same way as by [`MISSING`], where any unique index is checked late.
 pub(super) const CHECKED_LATE: &str = "upsertable: a unique index is checked late";
 
-/// A condition that is true where each unique index of the table is checked at once, and fails the statement elsewhere. As a query by itself it
-/// is asked once.
+/// Returns a condition that no unique index is checked late.
+///
+/// It is true where each unique index of the table is checked at once, and fails the statement elsewhere. As a query by itself it is asked
+/// once.
 pub(super) fn none_is_checked_late(table: &Table) -> String {
     format!(
         "(SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = {}::pg_catalog.regclass \
@@ -65,7 +78,7 @@ pub(super) fn on_exactly(table: &Table, key: &Key) -> String {
     )
 }
 
-/// What the table has that can store a key otherwise than it was sent, or hide a row.
+/// Selects what can make a stored key differ or be hidden.
 pub(super) fn mismatch_cause(table: &Table, key: &Key) -> Sql {
     let names: Vec<String> = key.columns.iter().map(|&column| text(table.columns[column].name)).collect();
     format!(
@@ -88,7 +101,9 @@ pub(super) fn mismatch_cause(table: &Table, key: &Key) -> Sql {
     .into()
 }
 
-/// Of an index `i`, that it compares otherwise than its columns, in words. Collations that are deterministic take the same texts for equal.
+/// Selects, in words, the other collation of an index `i`.
+///
+/// It compares otherwise than its columns then. Collations that are deterministic take the same texts for equal.
 pub(super) const OTHER_COLLATION: &str = "SELECT 'compares ' || a.attname || ' by the collation ' || o.collname || ', and the column by ' || n.collname \
      FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]), pg_catalog.unnest(i.indcollation::pg_catalog.oid[])) \
      WITH ORDINALITY AS k (number, collation_id, place) \
@@ -96,8 +111,10 @@ pub(super) const OTHER_COLLATION: &str = "SELECT 'compares ' || a.attname || ' b
      JOIN pg_catalog.pg_collation AS o ON o.oid = k.collation_id JOIN pg_catalog.pg_collation AS n ON n.oid = a.attcollation \
      WHERE k.place <= i.indnkeyatts AND NOT (o.collisdeterministic AND n.collisdeterministic) ORDER BY k.place LIMIT 1";
 
-/// Of an index `i`, that it compares otherwise than its columns' `=`, in words: an operator class that is not the default one can do so, such as
-/// one of `text` on a column of `citext`.
+/// Selects, in words, the other operator class of an index `i`.
+///
+/// It compares otherwise than its columns' `=` then: an operator class that is not the default one can do so, such as one of `text` on a
+/// column of `citext`.
 pub(super) const OTHER_CLASS: &str = "SELECT 'compares ' || a.attname || ' by the operator class ' || o.opcname \
      FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]), pg_catalog.unnest(i.indclass::pg_catalog.oid[])) \
      WITH ORDINALITY AS k (number, class_id, place) JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number \
@@ -109,8 +126,10 @@ pub(super) const OTHER_CLASS: &str = "SELECT 'compares ' || a.attname || ' by th
      SELECT 1 FROM pg_catalog.pg_opclass AS d WHERE d.opcmethod = o.opcmethod AND d.opcdefault AND d.opcintype = a.atttypid \
      AND d.opcintype <> o.opcintype)) ORDER BY k.place LIMIT 1";
 
-/// The types that staged columns are made of, where that has to be asked: each with its position, the name of the table's column, and the name
-/// of the type of what is sent, or none where it is to be the column's own, with its collation.
+/// Selects the types of staged columns that must be asked.
+///
+/// Each wanted one has its position, the name of the table's column, and the name of the type of what is sent, or none where it is to be
+/// the column's own, with its collation.
 ///
 /// A domain's own base type stands for it: a mark has no values, and a row that is skipped need not be one that the domain allows.
 pub(super) fn staged_types(table: &Table, wanted: &[(usize, &str, Option<&str>)]) -> Sql {
@@ -135,8 +154,10 @@ pub(super) fn staged_types(table: &Table, wanted: &[(usize, &str, Option<&str>)]
     .into()
 }
 
-/// The table's columns that are texts of some kind: the name, the type that they compare as, and whether that is as `text` does. A domain
-/// compares as its base type, which takes a NULL where the domain may not.
+/// Selects the table's columns that are texts of some kind.
+///
+/// Each comes with its name, the type that it compares as, and whether that is as `text` does. A domain compares as its base type, which
+/// takes a NULL where the domain may not.
 pub(super) fn text_columns(table: &Table) -> Sql {
     format!(
         "WITH RECURSIVE base (name, column_type, kind, limits, collated) AS (\
@@ -154,12 +175,16 @@ pub(super) fn text_columns(table: &Table) -> Sql {
     .into()
 }
 
-/// The table's quoted name as a string literal, to be cast to `regclass`.
+/// Returns the table's quoted name as a string literal.
+///
+/// It is to be cast to `regclass`.
 pub(super) fn table_name(table: &Table) -> String {
     text(&DIALECT.table(table))
 }
 
-/// A name as a string literal, whatever the server takes a backslash for.
+/// Writes a name as a string literal.
+///
+/// It works whatever the server takes a backslash for.
 pub(super) fn text(name: &str) -> String {
     let quoted = name.replace('\'', "''");
     if name.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }

@@ -1,8 +1,8 @@
 //! The ways of rows into the staging table.
 //!
 //! COPY is the fastest for many rows. For few it is not, as over TCP each COPY waits some 40 ms for a delayed acknowledgement: the driver
-//! sends its last messages apart and does not turn Nagle's algorithm off. And a COPY that is dropped half-way leaves the connection unusable,
-//! so it is for connections that can be closed then.
+//! sends its last messages apart and does not turn Nagle's algorithm off. And a COPY that is dropped half-way leaves the connection
+//! unusable, so it is for connections that can be closed then.
 
 use std::time::Instant;
 
@@ -27,16 +27,22 @@ use crate::{
 
 type StagingPlan = backend::StagingPlan<Postgres>;
 
-/// Rows of one statement where they travel as arrays; more than one such statement are slower than a COPY.
+/// Rows of one statement where they travel as arrays.
+///
+/// More than one such statement are slower than a COPY.
 pub(super) const ARRAY_ROWS: usize = 10_000;
 
-/// Bytes of one statement or message, so that long values do not pile up.
+/// Bytes of one statement or message.
+///
+/// They are limited so that long values do not pile up.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Bytes of one message of a COPY.
 const COPY_BYTES: usize = 1 << 18;
 
-/// Rows of one statement where each value is bound by itself, and the most values that a statement can carry.
+/// Rows of one statement where each value is bound by itself.
+///
+/// [`MAX_BINDS`] is the most values that a statement can carry.
 const VALUES_ROWS: usize = 1_000;
 const MAX_BINDS: usize = 65_535;
 
@@ -53,17 +59,19 @@ pub(super) async fn fill(
     Ok(())
 }
 
-/// Whether values of all these types can be elements of arrays that the crate makes: types that every server has, and no arrays.
+/// Returns true if all values can be elements of arrays.
+///
+/// These are values of types that every server has, and no arrays.
 pub(super) fn are_fields(types: &[PgTypeInfo]) -> bool {
     types.iter().all(|kind| is_everywhere(kind) && !kind.name().ends_with("[]"))
 }
 
-/// Whether it is one of the types that every server knows by the same number.
+/// Returns true if every server knows the type by one number.
 pub(super) fn is_everywhere(kind: &PgTypeInfo) -> bool {
     kind.oid().is_some() && !matches!(kind.name(), "?" | "RECORD" | "RECORD[]")
 }
 
-/// The rows of one statement of arrays.
+/// Takes the rows of one statement of arrays from the feed.
 pub(super) async fn next_for_arrays(feed: &mut RowFeed<'_, Postgres>) -> Result<Option<Chunk<Postgres>>, Failure> {
     feed.chunk_while(|chunk| chunk.rows < ARRAY_ROWS && chunk.values.bytes() < CHUNK_BYTES).await
 }
@@ -89,7 +97,7 @@ async fn fill_by_arrays(
     Ok(())
 }
 
-/// One array a column.
+/// Returns one array for each column.
 pub(super) fn arrays(stage: &StagingPlan, chunk: &Chunk<Postgres>) -> Result<PgArguments, sqlx::Error> {
     let elements: Vec<Oid> = stage.types.iter().map(|kind| kind.oid().unwrap_or_default()).collect();
     let mut arguments = PgArguments::default();
@@ -106,8 +114,10 @@ fn sent(feed: &RowFeed<'_, Postgres>) -> i64 {
     i64::try_from(feed.sent()).unwrap_or(i64::MAX)
 }
 
-/// Values of types that only this server has are bound by the driver, which asks the server about them. Where it turns out that a COPY takes
-/// them too, it takes the rest.
+/// Stages rows whose types only this server has.
+///
+/// Their values are bound by the driver, which asks the server about them. Where it turns out that a COPY takes them too, it takes the
+/// rest.
 async fn fill_by_values(
     link: &mut Link<'_, Postgres>,
     stage: &StagingPlan,
@@ -157,8 +167,10 @@ fn can_copy(link: &Link<'_, Postgres>) -> bool {
     !matches!(link, Link::Bare(_))
 }
 
-/// Whether a COPY takes what the driver writes for these types. Of what only the server knows, arrays and rows have numbers of types inside
-/// them, which the driver fills in only for values that it binds.
+/// Tests if a COPY takes the driver's encoding of these types.
+///
+/// Of what only the server knows, arrays and rows have numbers of types inside them, which the driver fills in only for values that it
+/// binds.
 async fn can_copy_types(link: &mut Link<'_, Postgres>, types: &[PgTypeInfo]) -> Result<bool, sqlx::Error> {
     let mut names: Vec<String> =
         types.iter().filter(|kind| !is_everywhere(kind)).map(|kind| kind.name().to_owned()).collect();
@@ -195,7 +207,7 @@ async fn copy(
     }
 }
 
-/// What became of the rows, and of the COPY.
+/// Runs a COPY; returns the outcomes of its rows and itself.
 async fn copy_on(
     conn: &mut PgConnection,
     text: &str,
@@ -234,6 +246,8 @@ async fn stream(
     }
 }
 
+/// Appends rows to a message of a COPY.
+///
 /// Each row is the number of its fields, then the fields; the first is the row's own number.
 fn push_rows(message: &mut Vec<u8>, fields: &Fields, width: usize, first: i64) -> Result<(), Error> {
     const NUMBER_BYTES: i32 = 8;

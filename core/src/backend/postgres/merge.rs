@@ -1,4 +1,4 @@
-//! The merge from the staging table, and what is done when another writer gets in between.
+//! The merge from the staging table, also beside another writer.
 
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
@@ -13,8 +13,10 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// How often a statement with a conflict clause is run that fails on a unique index all the same. Another writer of the same rows can be in
-/// another index before it is in the key's; one that stays in the way is of another key.
+/// Tries of a statement that fails despite its conflict clause.
+///
+/// It fails on a unique index all the same. Another writer of the same rows can be in another index before it is in the key's; one that
+/// stays in the way is of another key.
 pub(super) const COLLISIONS: u32 = 3;
 
 pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
@@ -47,6 +49,8 @@ pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &StagingP
     }
 }
 
+/// Tells the planner how many marks there are.
+///
 /// The marks are joined with the staged rows, of which the planner would take them to be one or none.
 async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<(), sqlx::Error> {
     if stage.rows() > planner::FEW_MARKED {
@@ -67,6 +71,8 @@ async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sq
     count(link, merge).await
 }
 
+/// Updates the rows that were there, and counts them.
+///
 /// The rows are counted when they are locked: a trigger may leave out an update that changes nothing.
 pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     let joins = JoinSettings::choose(link, stage, Of::Marks).await?;
@@ -87,8 +93,10 @@ async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Re
     Ok(wanted)
 }
 
-/// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot be
-/// locked so. Then a deadlock can end the merge, which is done again on a pool.
+/// Locks the rows that will be updated, and counts them.
+///
+/// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot
+/// be locked so. Then a deadlock can end the merge, which is done again on a pool.
 async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     match count(link, &staging::lock_marked(stage)).await {
         Err(error) if is_refused_sharded(&error) => {}
@@ -103,12 +111,14 @@ async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Resu
     count(link, &staging::count_marked(stage)).await
 }
 
-/// Whether a sharded server refuses a form of statement: it says so, or fails on the value of a count.
+/// Returns true if a sharded server refuses a form of statement.
+///
+/// It says so, or fails on the value of a count.
 fn is_refused_sharded(error: &sqlx::Error) -> bool {
     database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "22P02"))
 }
 
-/// The number that the statement gives.
+/// Runs a statement and returns the number that it gives.
 async fn count(link: &mut Link<'_, Postgres>, sql: &Sql) -> Result<u64, sqlx::Error> {
     counted(&link.fetch(Statement::plain(sql)).await?)
 }

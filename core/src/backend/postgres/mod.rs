@@ -1,4 +1,4 @@
-//! PostgreSQL: its text, its limits and what its errors mean.
+//! PostgreSQL: its text, its limits and its errors.
 
 use std::borrow::Cow;
 
@@ -46,17 +46,23 @@ type StagingPlan = super::StagingPlan<Postgres>;
 
 const DIALECT: Dialect = Dialect { quote: '"', numbered: true };
 
-/// Keys of one statement. Each is a row of placeholders, which the server has to read.
+/// Keys of one statement.
+///
+/// Each is a row of placeholders, which the server has to read.
 const FIND_ROWS: usize = 5_000;
 const MAX_BINDS: usize = 65_535;
 
-/// Up to so many keys their statement is kept prepared, one for each power of two.
+/// The most keys whose statement is kept prepared.
+///
+/// There is one for each power of two.
 const PREPARED_KEYS: usize = 512;
 
 const BEGIN_STAGING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The same, and fails where a transaction is open already that has written something: its user has given the connection back without an end,
-/// and the COMMIT would be theirs too.
+/// Begins a transaction, and fails in one that has written.
+///
+/// It fails where a transaction is open already that has written something: its user has given the connection back without an end, and the
+/// COMMIT would be theirs too.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
     SELECT CAST(CASE WHEN pg_catalog.txid_current_if_assigned() IS NULL THEN '1' ELSE 'upsertable: a transaction is open' END AS pg_catalog.int4)";
 
@@ -225,8 +231,8 @@ impl Engine for Postgres {
         })
     }
 
-    // A SAVEPOINT would tell too, by an error that each call outside a transaction would leave in the server's log. A setting that lasts until
-    // the end of the transaction is gone at once where there is none.
+    // A SAVEPOINT would tell too, by an error that each call outside a transaction would leave in the server's log. A setting that lasts
+    // until the end of the transaction is gone at once where there is none.
     fn save_if_open<'c>(
         conn: &'c mut PgConnection,
         savepoint: &'static str,
@@ -483,21 +489,26 @@ impl Engine for Postgres {
     }
 }
 
-/// Lets the driver ask for what it does not know of the types of the table's columns. It would ask between the two messages of a statement
-/// that runs once, and the server has forgotten the first then (error 26000).
+/// Lets the driver learn the types of the table's columns.
+///
+/// It would ask between the two messages of a statement that runs once, and the server has forgotten the first then (error 26000).
 async fn know_types(link: &mut Link<'_, Postgres>, table: &Table, key: &Key) -> Result<(), sqlx::Error> {
     let prepared = link.raw().prepare(one_row::find(table, key).text()).await.map(drop);
     link.track_result(prepared)
 }
 
-/// Runs a statement that gives one row at most, so that a transaction around it outlives its failure.
+/// Runs a statement whose failure a transaction outlives.
+///
+/// It gives one row at most.
 async fn attempt(link: &mut Link<'_, Postgres>, statement: Statement<Postgres>) -> Result<Option<PgRow>, sqlx::Error> {
     let mut attempt = Attempt::begin(link).await?;
     let outcome = attempt.link().fetch(statement).await;
     Ok(attempt.end(outcome).await?.into_iter().next())
 }
 
-/// Whether statements run after one that failed: not in a transaction begun with plain SQL, where no savepoint is set.
+/// Tests if statements run after one that failed.
+///
+/// They do not in a transaction begun with plain SQL, where no savepoint is set.
 async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
     match link {
         Link::Bare(conn) if !conn.is_in_transaction() => {
@@ -507,8 +518,10 @@ async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
     }
 }
 
-/// What the staged columns are declared as: the type of what is sent. Texts of the key, which compare as the target's column does, and what has
-/// no name here have the target's own type; of a domain it is its base type.
+/// Returns the declared types of the staged columns.
+///
+/// Each is the type of what is sent. Texts of the key, which compare as the target's column does, and what has no name here have the
+/// target's own type; of a domain it is its base type.
 async fn staged_types(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<Vec<String>, sqlx::Error> {
     let mut types: Vec<String> = stage.types.iter().map(|kind| staging::type_name(kind).to_owned()).collect();
     let texts: Vec<usize> = key_texts(stage).collect();
@@ -532,12 +545,14 @@ async fn staged_types(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Res
     Ok(types)
 }
 
-/// Where the texts of the key stand among the staged columns.
+/// Returns the positions of the key's texts among the staged columns.
 fn key_texts(stage: &StagingPlan) -> impl Iterator<Item = usize> {
     stage.key_positions().filter(|&position| encoding::is_text(&stage.types[position]))
 }
 
-/// Whether values of the key's columns compare with each other as the columns do, without being made what the columns are.
+/// Tests if the key's values compare as they are sent.
+///
+/// They compare with each other as the columns do, without being made what the columns are.
 async fn compares_as_sent(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<bool, sqlx::Error> {
     let texts: Vec<&str> = key_texts(stage).map(|position| stage.table.columns[stage.columns[position]].name).collect();
     let of_target = if texts.is_empty() { Vec::new() } else { text_columns(link, stage.table).await? };
@@ -549,7 +564,7 @@ struct TextColumn {
     column: String,
     /// The type that it compares as.
     kind: String,
-    /// Whether that is as `text` does.
+    /// True if it compares as `text` does.
     is_plain: bool,
 }
 
@@ -564,7 +579,9 @@ fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error().and_then(|error| error.try_downcast_ref())
 }
 
-/// A deadlock, a serialization failure, a lock that was not granted in time, or a statement that is outdated.
+/// Returns true if the same work may succeed when done again.
+///
+/// The error is a deadlock, a serialization failure, a lock that was not granted in time, or a statement that is outdated.
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
     is_outdated(error)
         || error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
@@ -572,7 +589,9 @@ pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
         })
 }
 
-/// Whether a statement was prepared before a column that it gives back got another type. The message can be in any language.
+/// Returns true if a prepared statement is older than its table.
+///
+/// A column that it gives back got another type. The message can be in any language.
 pub(super) fn is_outdated(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
         error.code() == "0A000"
@@ -581,19 +600,21 @@ pub(super) fn is_outdated(error: &dyn DatabaseError) -> bool {
     })
 }
 
-/// Whether a unique index refused a row on a node of a sharded server.
+/// Returns true for a unique violation on a sharded server's node.
 pub(super) fn is_unique_violation(error: &dyn DatabaseError) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| is_of_node(error, "duplicate key value violates unique constraint"))
 }
 
+/// Returns true if a node's error has these words.
+///
 /// What a node of a sharded server refuses can come as an internal error with the node's own words, its code lost.
 fn is_of_node(error: &PgDatabaseError, words: &str) -> bool {
     error.code() == "XX000" && error.message().contains(words)
 }
 
-/// Whether the server has said that it ends the connection.
+/// Tests if the server has said that it ends the connection.
 pub(super) fn is_connection_lost(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
         matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) || error.code().starts_with("08")

@@ -7,7 +7,9 @@ use crate::{
     sql::{Bound, Sql},
 };
 
-/// What a row's mark is called, so that no column of a model is taken for it.
+/// The names of a mark's columns.
+///
+/// They are such that no column of a model is taken for one.
 pub(super) const NUMBER: &str = "upsertable_number";
 pub(super) const FOUND: &str = "upsertable_found";
 pub(super) const CREATED: &str = "upsertable_created";
@@ -31,8 +33,10 @@ fn all(table: &Table) -> String {
     DIALECT.columns(table, 0..table.columns.len(), "")
 }
 
-/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another. Behind
-/// the row's values come the key's once more: a row that is stored with another key fails the statement.
+/// Returns the INSERT of a row unless its key exists.
+///
+/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another.
+/// Behind the row's values come the key's once more: a row that is stored with another key fails the statement.
 fn create_row(table: &Table, key: &Key) -> Sql {
     let width = table.supplied().count();
     let mut values = DIALECT.placeholders(1, width, 1);
@@ -54,9 +58,13 @@ fn create_row(table: &Table, key: &Key) -> Sql {
     .into()
 }
 
-/// What a statement fails with, as the text of a number that is none, where the row that it made has another key.
+/// The text that makes an INSERT with another key fail.
+///
+/// The statement reads it as a number, which it is not, where the row that it made has another key.
 pub(super) const OTHER_KEY: &str = "upsertable: the row is stored with another key";
 
+/// Returns the UPDATE of a row, which checks the index too.
+///
 /// An UPDATE alone would not notice that the index is missing, and change every row with the key.
 fn update_row(table: &Table, key: &Key) -> Option<Sql> {
     let mut number = 0;
@@ -83,7 +91,9 @@ fn update_row(table: &Table, key: &Key) -> Option<Sql> {
     (!set.is_empty()).then(|| update.into())
 }
 
-/// Inserts nothing, and is refused where there is no unique index on the key.
+/// Returns an INSERT of nothing that probes for the index.
+///
+/// It is refused where there is no unique index on the key.
 pub(super) fn probe(table: &Table, key: &Key) -> String {
     let into = DIALECT.table(table);
     let columns = DIALECT.columns(table, table.supplied(), "");
@@ -91,6 +101,8 @@ pub(super) fn probe(table: &Table, key: &Key) -> String {
     format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {into} WHERE false ON CONFLICT ({key}) DO NOTHING")
 }
 
+/// Returns a condition that the row has this key.
+///
 /// IS NOT DISTINCT FROM would say the same as the OR, and use no index.
 fn key_is(table: &Table, key: &Key, first: usize) -> String {
     let equal = key.columns.iter().enumerate().map(|(position, &column)| {
@@ -104,10 +116,13 @@ fn key_is(table: &Table, key: &Key, first: usize) -> String {
     equal.collect::<Vec<_>>().join(" AND ")
 }
 
-/// Where a column can be NULL, rows cannot be compared as a whole: `ORDER BY` puts NULL behind every value, and a comparison says nothing of it.
+/// Returns the bound of a key, with NULLs last.
 ///
-/// Between two values that it does not know, the server expects half a hundredth of a table, and would read and sort all that is there for one
-/// page of it. Of rows that it compares as a whole it expects a ninth.
+/// Where a column can be NULL, rows cannot be compared as a whole: `ORDER BY` puts NULL behind every value, and a comparison says nothing
+/// of it.
+///
+/// Between two values that it does not know, the server expects half a hundredth of a table, and would read and sort all that is there for
+/// one page of it. Of rows that it compares as a whole it expects a ninth.
 pub(super) fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
     if !key.columns.iter().any(|&column| table.columns[column].nullable) {
         return match (bound, &key.columns[..]) {
@@ -134,7 +149,9 @@ pub(super) fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) ->
     format!("({})", ways.join(" OR "))
 }
 
-/// Finds a row for each of `keys` keys. `casts` are the types that the key's values are to be compared as, where they are not their own.
+/// Finds a row for each of `keys` keys.
+///
+/// `casts` are the types that the key's values are to be compared as, where they are not their own.
 pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<String>]) -> Sql {
     let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
     let width = key.columns.len();
@@ -155,10 +172,12 @@ pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<S
     .into()
 }
 
-/// `t`'s column has the value, or both are NULL where NULLs are equal.
+/// Returns a condition that `t`'s column has the value.
 ///
-/// There it is said twice. An OR is good for a look into the index, and all that it leaves many rows is to compare each with each. Arrays of
-/// NULLs are equal, and can be hashed and sorted; the CASE makes what is in them one type, and is gone before the server plans.
+/// Where NULLs are equal, it holds for two NULLs too.
+///
+/// For those it is said twice. An OR is good for a look into the index, and all that it leaves many rows is to compare each with each.
+/// Arrays of NULLs are equal, and can be hashed and sorted; the CASE makes what is in them one type, and is gone before the server plans.
 pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> String {
     let name = DIALECT.name(table.columns[column].name);
     if key.nulls_not_distinct && table.columns[column].nullable {
@@ -171,7 +190,9 @@ pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> Stri
     }
 }
 
-/// Whether a row `t` was joined. A column of the key tells it, and lets the planner see an anti-join, where one cannot be NULL.
+/// Returns a condition that a row `t` was joined or not.
+///
+/// A column of the key tells it, and lets the planner see an anti-join, where one cannot be NULL.
 pub(super) fn is_there(table: &Table, key: &Key, there: bool) -> String {
     let certain = key.columns.iter().find(|&&column| !(key.nulls_not_distinct && table.columns[column].nullable));
     match certain {
@@ -184,7 +205,9 @@ pub(super) fn is_there(table: &Table, key: &Key, there: bool) -> String {
     }
 }
 
-/// `(0, $1, ..), (1, $3, ..), ..` with placeholders counted on from `first`.
+/// Returns `(0, $1, ..), (1, $3, ..), ..`.
+///
+/// The placeholders are counted on from `first`.
 pub(super) fn numbered_values(rows: usize, width: usize, first: usize) -> String {
     let mut values = String::new();
     for row in 0..rows {

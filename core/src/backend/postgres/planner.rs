@@ -1,9 +1,11 @@
-//! How many staged rows are joined with the table: what the planner does not know is told to it for the time of a statement.
+//! The join of the staged rows with the table.
+//!
+//! What the planner does not know is told to it for the time of a statement.
 //!
 //! * Of a key of several columns it believes that a hash over it has few different values, each column being looked at by itself (the
-//!   function `estimate_hash_bucket_stats` of PostgreSQL's `selfuncs.c`; without statistics it takes a tenth of the rows to be in one bucket).
-//!   So it may take a look into the index for each row for the shorter way however many they are.
-//! * That looks in the order of the key find their page in the caches it does not count. So it may read a whole table for few rows.
+//!   function `estimate_hash_bucket_stats` of PostgreSQL's `selfuncs.c`; without statistics it takes a tenth of the rows to be in one
+//!   bucket). So it may take a look into the index for each row for the shorter way however many they are.
+//! * It does not count that looks in the order of the key find their page in the caches. So it may read a whole table for few rows.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -21,49 +23,67 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Fewer rows are left to the planner, unless it takes the table to be empty.
+/// Staged rows below which the planner decides alone.
+///
+/// An exception is a table that it takes to be empty.
 const ASKED_ROWS: u64 = 20_000;
 
-/// Fewer rows are looked up quickly enough also in a table that is not far larger.
+/// Staged rows below which looks are quick enough.
+///
+/// That holds also in a table that is not far larger.
 const HASHED_ROWS: u64 = 100_000;
 
-/// Fewer marked rows are joined quickly enough in any way.
+/// Marked rows that are joined quickly enough in any way.
 pub(super) const FEW_MARKED: u64 = 100;
 
-/// A table of fewer rows a page than this is one of which the server knows too few: a row that is not kept elsewhere takes a quarter of a page
-/// at most. It happens where ANALYZE came by while the table was filled, and then the planner may read the staged rows for each of the table's.
+/// Rows a page below which statistics are taken for wrong.
+///
+/// A table with fewer is one of which the server knows too few rows: a row that is not kept elsewhere takes a quarter of a page at most. It
+/// happens where ANALYZE came by while the table was filled, and then the planner may read the staged rows for each of the table's.
 const LEAST_DENSITY: &str = "0.5";
 
-/// Up to so many times the size of the staging table the whole target is read faster than looked into for each row. 1,000,000 rows that are all
-/// there, in seconds by looks and by a hash: 3.5 and 0.8 in a table of 1,000,000 rows, 4.5 and 1.5 of 5,000,000, 4.2 and 2.5 of 10,000,000.
+/// Largest size of a target read whole, in staging-table sizes.
 ///
-/// From there on looks in the order of the key are faster. Rows into a table of 2,000,000 with statistics, in milliseconds by what the planner
-/// chooses, a hash, and by looks in order: 550 and 57 for 20,000 new rows, 500 and 190 for 50,000 that are there, 640 and 530 for 190,000 that
-/// are there. Beside looks in any order: 650 and 490 for 100,000 new rows in a table of 10,000,000, 560 and 370 for as many that are there.
+/// Up to so many times the size of the staging table the whole target is read faster than looked into for each row. 1,000,000 rows that are
+/// all there, in seconds by looks and by a hash: 3.5 and 0.8 in a table of 1,000,000 rows, 4.5 and 1.5 of 5,000,000, 4.2 and 2.5 of
+/// 10,000,000.
+///
+/// From there on looks in the order of the key are faster. Rows into a table of 2,000,000 with statistics, in milliseconds by what the
+/// planner chooses, a hash, and by looks in order: 550 and 57 for 20,000 new rows, 500 and 190 for 50,000 that are there, 640 and 530 for
+/// 190,000 that are there. Beside looks in any order: 650 and 490 for 100,000 new rows in a table of 10,000,000, 560 and 370 for as many
+/// that are there.
 const TIMES_LARGER: u64 = 10;
 
-/// Looks in order cost a half of what the planner takes them for, or less: 1.4 to 1.8 times its own choice where they took 0.1 to 0.8 of the
-/// time. Where they cost more than that, there is no index that serves, the table is so large that they would read from the disk, or the keys
-/// are of a short range that another way reads alone.
+/// Most that looks may cost, in costs of the planner's choice.
+///
+/// Looks in order cost a half of what the planner takes them for, or less: 1.4 to 1.8 times its own choice where they took 0.1 to 0.8 of
+/// the time. Where they cost more than that, there is no index that serves, the table is so large that they would read from the disk, or
+/// the keys are of a short range that another way reads alone.
 const TIMES_DEARER: f64 = 2.0;
 
-/// How the merge joins the staged rows with the table.
+/// The way in which the merge joins staged rows and table.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JoinStrategy {
-    /// As the database finds best.
+    /// The way that the database finds best.
     #[default]
     AsPlanned,
-    /// The same, after the staged rows have been sorted by the key.
+    /// The database's choice, after a sort by the key.
+    ///
+    /// It is the staged rows that are sorted.
     ByKey,
-    /// By a look into the index for each, after they have been sorted by the key.
+    /// A look into the index for each, in key order.
+    ///
+    /// The rows have been sorted by the key before.
     ByLooks,
-    /// By a hash, or by sorting both.
+    /// A hash, or a sort of both.
     ByHash,
 }
 
-/// What is known of a staging table.
+/// The facts that are known of a staging table.
 pub struct StageState {
-    /// Its name, quoted and with its schema. Each has one of its own, so that no call can take another's table for its own.
+    /// Its name, quoted and with its schema.
+    ///
+    /// Each has one of its own, so that no call can take another's table for its own.
     pub(super) name: String,
     joined: Mutex<JoinStrategy>,
     sizes: OnceLock<Sizes>,
@@ -92,12 +112,14 @@ impl StageState {
     }
 }
 
-/// What a statement joins.
+/// The tables that a statement joins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     /// The staged rows and the table, and nothing else.
     Rows,
-    /// Their marks too, for which there is no index: without a hash each would be compared with each.
+    /// Their marks too, for which there is no index.
+    ///
+    /// Without a hash each would be compared with each.
     Marks,
 }
 
@@ -107,7 +129,7 @@ pub(super) struct JoinSettings {
 }
 
 impl JoinSettings {
-    /// Chooses by the sizes of both tables.
+    /// Chooses the settings by the sizes of both tables.
     pub(super) async fn choose(
         link: &mut Link<'_, Postgres>,
         stage: &StagingPlan,
@@ -151,6 +173,8 @@ impl JoinSettings {
         Ok(Self { off: rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()? })
     }
 
+    /// Turns the settings on again.
+    ///
     /// After a rollback to a savepoint that was set in between it is needed again. Of what is rolled back as a whole, the settings are too.
     pub(super) async fn restore(&self, link: &mut Link<'_, Postgres>) -> Result<(), sqlx::Error> {
         if !self.off.is_empty() {
@@ -162,7 +186,7 @@ impl JoinSettings {
     }
 }
 
-/// The settings that let the planner join otherwise.
+/// Returns the settings that would let the planner join otherwise.
 fn unwanted(joined: JoinStrategy) -> &'static [&'static str] {
     match joined {
         JoinStrategy::AsPlanned | JoinStrategy::ByKey => &[],
@@ -171,7 +195,9 @@ fn unwanted(joined: JoinStrategy) -> &'static [&'static str] {
     }
 }
 
-/// Turns those that are on off until the end of the transaction: a row for each, with what was done and its name.
+/// Turns the planner's unwanted settings off for this transaction.
+///
+/// Only those that are on are turned off. It gives a row for each, with what was done and its name.
 fn turn_off(joined: JoinStrategy) -> Sql {
     let names: Vec<String> = unwanted(joined).iter().map(|name| format!("('{name}')")).collect();
     format!(
@@ -182,7 +208,7 @@ fn turn_off(joined: JoinStrategy) -> Sql {
     .into()
 }
 
-/// How the merge would be run now.
+/// Returns the statement that explains the merge as of now.
 pub(super) fn explain(stage: &StagingPlan) -> Sql {
     let explain = format!("EXPLAIN {}", staging::insert_new(stage));
     match stage.notes.joined() {
@@ -192,14 +218,16 @@ pub(super) fn explain(stage: &StagingPlan) -> Sql {
     }
 }
 
-/// What the planner takes the merge to cost, where it tells.
+/// Reads the planner's cost of the merge, where it tells.
 async fn cost(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<Option<f64>, sqlx::Error> {
     let plan = format!("EXPLAIN {}", staging::insert_new(stage));
     let rows = link.fetch(Statement::plain(&plan.into())).await?;
     rows.first().map_or(Ok(None), |row| row.try_get(0).map(read_cost))
 }
 
-/// The number behind the dots of `Insert on songs  (cost=0.43..437874.85 rows=0 width=0)`.
+/// Reads the total cost from a plan's first line.
+///
+/// It is the number behind the dots of `Insert on songs  (cost=0.43..437874.85 rows=0 width=0)`.
 fn read_cost(line: &str) -> Option<f64> {
     let (_, behind) = line.split_once("(cost=")?;
     let (_, whole) = behind.split_once("..")?;
@@ -209,18 +237,25 @@ fn read_cost(line: &str) -> Option<f64> {
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a column of one answer")]
 struct Sizes {
-    /// The table is up to [`TIMES_LARGER`] times as large as what is staged.
+    /// True if the table is not far larger than its staging.
+    ///
+    /// It is up to [`TIMES_LARGER`] times as large as what is staged.
     similar: bool,
     far_larger: bool,
-    /// The server takes the table to have far fewer rows than it can have.
+    /// True if the server greatly underestimates the table's rows.
+    ///
+    /// It takes the table to have far fewer rows than it can have.
     is_misjudged: bool,
-    /// Nothing else runs within the merge. Triggers would run under its settings, and keep the plans of their statements; and rules and
-    /// policies bring joins of their own.
+    /// True if nothing else runs within the merge.
+    ///
+    /// Triggers would run under its settings, and keep the plans of their statements; and rules and policies bring joins of their own.
     may_change: bool,
 }
 
 impl Sizes {
-    /// Of a table whose rows are stored elsewhere neither is true.
+    /// Asks the server for the sizes.
+    ///
+    /// Of a table whose rows are stored elsewhere it is neither similar nor far larger.
     async fn ask(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<Self, sqlx::Error> {
         let ask = format!(
             "WITH RECURSIVE parts (part) AS (SELECT {}::pg_catalog.regclass::pg_catalog.oid \

@@ -1,4 +1,6 @@
-//! Savepoints and transactions that the driver counts, when a call that needs them can be dropped at any time.
+//! Savepoints and transactions of calls that may be dropped anytime.
+//!
+//! The driver counts them.
 //!
 //! The driver undoes what a dropped future has begun by its count, which is not yet raised then: a dropped BEGIN stays open, and a dropped
 //! SAVEPOINT rolls back the whole transaction around it.
@@ -19,7 +21,9 @@ use crate::{
 
 type Transactions = <Postgres as Database>::TransactionManager;
 
-/// Sets a savepoint of the driver's counting. Dropped half-way, it leaves the transaction around it as it was.
+/// Sets a savepoint of the driver's counting.
+///
+/// Dropped half-way, it leaves the transaction around it as it was.
 ///
 /// There are two of one name. The first fails without harm in a transaction that has failed, where the driver would roll back all for the
 /// second; and when the release of the second is dropped half-way, the first is what there is to roll back to.
@@ -34,19 +38,25 @@ pub(super) async fn begin(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     outcome
 }
 
-/// Removes what is left of a savepoint that the driver has released or rolled back to. Dropped half-way, it leaves one that does no harm.
+/// Removes the remains of a savepoint that has ended.
+///
+/// The driver has released it or rolled back to it. Dropped half-way, it leaves one that does no harm.
 pub(super) async fn clean(conn: &mut PgConnection, rolled_back: bool) -> Result<(), sqlx::Error> {
     let release = format!("RELEASE SAVEPOINT {}", name(Transactions::get_transaction_depth(conn)));
     let release = if rolled_back { format!("{release}; {release}") } else { release };
     Link::<Postgres>::bare(conn).execute(Statement::plain(&release.into())).await.map(drop)
 }
 
-/// The driver's name for the savepoint that is set when so many transactions and savepoints are open.
+/// The driver's name for a savepoint at this depth.
+///
+/// So many transactions and savepoints are open when it is set.
 fn name(depth: usize) -> String {
     format!("_sqlx_savepoint_{depth}")
 }
 
-/// What undoes all that a bulk call has done so far, and leaves it in the transaction or savepoint that it began with.
+/// Returns the statements that undo all that a bulk call did.
+///
+/// They leave it in the transaction or savepoint that it began with.
 pub(super) fn undo_call(conn: &PgConnection) -> Sql {
     match Transactions::get_transaction_depth(conn) {
         0 => format!("ROLLBACK TO SAVEPOINT {PLAIN_SAVEPOINT}").into(),
@@ -55,7 +65,9 @@ pub(super) fn undo_call(conn: &PgConnection) -> Sql {
     }
 }
 
-/// Puts the rollback of `levels` nested transactions before whatever the connection does next.
+/// Queues the rollback of `levels` nested transactions.
+///
+/// It runs before whatever the connection does next.
 pub(super) fn queue_rollback(conn: &mut PgConnection, levels: usize) {
     if !conn.is_in_transaction() {
         // A BEGIN may be on its way that the driver has not counted.
@@ -66,7 +78,9 @@ pub(super) fn queue_rollback(conn: &mut PgConnection, levels: usize) {
     }
 }
 
-/// Puts the rollback to a savepoint of plain SQL before whatever the connection does next.
+/// Queues the rollback to a savepoint of plain SQL.
+///
+/// It runs before whatever the connection does next.
 pub(super) fn queue_rollback_to(conn: &mut PgConnection, savepoint: &str) {
     // The pause is for an answer not to come within the poll that asks for it: the driver would count a transaction then.
     let undo =
@@ -74,7 +88,9 @@ pub(super) fn queue_rollback_to(conn: &mut PgConnection, savepoint: &str) {
     queue(conn, &undo.into());
 }
 
-/// Puts a statement before whatever the connection does next, where the driver counts no transaction.
+/// Queues a statement where the driver counts no transaction.
+///
+/// It runs before whatever the connection does next.
 ///
 /// The driver can do so with the statement that begins a transaction: the first poll writes it, and dropped then it is not counted.
 fn queue(conn: &mut PgConnection, sql: &Sql) {

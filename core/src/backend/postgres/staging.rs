@@ -22,16 +22,22 @@ type StagingPlan = backend::StagingPlan<sqlx::Postgres>;
 // `n` numbers the staged rows in the order they came. A row with `w` is a mark: it says of the staged row with its number what the merge
 // does with it, and has no values. An UPDATE of the staged rows instead would write them all once more.
 
-/// It makes the table's row; it gives its values to a row that was there; it gives its values to a row that the merge has just made.
+/// The marks: made, updates an old row, updates a new row.
+///
+/// A row with the first makes the table's row; with the second it gives its values to a row that was there; with the third it gives its
+/// values to a row that the merge has just made.
 const MARK_CREATED: u8 = 1;
 const MARK_UPDATE: u8 = 2;
 const MARK_AGAIN: u8 = 3;
 
-/// The savepoint around what may fail and be done in another way.
+/// The savepoint around a statement that may fail.
+///
+/// It is done in another way then.
 const SAVEPOINT: &str = "upsertable_merge";
 
-/// Looks for the unique index without locking the table, and makes the staging table: one round trip. Each staged column has a type of its own,
-/// and so takes no lock on the table either.
+/// Looks for the unique index and makes the staging table.
+///
+/// That is one round trip, and does not lock the table. Each staged column has a type of its own, and so takes no lock on the table either.
 pub(super) fn open(stage: &StagingPlan, types: &[String]) -> Sql {
     let columns = types.iter().enumerate().map(|(position, kind)| format!(", c{position} {kind}"));
     format!(
@@ -43,7 +49,7 @@ pub(super) fn open(stage: &StagingPlan, types: &[String]) -> Sql {
     .into()
 }
 
-/// A type's name as SQL has it.
+/// Returns a type's name as SQL has it.
 pub(super) fn type_name(kind: &PgTypeInfo) -> &str {
     // Some of the driver's names mean another type there.
     match kind.name() {
@@ -55,7 +61,7 @@ pub(super) fn type_name(kind: &PgTypeInfo) -> &str {
     }
 }
 
-/// Counts those of the named types whose values have no numbers of other types inside them.
+/// Counts the named types whose values hold no other types' numbers.
 pub(super) fn scalar_types() -> Sql {
     "SELECT count(*) FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name) \
      JOIN pg_catalog.pg_type AS y ON y.oid = pg_catalog.to_regtype(n.name) LEFT JOIN pg_catalog.pg_type AS b ON b.oid = y.typbasetype \
@@ -68,7 +74,9 @@ pub(super) fn copy(stage: &StagingPlan) -> String {
     format!("COPY {} (n, {}) FROM STDIN WITH (FORMAT binary)", stage.notes.name, staged_columns(stage, ""))
 }
 
-/// Stages the rows of one array a column, numbered on from the value behind the arrays.
+/// Stages the rows of one array a column.
+///
+/// They are numbered on from the value behind the arrays.
 pub(super) fn stage_arrays(stage: &StagingPlan) -> Sql {
     let columns = staged_columns(stage, "");
     format!(
@@ -80,7 +88,9 @@ pub(super) fn stage_arrays(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Stages so many rows of one placeholder a value, numbered on from the value behind them.
+/// Stages so many rows of one placeholder a value.
+///
+/// They are numbered on from the value behind them.
 pub(super) fn stage_values(stage: &StagingPlan, count: usize) -> Sql {
     let width = stage.columns.len();
     let columns = staged_columns(stage, "");
@@ -93,17 +103,19 @@ pub(super) fn stage_values(stage: &StagingPlan, count: usize) -> Sql {
     .into()
 }
 
-/// What the planner is to know of the rows that travel in arrays.
+/// The planner's knowledge of the rows that travel in arrays.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrays {
-    /// How many they are.
+    /// The planner knows their number.
     Counted,
-    /// Nothing, so that one plan does for all calls: to make one takes four times as long as to run it (0.16 against 0.04 milliseconds for
-    /// 1 row). It is a plan for some ten rows, which for many more would read a small table again and again.
+    /// The planner knows nothing; one plan does for all calls.
+    ///
+    /// To make a plan takes four times as long as to run it (0.16 against 0.04 milliseconds for 1 row). It is a plan for some ten rows,
+    /// which for many more would read a small table again and again.
     Hidden,
 }
 
-/// Rows made of one array a column, as a source to merge from.
+/// Rows made of one array a column, to merge from.
 fn unnested(stage: &StagingPlan, arrays: Arrays) -> String {
     let array = |(position, kind)| match arrays {
         Arrays::Counted => format!("${}::{}[]", position + 1, type_name(kind)),
@@ -113,14 +125,17 @@ fn unnested(stage: &StagingPlan, arrays: Arrays) -> String {
     format!("unnest({}) WITH ORDINALITY AS s ({}, n)", arrays.join(", "), staged_columns(stage, ""))
 }
 
-/// Lets the planner know how many staged rows are marks: autovacuum never looks at a temporary table. How many rows there are it sees by the
-/// size of the table.
+/// Lets the planner know how many staged rows are marks.
+///
+/// Autovacuum never looks at a temporary table. How many rows there are it sees by the size of the table.
 pub(super) fn analyze_marks(stage: &StagingPlan) -> Sql {
     format!("ANALYZE {} (w)", stage.notes.name).into()
 }
 
-/// A plain INSERT of what an anti-join leaves, so that rows that are there use up no id. Where another writer gets in between, it fails on
-/// the unique index, and [`merge_colliding`] takes over.
+/// Inserts the new rows plainly, behind an anti-join.
+///
+/// So rows that are there use up no id. Where another writer gets in between, it fails on the unique index, and [`merge_colliding`] takes
+/// over.
 ///
 /// The rows are sorted by the whole key: so all writers take their locks in one order, and the join is done before the first row goes in.
 /// Otherwise a plan made for an empty table would read it again for every row while it grows.
@@ -130,7 +145,7 @@ pub(super) fn merge_new(stage: &StagingPlan) -> Sql {
     saved(&format!("{}; {}", one_row::probe(stage.table, stage.key), insert_new(stage)))
 }
 
-/// The INSERT alone.
+/// Returns the INSERT of [`merge_new`] alone.
 pub(super) fn insert_new(stage: &StagingPlan) -> String {
     insert_first(stage, &looked_for(stage))
 }
@@ -139,25 +154,30 @@ pub(super) fn merge_colliding(stage: &StagingPlan) -> Sql {
     saved(&counted(&format!("{} {} RETURNING 1", insert_first(stage, &looked_for(stage)), on_conflict(stage))))
 }
 
-/// The same from arrays, without a staging table. There is little to lose by the conflict clause, and it asks for the unique index.
+/// Inserts the new rows from arrays, without a staging table.
+///
+/// There is little to lose by the conflict clause, and it asks for the unique index.
 pub(super) fn merge_arrays(stage: &StagingPlan, arrays: Arrays) -> String {
     let first = first_looked_for(stage, arrays, "");
     counted(&format!("{} {} RETURNING 1", insert_from(stage, &first), on_conflict(stage)))
 }
 
-/// The same by a join, as a sharded server wants it.
+/// Inserts the new rows from arrays by a join.
+///
+/// A sharded server wants it so.
 pub(super) fn merge_arrays_joined(stage: &StagingPlan, arrays: Arrays) -> String {
     counted(&format!("{} {} RETURNING 1", insert_first(stage, &unnested(stage, arrays)), on_conflict(stage)))
 }
 
-/// The first row of each key in the arrays that is not in the table.
+/// Selects the first row of each new key in the arrays.
 fn first_looked_for(stage: &StagingPlan, arrays: Arrays, also: &str) -> String {
     let (key, source) = (staged_key(stage), unnested(stage, arrays));
     format!("SELECT DISTINCT ON ({key}) s.* {} ORDER BY {key}, s.n", from_looked_for(stage, &source, also))
 }
 
-/// The rows of the source whose key is not in the table, each looked for by itself: a planner that takes the table to be empty would read all
-/// of it for each row of a join.
+/// Selects the source's rows whose key is new, by single looks.
+///
+/// Each is looked for by itself: a planner that takes the table to be empty would read all of it for each row of a join.
 fn from_looked_for(stage: &StagingPlan, source: &str, also: &str) -> String {
     format!(
         "FROM {source} LEFT JOIN LATERAL (SELECT true AS there FROM {} AS t WHERE {} OFFSET 0) AS t ON true WHERE t.there IS NULL{also}",
@@ -166,12 +186,14 @@ fn from_looked_for(stage: &StagingPlan, source: &str, also: &str) -> String {
     )
 }
 
-/// The same from arrays of one element, among which there is nothing to sort.
+/// Inserts one row from arrays of one element, if new.
+///
+/// There is nothing to sort.
 pub(super) fn merge_one(stage: &StagingPlan) -> String {
     let element = |(position, kind)| format!("(${}::{}[])[1] AS c{position}", position + 1, type_name(kind));
     let elements: Vec<String> = stage.types.iter().enumerate().map(element).collect();
-    // By OFFSET it stays a row to the planner, which would otherwise make its values what the columns are before it is known whether the key
-    // is there, and some cannot be.
+    // By OFFSET it stays a row to the planner, which would otherwise make its values what the columns are before it is known whether the
+    // key is there, and some cannot be.
     format!(
         "INSERT INTO {} ({}) SELECT {} {} {} RETURNING 1::pg_catalog.int8",
         DIALECT.table(stage.table),
@@ -182,8 +204,10 @@ pub(super) fn merge_one(stage: &StagingPlan) -> String {
     )
 }
 
-/// Two statements in one: the first inserts nothing and is refused without the unique index, so that the other can do without the conflict
-/// clause.
+/// Inserts the new rows from arrays without a conflict clause.
+///
+/// It is two statements in one: the first inserts nothing and is refused without the unique index, so that the other can do without the
+/// conflict clause.
 pub(super) fn merge_arrays_plainly(stage: &StagingPlan, arrays: Arrays, late: Late) -> String {
     let asked = match late {
         Late::Asked => format!(" AND {}", key_index::none_is_checked_late(stage.table)),
@@ -193,9 +217,11 @@ pub(super) fn merge_arrays_plainly(stage: &StagingPlan, arrays: Arrays, late: La
     format!("WITH upsertable_probe AS ({}) {}", one_row::probe(stage.table, stage.key), insert_from(stage, &first))
 }
 
-/// Whether a statement asks for indexes that are checked late, which the probe does not notice, as no row comes to it. For that the server
-/// reads its list of all indexes, half as long as it takes for the rest of a call of 10 rows. Such an index lets no duplicate in either, as
-/// the commit fails, so what was seen a while ago may do.
+/// A statement's knowledge of indexes that are checked late.
+///
+/// The probe does not notice them, as no row comes to it. To ask for them the server reads its list of all indexes, half as long as it
+/// takes for the rest of a call of 10 rows. Such an index lets no duplicate in either, as the commit fails, so what was seen a while ago
+/// may do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Late {
     Asked,
@@ -210,12 +236,12 @@ fn saved(statement: &str) -> Sql {
     format!("SAVEPOINT {SAVEPOINT}; {statement}; RELEASE SAVEPOINT {SAVEPOINT}").into()
 }
 
-/// Undoes the statement that failed, and what was marked for it.
+/// Undoes the statement that failed, and its marks.
 pub(super) fn undo() -> Sql {
     format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}").into()
 }
 
-/// Marks the first staged row of each key that is not in the table.
+/// Marks the first staged row of each new key.
 pub(super) fn mark_new(stage: &StagingPlan) -> Sql {
     let first = first_absent(stage, &looked_for(stage), &format!("s.n, {MARK_CREATED}"), " AND s.w IS NULL");
     format!(
@@ -238,7 +264,9 @@ pub(super) fn insert_marked(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Inserts the first staged row of each key that is not in the table, and marks those that went in.
+/// Inserts and marks the first staged row of each new key.
+///
+/// Only the rows that went in are marked.
 pub(super) fn insert_and_mark(stage: &StagingPlan) -> Sql {
     let insert = insert_first_where(stage, &looked_for(stage), " AND s.w IS NULL");
     let key = DIALECT.columns(stage.table, stage.key.columns.iter().copied(), "");
@@ -255,7 +283,9 @@ pub(super) fn insert_and_mark(stage: &StagingPlan) -> Sql {
     ))
 }
 
-/// Marks the last staged row of each key, unless it has made the row itself; gives the number of rows that are not the merge's own.
+/// Marks the last staged row of each key.
+///
+/// Left out is a row that has made the table's row itself. It gives the number of rows that are not the merge's own.
 pub(super) fn mark_last(stage: &StagingPlan) -> Sql {
     let (key, stage) = (staged_key(stage), &stage.notes.name);
     format!(
@@ -269,12 +299,16 @@ pub(super) fn mark_last(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Locks the rows that will be updated, and counts them: in the key's order, which an UPDATE does not promise.
+/// Locks the rows that will be updated, and counts them.
+///
+/// It does so in the key's order, which an UPDATE does not promise.
 pub(super) fn lock_marked(stage: &StagingPlan) -> Sql {
     saved(&format!("SELECT count(*) FROM ({}) AS locked", lock_rows(stage)))
 }
 
-/// Locks them and gives a row for each, as a sharded server wants it of a table on one node.
+/// Locks the rows that will be updated, and gives each.
+///
+/// A sharded server wants it so of a table on one node.
 pub(super) fn lock_marked_rows(stage: &StagingPlan) -> Sql {
     saved(&lock_rows(stage))
 }
@@ -283,7 +317,7 @@ fn lock_rows(stage: &StagingPlan) -> String {
     format!("SELECT 1 {} ORDER BY {} FOR NO KEY UPDATE OF t", marked_rows(stage), staged_key(stage))
 }
 
-/// Counts them only.
+/// Counts the rows that will be updated, without a lock.
 pub(super) fn count_marked(stage: &StagingPlan) -> Sql {
     format!("SELECT count(*) {}", marked_rows(stage)).into()
 }
@@ -297,7 +331,7 @@ fn marked_rows(stage: &StagingPlan) -> String {
     )
 }
 
-/// Nothing where no column may change.
+/// Updates the marked rows, or `None` if no column may change.
 pub(super) fn update_marked(stage: &StagingPlan) -> Option<Sql> {
     let set = stage
         .table
@@ -341,7 +375,9 @@ fn staged(stage: &StagingPlan) -> String {
     format!("{} AS s", stage.notes.name)
 }
 
-/// The staged rows in the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
+/// The staged rows in the order of the looks.
+///
+/// It is the order in which the table is looked into. The OFFSET keeps the planner from sorting after that.
 fn looked_for(stage: &StagingPlan) -> String {
     if matches!(stage.notes.joined(), JoinStrategy::ByKey | JoinStrategy::ByLooks) {
         let key = staged_key(stage);
@@ -378,13 +414,13 @@ fn insert_from(stage: &StagingPlan, rows: &str) -> String {
     )
 }
 
-/// The first row of each key in the source that is not in the table.
+/// Selects the source's first row of each new key.
 fn first_absent(stage: &StagingPlan, source: &str, what: &str, also: &str) -> String {
     let key = staged_key(stage);
     format!("SELECT DISTINCT ON ({key}) {what} {}{also} ORDER BY {key}, s.n", from_absent(stage, source))
 }
 
-/// The rows of the source whose key is not in the table.
+/// Selects the source's rows whose key is not in the table.
 fn from_absent(stage: &StagingPlan, source: &str) -> String {
     format!(
         "FROM {source} LEFT JOIN {} AS t ON {} WHERE {}",

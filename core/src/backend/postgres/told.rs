@@ -1,13 +1,17 @@
-//! What the server says, without the values of rows.
+//! Formats errors of the server without row values.
 
 use std::borrow::Cow;
 
 use sqlx::postgres::PgDatabaseError;
 
-/// Classes of codes: of constraints, transactions, names, rights, resources, and of how the server is.
+/// Classes of errors whose messages hold no values.
+///
+/// They are of constraints, transactions, names, rights, resources, and of how the server is.
 const WITHOUT_VALUES: [&str; 17] =
     ["08", "0A", "23", "25", "28", "2D", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58"];
 
+/// Formats an error without row values.
+///
 /// Values stand in the detail, and in the message only where a value itself is wrong.
 pub(in crate::backend) fn told(error: &PgDatabaseError) -> Cow<'_, str> {
     let code = error.code();

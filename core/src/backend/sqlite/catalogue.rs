@@ -1,4 +1,4 @@
-//! What SQLite says of a table.
+//! Questions to SQLite's schema about a table.
 
 use std::collections::HashSet;
 
@@ -12,24 +12,30 @@ use crate::{
     sql::{Sql, Statement, index_name},
 };
 
-/// Columns, hidden ones but those that are computed left out. A row id has no index of its own, and a primary key that is none has one.
+/// Selects the columns of a table, computed ones included.
+///
+/// Other hidden ones are left out. A row id has no index of its own, and a primary key that is none has one.
 const COLUMNS: &str = r#"
 SELECT name, type, "notnull", upper(trim(coalesce(dflt_value, 'NULL'), '( )')) <> 'NULL', pk,
        (SELECT count(*) FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0)
        + (SELECT count(*) FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'), hidden IN (2, 3)
 FROM pragma_table_xinfo(?1, ?2) WHERE hidden <> 1 ORDER BY cid"#;
 
-/// The columns of the unique indexes; an expression has no name.
+/// Selects the columns of the unique indexes.
+///
+/// An expression has no name.
 const INDEXES: &str = r#"
 SELECT il.name, il.partial, ii.name FROM pragma_index_list(?1, ?2) AS il, pragma_index_xinfo(il.name, ?2) AS ii
 WHERE il."unique" = 1 AND ii.key = 1 ORDER BY il.seq, ii.seqno"#;
 
-/// What a name means: a temporary table hides others, and one of the main database those of databases that are attached.
+/// Selects the table that a name means.
+///
+/// A temporary table hides others, and one of the main database those of databases that are attached.
 const PLACE: &str = "
 SELECT t.schema, t.type, t.wr, t.strict FROM pragma_table_list AS t JOIN pragma_database_list AS d ON d.name = t.schema
 WHERE t.name = ?1 COLLATE NOCASE AND (?2 IS NULL OR t.schema = ?2 COLLATE NOCASE) ORDER BY t.schema <> 'temp', d.seq LIMIT 1";
 
-/// Where a table is, and of which kind.
+/// The place and the kind of a table.
 struct Place {
     schema: String,
     kind: String,
@@ -49,7 +55,9 @@ impl Place {
         }))
     }
 
-    /// Why no call that writes works on it, if it is of such a kind: only a table has a unique index.
+    /// Returns why a table of this kind takes no writes.
+    ///
+    /// Only a table has a unique index.
     fn refusal(&self, table: &Table) -> Option<String> {
         let (what, help) = match self.kind.as_str() {
             "view" => ("view", ": name the table behind it"),
@@ -61,11 +69,15 @@ impl Place {
     }
 }
 
-/// Why no call that writes works on a table, if it is of such a kind.
+/// Returns why a table of this kind takes no writes.
+///
+/// `None` if its kind is fine.
 pub(super) async fn refuse_table(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Option<String>, sqlx::Error> {
     Ok(Place::of(link, table).await?.and_then(|place| place.refusal(table)))
 }
 
+/// Returns the statement that gives a key its unique index.
+///
 /// The index is made where the table is, with a name that nothing there has.
 pub(super) async fn mend_index(link: &mut Link<'_, Sqlite>, table: &Table, key: &Key) -> Result<Mend, sqlx::Error> {
     let Some(place) = Place::of(link, table).await? else {
@@ -91,6 +103,8 @@ pub(super) async fn mend_index(link: &mut Link<'_, Sqlite>, table: &Table, key: 
     Ok(Mend::By(create_index(table, key, &name, (!is_found_without).then_some(place.schema.as_str()))))
 }
 
+/// Returns the statement that makes a unique index of this name.
+///
 /// The schema stands before the index's name and not before the table's: <https://www.sqlite.org/lang_createindex.html>
 pub(super) fn create_index(table: &Table, key: &Key, name: &str, schema: Option<&str>) -> String {
     let schema = schema.map_or_else(String::new, |schema| format!("{}.", SHOWN.name(schema)));
@@ -145,9 +159,13 @@ async fn columns(link: &mut Link<'_, Sqlite>, table: &Table, place: &Place) -> R
     Ok(columns)
 }
 
-/// What the row id is called, where no column has the name: <https://www.sqlite.org/lang_createtable.html#rowid>
+/// The names of the row id, unless a column has one.
+///
+/// They are listed at <https://www.sqlite.org/lang_createtable.html#rowid>
 const ROW_ID_NAMES: [&str; 3] = ["rowid", "oid", "_rowid_"];
 
+/// Describes the row id as a column.
+///
 /// It is read like a column, and no key to write by.
 fn hidden_row_id(name: &str) -> CatalogColumn {
     CatalogColumn {
@@ -161,7 +179,9 @@ fn hidden_row_id(name: &str) -> CatalogColumn {
     }
 }
 
-/// With a type that STRICT tables have too.
+/// Returns the statement that adds a column for such a field.
+///
+/// The types are those that STRICT tables have too.
 pub(super) fn add_column(table: &Table, column: &Column, field: &str) -> Option<String> {
     let kind = match Class::of_field(field) {
         Class::Integer => "INTEGER",
@@ -195,7 +215,7 @@ async fn indexes(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Vec<Catal
     Ok(indexes)
 }
 
-/// What a value is when it is stored.
+/// The storage class of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Integer,
@@ -205,7 +225,9 @@ enum Class {
 }
 
 impl Class {
-    /// What a field sends. Dates and times are sent as text.
+    /// Returns the class that a field sends.
+    ///
+    /// Dates and times are sent as text.
     fn of_field(kind: &str) -> Self {
         match kind {
             "INTEGER" | "INT4" | "INT8" | "BIGINT" | "INT" | "BOOLEAN" => Self::Integer,
@@ -216,8 +238,11 @@ impl Class {
     }
 }
 
-/// By the column's affinity: <https://www.sqlite.org/datatype3.html#determination_of_column_affinity>. A strict column, and a row id, refuses
-/// what is not of its type: <https://www.sqlite.org/stricttables.html>. The driver reads a value by the class that it is stored with.
+/// Returns how a column fits a field of this type.
+///
+/// It goes by the column's affinity: <https://www.sqlite.org/datatype3.html#determination_of_column_affinity>. A strict column, and a row
+/// id, refuses what is not of its type: <https://www.sqlite.org/stricttables.html>. The driver reads a value by the class that it is stored
+/// with.
 pub(super) fn fit(kind: &str, column: &CatalogColumn) -> Fit {
     let declared = column.kind.as_str();
     let upper = declared.to_ascii_uppercase();

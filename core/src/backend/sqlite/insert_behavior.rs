@@ -1,4 +1,4 @@
-//! What a table has that an INSERT does not show.
+//! Properties of a table that its INSERT does not show.
 
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
@@ -12,19 +12,25 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// How an INSERT or UPDATE of a table behaves.
+/// The behavior of a table's INSERT or UPDATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsertBehavior {
-    /// Whether it has triggers, or may have them. One can store a row with another key, say FAIL, which keeps the rows before the one that
-    /// failed, or say of its own statements what a conflict does.
+    /// True if the table has triggers, or may have them.
+    ///
+    /// One can store a row with another key, say FAIL, which keeps the rows before the one that failed, or say of its own statements what a
+    /// conflict does.
     pub(super) triggers: bool,
-    /// Whether the table itself may say what a conflict does.
+    /// True if the table itself may say what a conflict does.
     says_conflict: bool,
-    /// Whether a row that a conflict clause skips leaves no trace either: it fires no trigger, and uses up no id of AUTOINCREMENT.
+    /// True if a row that a conflict skips leaves no trace.
+    ///
+    /// It fires no trigger, and uses up no id of AUTOINCREMENT.
     pub(super) skips_quietly: bool,
 }
 
 impl InsertBehavior {
+    /// Asks for the behavior of a table.
+    ///
     /// Of a table that is in a database that its model does not name, the database is looked for.
     pub(super) async fn ask(link: &mut Link<'_, Sqlite>, table: &Table) -> Result<Self, sqlx::Error> {
         let named = table.schema.unwrap_or("main");
@@ -41,7 +47,7 @@ impl InsertBehavior {
         Ok(Self { triggers: true, says_conflict: true, skips_quietly: false })
     }
 
-    /// Nothing where the table is not there.
+    /// Reads the behavior, or `None` if the table is not there.
     pub(super) fn read(row: &SqliteRow) -> Result<Option<Self>, sqlx::Error> {
         if row.try_get::<i64, _>(0)? == 0 {
             return Ok(None);
@@ -50,13 +56,17 @@ impl InsertBehavior {
         Ok(Some(Self { triggers, says_conflict, skips_quietly: !triggers && !counts }))
     }
 
-    /// Whether a statement that fails is undone as a whole, though no transaction is around it. Where a transaction is around it, SQLite
-    /// writes each page that it changes to a file first, to be able to undo the statement alone.
+    /// Returns true if a failed statement is undone as a whole.
+    ///
+    /// That holds though no transaction is around it. Where a transaction is around it, SQLite writes each page that it changes to a file
+    /// first, to be able to undo the statement alone.
     pub(super) fn fails_as_a_whole(self) -> bool {
         !self.triggers
     }
 
-    /// What an INSERT or UPDATE says of conflicts. Nothing where that would count for the statements of triggers, and the table says nothing.
+    /// Returns the conflict clause of an INSERT or UPDATE.
+    ///
+    /// It is empty where it would count for the statements of triggers, and the table says nothing.
     pub(super) fn or_abort(self) -> &'static str {
         if self.leaves_to_triggers() { "" } else { OR_ABORT }
     }
@@ -66,8 +76,10 @@ impl InsertBehavior {
     }
 }
 
-/// How many tables of that name there are, and whether they or their triggers say what [`InsertBehavior`] is made of. A temporary table of the name
-/// would be meant, and a temporary trigger can be on any table, so what is temporary counts with the rest.
+/// Counts the tables of that name, and asks for their behavior.
+///
+/// The answer says whether they or their triggers say what [`InsertBehavior`] is made of. A temporary table of the name would be meant, and
+/// a temporary trigger can be on any table, so what is temporary counts with the rest.
 pub(super) fn ask(table: &Table, schema: &str) -> Sql {
     let name = text(table.name);
     let of = |schema: &str| {

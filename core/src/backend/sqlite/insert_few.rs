@@ -1,4 +1,4 @@
-//! The rows of a short call, created at once, without a staging table.
+//! The rows of a short call, created without a staging table.
 
 use std::fmt::Write as _;
 
@@ -22,14 +22,17 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// Whether the statement for so many rows is kept prepared: the smallest, and those of the sizes that callers cut batches in. The connection
-/// keeps a hundred, which the caller needs too.
+/// Tests if the statement for so many rows is kept prepared.
+///
+/// These are the smallest, and those of the sizes that callers cut batches in. The connection keeps a hundred, which the caller needs too.
 fn is_kept(rows: usize) -> bool {
     rows <= 16 || (rows <= 100 && rows.is_multiple_of(10)) || (rows <= 1_000 && rows.is_multiple_of(100))
 }
 
-/// One statement that carries all rows. What a staging table costs beside it shows most in the shortest calls, where making it and dropping
-/// it takes ten times as long as the rows.
+/// Creates the rows of a short call by one statement.
+///
+/// What a staging table costs beside it shows most in the shortest calls, where making it and dropping it takes ten times as long as the
+/// rows.
 pub(super) async fn insert_few(
     unit: &mut CallScope<'_, Sqlite>,
     stage: &StagingPlan,
@@ -102,6 +105,8 @@ async fn create(
     Ok(created)
 }
 
+/// Creates rows and checks that no trigger changed their keys.
+///
 /// A trigger may store a row with another key: as many keys have to be there more as rows were made.
 async fn create_watched(
     link: &mut Link<'_, Sqlite>,
@@ -123,7 +128,10 @@ async fn create_watched(
     Ok(created)
 }
 
-/// How the unique index compares texts, which can differ from how the columns do. An INSERT that has no such index is refused.
+/// Reads the collations by which the unique index compares texts.
+///
+/// They can differ from how the columns do. An INSERT that has no such index is refused. Nothing is read if all of the key's columns are
+/// numbers.
 async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<Option<Vec<KeyColumn>>, sqlx::Error> {
     let is_number =
         |position: usize| matches!(stage.types[position].name(), "INTEGER" | "INT4" | "INT8" | "BIGINT" | "REAL");
@@ -133,8 +141,10 @@ async fn key_columns(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result
     key_index::key_columns(link, stage.table, stage.key).await
 }
 
-/// The index refuses the rows that are there, and all but the first with one key. It names the key, so that SQLite refuses the statement where
-/// there is no unique index on it.
+/// Inserts the rows as they come, and lets the index refuse.
+///
+/// The index refuses the rows that are there, and all but the first with one key. The statement names the key, so that SQLite refuses it
+/// where there is no unique index on it.
 fn create_as_they_come(stage: &StagingPlan, rows: usize) -> Sql {
     let table = stage.table;
     format!(
@@ -147,7 +157,9 @@ fn create_as_they_come(stage: &StagingPlan, rows: usize) -> Sql {
     .into()
 }
 
-/// The same where a row that is skipped would fire a trigger, use up an id, or break a constraint that is checked first.
+/// Inserts only the rows that are missing.
+///
+/// It is for where a row that is skipped would fire a trigger, use up an id, or break a constraint that is checked first.
 async fn create_missing(
     link: &mut Link<'_, Sqlite>,
     stage: &StagingPlan,
@@ -158,6 +170,8 @@ async fn create_missing(
     Ok(create_rows(stage, key.as_deref(), rows, nature))
 }
 
+/// Inserts the first row of each missing key.
+///
 /// The anti-join keeps rows that are there from using up an id; the grouping keeps the first of several rows with one key, and sorts. ON
 /// CONFLICT is for what both can miss, and names the key, so that SQLite refuses the statement where there is no unique index on it.
 fn create_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize, nature: Option<InsertBehavior>) -> Sql {
@@ -176,7 +190,7 @@ fn create_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize, natu
     .into()
 }
 
-/// How many keys of the rows are not in the table.
+/// Counts the rows' keys that are not in the table.
 fn count_new(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize) -> Sql {
     let (with, missing) = missing_rows(stage, key, rows);
     format!("{with} SELECT count(*) FROM ({missing})").into()
@@ -186,7 +200,9 @@ fn staged_names(stage: &StagingPlan, prefix: &str) -> String {
     (0..stage.columns.len()).map(|position| format!("{prefix}\"c{position}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// The rows, and a query for the first row of each key that is not there.
+/// Selects the first row of each key that is missing.
+///
+/// It returns the rows, and the query.
 fn missing_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize) -> (String, String) {
     let (table, width) = (stage.table, stage.columns.len());
     let into = DIALECT.table(table);

@@ -1,4 +1,4 @@
-//! What the schema says of a key: its unique index, and how its columns compare.
+//! The schema's view of a key: its unique index and comparisons.
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
@@ -9,17 +9,23 @@ use crate::{
     sql::{Sql, Statement},
 };
 
-/// How a key column compares its values.
+/// The comparison of a key column's values.
 pub(super) struct KeyColumn {
-    /// Of the unique index.
+    /// The collation of the unique index.
     pub(super) collation: String,
-    /// As the table declares it; it decides the column's affinity.
+    /// The type that the table declares.
+    ///
+    /// It decides the column's affinity.
     pub(super) declared: String,
 }
 
-/// The columns of one index, each with its collation. An expression in place of a column has no name.
+/// The columns of one index, each with its collation.
+///
+/// An expression in place of a column has no name.
 type Columns = Vec<(Option<String>, String)>;
 
+/// Selects the columns of the unique indexes, then all columns.
+///
 /// A row-id primary key has no index of its own, so the table's own list of primary key columns comes after the indexes.
 const SCHEMA: &str = r#"
 SELECT il.name, ii.name, ii.coll FROM pragma_index_list(?1, ?2) AS il, pragma_index_xinfo(il.name, ?2) AS ii
@@ -27,7 +33,9 @@ WHERE il."unique" = 1 AND il.partial = 0 AND ii.key = 1
 UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0
 UNION ALL SELECT NULL, name, type FROM pragma_table_xinfo(?1, ?2)"#;
 
-/// The key's columns as the unique index on exactly them sees them, if there is one.
+/// Reads the key's columns as their unique index sees them.
+///
+/// `None` if there is no unique index on exactly them.
 ///
 /// The staging table takes them over, so that two staged rows are one key exactly where the index says so.
 pub(super) async fn key_columns(
@@ -53,7 +61,7 @@ pub(super) async fn key_columns(
     Ok(Some(columns.collect()))
 }
 
-/// The unique indexes of the table, and the declared types of its columns.
+/// Reads the table's unique indexes and its columns' declared types.
 async fn read_schema(
     link: &mut Link<'_, Sqlite>,
     table: &Table,
@@ -79,7 +87,9 @@ async fn read_schema(
     Ok((indexes, declared))
 }
 
-/// Names of columns, not values: SQLite compares them without case.
+/// Finds the value of a column by its name.
+///
+/// SQLite compares names without case.
 fn value_of(columns: &Columns, wanted: &str) -> Option<String> {
     let is_wanted = |name: &Option<String>| name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
     columns.iter().find(|(name, _)| is_wanted(name)).map(|(_, value)| value.clone())

@@ -1,4 +1,4 @@
-//! SQLite: its text, its limits and what its errors mean.
+//! SQLite: its text, its limits and its errors.
 
 mod catalogue;
 mod insert_behavior;
@@ -43,20 +43,29 @@ use crate::{
     transaction::{Enders, TransactionOptions},
 };
 
-/// The most values that one statement can carry: SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
+/// The most values that one statement can carry.
+///
+/// It is SQLite's default `SQLITE_MAX_VARIABLE_NUMBER` since 3.32.
 const MAX_BINDS: usize = 32_766;
 
-/// Rows of one staging statement. Each statement is a hop to the connection's thread; and the last one, of fewer rows, has to be parsed for itself.
+/// Rows of one staging statement.
+///
+/// Each statement is a hop to the connection's thread; and the last one, of fewer rows, has to be parsed for itself.
 const CHUNK_ROWS: usize = 1_000;
 
-/// The same once there are [`MANY_STAGED`], where that last one hardly counts: 200,000 rows of 3 integers are staged in 0.8 of the time so.
+/// Rows of one staging statement once there are [`MANY_STAGED`].
+///
+/// The last statement hardly counts then: 200,000 rows of 3 integers are staged in 0.8 of the time so.
 const LONG_CHUNK_ROWS: usize = 4_000;
 const MANY_STAGED: u64 = 20_000;
 
-/// In double quotes, a name that is no column would be read as a string: <https://www.sqlite.org/quirks.html#dblquote>. In backticks it never is.
+/// The dialect of statements that are run.
+///
+/// In double quotes, a name that is no column would be read as a string: <https://www.sqlite.org/quirks.html#dblquote>. In backticks it
+/// never is.
 const DIALECT: Dialect = Dialect { quote: '`', numbered: false };
 
-/// For statements that are shown and not run.
+/// The dialect of statements that are shown and not run.
 const SHOWN: Dialect = Dialect { quote: '"', numbered: false };
 
 impl Backend for Sqlite {}
@@ -71,7 +80,8 @@ impl Engine for Sqlite {
     const DIALECT: Dialect = DIALECT;
     const SHOWN: Dialect = SHOWN;
 
-    // A deferred transaction that has read fails at once, without waiting, when it writes after another has written: https://www.sqlite.org/isolation.html
+    // A deferred transaction that has read fails at once, without waiting, when it writes after another has written:
+    // https://www.sqlite.org/isolation.html
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
     // Not used: a transaction that has read the schema for staging could not write after another has written.
     const BEGIN_STAGING: &'static str = "BEGIN";
@@ -496,7 +506,7 @@ impl Engine for Sqlite {
     }
 }
 
-/// How an INSERT into the target behaves, asked once in a call.
+/// Returns the INSERT behavior of the target, asked once a call.
 async fn nature(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<InsertBehavior, sqlx::Error> {
     if let Some(nature) = stage.notes.get() {
         return Ok(*nature);
@@ -505,14 +515,16 @@ async fn nature(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<Inse
     Ok(*stage.notes.get_or_init(|| nature))
 }
 
-/// The first number of a statement's first row.
+/// Returns the first number of a statement's first row.
 async fn count(link: &mut Link<'_, Sqlite>, count: Statement<Sqlite>) -> Result<u64, sqlx::Error> {
     let row = link.fetch(count).await?.pop();
     let number: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
     Ok(u64::try_from(number).unwrap_or(0))
 }
 
-/// Creates rows where a trigger may store one with another key: as many keys have to be there more as rows were made.
+/// Merges and checks that no trigger changed the rows' keys.
+///
+/// A trigger may store a row with another key: as many keys have to be there more as rows were made.
 async fn merge_watched(
     link: &mut Link<'_, Sqlite>,
     stage: &StagingPlan,
@@ -529,40 +541,52 @@ async fn merge_watched(
     Ok(created)
 }
 
-/// Whether a row was refused, which may be one that is there: where a conflict clause alone is to skip those, they are checked before they are
-/// skipped. An expression that fails in a CHECK (`SQLITE_ERROR`), a value too long, a constraint, a value of another type.
+/// Returns true if a row was refused, also one that exists.
+///
+/// Where a conflict clause alone is to skip rows that are there, they are checked before they are skipped. The causes are an expression
+/// that fails in a CHECK (`SQLITE_ERROR`), a value too long, a constraint, or a value of another type.
 fn is_refused(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| matches!(primary_code(error), Some(1 | 18..=20)))
 }
 
-/// The most rows of a call that is not staged.
+/// Returns the most rows of a call that is not staged.
 fn chunk_rows(stage: &StagingPlan) -> usize {
     (MAX_BINDS / stage.columns.len().max(1)).clamp(1, CHUNK_ROWS)
 }
 
-/// The rows of a staging statement, where so many are staged already.
+/// Returns the rows of a staging statement.
+///
+/// It goes by the rows that are staged already.
 fn stage_chunk(stage: &StagingPlan, staged: u64) -> usize {
     let most = if staged < MANY_STAGED { CHUNK_ROWS } else { LONG_CHUNK_ROWS };
     (MAX_BINDS / stage.columns.len().max(1)).clamp(1, most)
 }
 
-/// Sends a statement to the connection's thread without waiting for what comes of it: the first poll hands it over.
+/// Sends a statement to the connection's thread without waiting.
+///
+/// What comes of it is not awaited: the first poll hands it over.
 fn queue(conn: &mut SqliteConnection, sql: String) {
     let statement = Statement::<Sqlite>::plain(&sql.into());
     drop(conn.execute(statement).now_or_never());
 }
 
-/// Whether another connection stood in the way: `SQLITE_BUSY` (5) and `SQLITE_LOCKED` (6), whatever the extended code adds.
+/// Returns true if another connection stood in the way.
+///
+/// The codes are `SQLITE_BUSY` (5) and `SQLITE_LOCKED` (6), whatever the extended code adds.
 pub(super) fn is_retryable(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<SqliteError>().is_some() && matches!(primary_code(error), Some(5 | 6))
 }
 
-/// The error's code without what extends it: <https://www.sqlite.org/rescode.html>.
+/// Returns the error's code without its extension.
+///
+/// See <https://www.sqlite.org/rescode.html>.
 fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
     error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
 }
 
-/// What SQLite says, which names tables and columns only, without the values of rows that a trigger may put into its words.
+/// Formats errors without row values.
+///
+/// SQLite names tables and columns only, but a trigger may put values of rows into its words.
 pub(super) fn told(error: &SqliteError) -> Cow<'_, str> {
     const CONSTRAINT_TRIGGER: &str = "1811";
     if error.code().as_deref() == Some(CONSTRAINT_TRIGGER) {

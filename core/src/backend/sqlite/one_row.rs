@@ -7,23 +7,33 @@ use crate::{
     sql::table::{Key, Table},
 };
 
-/// What is in [`RowStatements::others`]: the INSERT where triggers are watched, and what is asked of the table.
+/// Index of the INSERT where triggers are watched.
+///
+/// It is one in [`RowStatements::others`], as the next are.
+///
+/// The other two are what is asked of the table.
 pub(super) const CREATE_WATCHED: usize = 0;
 pub(super) const ASK_NATURE: usize = 1;
 pub(super) const ASK_CAUSE: usize = 2;
 
-/// What fails a statement that finds triggers on its table: with "integer overflow", which no other error but that of a CHECK says.
+/// An expression that fails a statement on a table with triggers.
+///
+/// It fails with "integer overflow", which no other error but that of a CHECK says.
 const FAIL_TRIGGERS: &str = "abs(-9223372036854775808)";
 pub(super) const FAILED_TRIGGERS: &str = "integer overflow";
 
-/// What fails an INSERT of which the key is stored as another.
+/// An expression that fails an INSERT whose key is stored differently.
 const FAIL_KEY: &str = "'' LIKE '' ESCAPE ''";
 pub(super) const FAILED_KEY: &str = "ESCAPE expression must be a single character";
 
-/// What a statement says of conflicts, so that no clause of the table decides. It counts for the statements of triggers too, over their own.
+/// The conflict clause of a statement, over any of the table.
+///
+/// It counts for the statements of triggers too, over their own.
 pub(super) const OR_ABORT: &str = " OR ABORT";
 
-/// Each with its own name for its name: `PRAGMA short_column_names` and `full_column_names` give others where a statement says none.
+/// Returns the columns, each with its own name for its name.
+///
+/// `PRAGMA short_column_names` and `full_column_names` give others where a statement says none.
 pub(super) fn selected(table: &Table, prefix: &str) -> String {
     let column = |column: &crate::sql::table::Column| {
         let name = DIALECT.name(column.name);
@@ -60,7 +70,9 @@ pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
     }
 }
 
-/// Holds where the table has no trigger, and fails the statement otherwise.
+/// Returns a condition that the table has no trigger.
+///
+/// It fails the statement otherwise.
 pub(super) fn without_triggers(table: &Table) -> String {
     let schema = table.schema.unwrap_or("main");
     let name = text(table.name);
@@ -76,7 +88,7 @@ pub(super) fn without_triggers(table: &Table) -> String {
     )
 }
 
-/// What the table has that can store a key otherwise than it was sent, or drop a row.
+/// Selects what can make a stored key differ or be dropped.
 pub(super) fn mismatch_cause(table: &Table, key: &Key) -> Sql {
     let name = text(table.name);
     let of_table = of_table(table);
@@ -122,7 +134,7 @@ pub(super) fn find_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> 
     format!("SELECT {all} FROM {} WHERE {}", DIALECT.table(table), key_as_index(table, key, columns)).into()
 }
 
-/// Gives the row with the key, as its index compares, new values.
+/// Updates the row by the key as its index compares.
 pub(super) fn update_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Option<Sql> {
     let set = assignments(table, key);
     let all = selected(table, "");
@@ -134,7 +146,9 @@ pub(super) fn update_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -
     (!set.is_empty()).then(|| update.into())
 }
 
-/// The same statement, which leaves it to its triggers and its table what a conflict does.
+/// Removes the conflict clause from a statement.
+///
+/// So its triggers and its table say what a conflict does.
 pub(super) fn without_abort(update: &Sql) -> Sql {
     update.as_str().replacen(OR_ABORT, "", 1).into()
 }
@@ -146,13 +160,15 @@ fn key_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> String {
     equal.collect::<Vec<_>>().join(" AND ")
 }
 
-/// What an upsert sets.
+/// Returns the assignments of an upsert.
 fn assignments(table: &Table, key: &Key) -> String {
     let set = table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name)));
     set.collect::<Vec<_>>().join(", ")
 }
 
-/// The index is looked for in the statement itself: without it nothing may be written, and an UPDATE alone would not notice.
+/// Returns the UPDATE of a row, which checks the index too.
+///
+/// Without the index nothing may be written, and an UPDATE alone would not notice.
 fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
     let set = assignments(table, key);
     let width = key.columns.len();
@@ -171,7 +187,9 @@ fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
     (!set.is_empty()).then(|| update.into())
 }
 
-/// The usable unique indexes on exactly the key's columns: what stands behind FROM.
+/// Names the usable unique indexes on exactly the key's columns.
+///
+/// It stands behind FROM.
 pub(super) fn unique_indexes(table: &Table, key: &Key) -> String {
     let width = key.columns.len();
     let names = key_names(table, key);
@@ -196,12 +214,12 @@ pub(super) fn of_index(table: &Table) -> String {
     table.schema.map_or_else(String::new, |schema| format!(", {}", text(schema)))
 }
 
-/// A name as a string literal.
+/// Writes a name as a string literal.
 pub(super) fn text(name: &str) -> String {
     format!("'{}'", name.replace('\'', "''"))
 }
 
-/// `(0, ?, ..), (1, ?, ..), ..`
+/// Returns `(0, ?, ..), (1, ?, ..), ..`.
 fn numbered_values(rows: usize, width: usize) -> String {
     let row = |number| format!("({number}{})", ",?".repeat(width));
     (0..rows).map(row).collect::<Vec<_>>().join(", ")

@@ -1,7 +1,7 @@
-//! Where a page of a table begins and ends.
+//! The places where a page of a table begins and ends.
 //!
-//! The values are those that are stored, bound again as they came: what Rust reads from them can be written otherwise, as a time can. The rows
-//! are sorted as the unique index compares them, so that no two are in one place.
+//! The values are those that are stored, bound again as they came: what Rust reads from them can be written otherwise, as a time can. The
+//! rows are sorted as the unique index compares them, so that no two are in one place.
 
 use std::sync::Arc;
 
@@ -28,13 +28,17 @@ pub enum Stored {
 
 pub(in crate::backend) type Place = Arc<[Stored]>;
 
-/// The collations of the key's columns in its unique index, where they have to be said.
+/// The collations of the key's columns in its unique index.
+///
+/// They are given where they have to be said.
 pub(in crate::backend) type Paging = Vec<String>;
 
 const COLLATIONS: &str = "upsertable: collations";
 const COLLATED: &str = "upsertable: collated";
 
-/// What is read behind the columns of the row that is read first: the unique index's columns with their collations, and whether the table says a collation.
+/// Returns the extra columns of the row that is read first.
+///
+/// They are the unique index's columns with their collations, and whether the table says a collation.
 pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
     if paging.is_some() {
         return String::new();
@@ -52,7 +56,9 @@ pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> Stri
     )
 }
 
-/// The collations, and whether the row that was read first was found by others.
+/// Learns the collations from the row that is read first.
+///
+/// It returns also whether that row was found by other collations.
 pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
     // A row id is a number.
     let Some(found) = row.try_get::<Option<String>, _>(COLLATIONS)? else { return Ok((Paging::new(), false)) };
@@ -83,7 +89,9 @@ pub(super) fn bound(table: &Table, key: &Key, paging: Option<&Paging>, first: us
     format!("({columns}) {} {}", bound.last(), DIALECT.placeholders(1, key.columns.len(), first))
 }
 
-/// The place of a row, of which the key's columns are at these positions.
+/// Reads the place of a row from the key's columns.
+///
+/// They are at these positions.
 pub(super) fn place(row: &SqliteRow, positions: &[usize]) -> Result<Place, sqlx::Error> {
     positions.iter().map(|&position| stored(row, position)).collect()
 }
@@ -117,7 +125,7 @@ pub(super) fn put(encoder: &mut SqliteArguments, place: &Place) {
     }
 }
 
-/// Bytes that are the same for the same values only.
+/// Returns bytes that are the same for the same values only.
 pub(super) fn identity(place: &Place) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     for value in &**place {

@@ -1,4 +1,4 @@
-//! What a few of the staged rows say of all.
+//! A sample of the staged rows, to choose how to merge.
 
 use sqlx::{Row as _, Sqlite};
 
@@ -8,18 +8,26 @@ use super::{
 };
 use crate::{connection::handle::Link, sql::Statement};
 
-/// How many places of the staging table are looked at; in each two rows that came one after the other.
+/// Number of places of the staging table that are looked at.
+///
+/// In each, two rows are looked at that came one after the other.
 const PLACES: u64 = 64;
 
-/// From such a percentage of rows on that are there, looking for them first is faster than letting the index refuse them: with all of 200,000 there,
-/// sorted, it takes 0.7 of the time, with half of them 1.4 times.
+/// The percentage of existing rows that makes looking first faster.
+///
+/// From there on it is faster than letting the index refuse them: with all of 200,000 there, sorted, it takes 0.7 of the time, with half of
+/// them 1.4 times.
 const MOST_THERE: i64 = 80;
 
-/// Up to so many times the page cache, a database takes rows in any order as fast as sorted ones, and sorting them takes longer. With no row
-/// there, 200,000 of 3 integers (2.2 times the cache of 2 MB) take 0.9 of the time so, and 400,000 (4.5 times) 1.4 times.
+/// Largest data merged unsorted, in sizes of the page cache.
+///
+/// Up to so many times the page cache, a database takes rows in any order as fast as sorted ones, and sorting them takes longer. With no
+/// row there, 200,000 of 3 integers (2.2 times the cache of 2 MB) take 0.9 of the time so, and 400,000 (4.5 times) 1.4 times.
 const TIMES_CACHE: i64 = 3;
 
-/// Whether the staged rows go in fastest one by one as they came: they are sorted by the key already, or few beside the cache, and most are new.
+/// Tests if the staged rows are merged fastest as they came.
+///
+/// They go in one by one then: they are sorted by the key already, or few beside the cache, and most are new.
 pub(super) async fn is_fastest_as_it_came(
     link: &mut Link<'_, Sqlite>,
     stage: &StagingPlan,
@@ -38,8 +46,10 @@ pub(super) async fn is_fastest_as_it_came(
     Ok(pages.saturating_mul(page_size) <= cache.saturating_mul(TIMES_CACHE))
 }
 
-/// How many rows are looked at, how many of them are there, how many have a lesser key than the one looked at before; then the pages of the
-/// database and of the staging table, their size, and the cache's.
+/// Counts the rows looked at, those that exist, and the falls.
+///
+/// A fall is a row with a lesser key than the one looked at before. Then come the pages of the database and of the staging table, their
+/// size, and the cache's.
 fn look(stage: &StagingPlan) -> String {
     let last = stage.rows().max(1);
     let step = (last / PLACES).max(2);

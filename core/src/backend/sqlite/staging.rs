@@ -14,22 +14,30 @@ use crate::{
 
 pub(super) type StagingPlan = backend::StagingPlan<sqlx::Sqlite>;
 
-/// The staging table. It lives in the connection's own `temp` database, so no other connection sees or locks it.
+/// The staging table.
+///
+/// It lives in the connection's own `temp` database, so no other connection sees or locks it.
 pub(super) const STAGE: &str = r#"temp."upsertable_staged""#;
 
-/// What the merge does with a staged row: nothing, as its key exists or another staged row speaks for it; it makes the table's row; it gives
-/// its values to a row that was there; it gives its values to a row that the merge has just made.
+/// The marks: none, made, updates an old or a new row.
+///
+/// A row without a mark does nothing, as its key exists or another staged row speaks for it. The others make the table's row, give their
+/// values to a row that was there, or give them to a row that the merge has just made.
 pub(super) const MARK_NONE: u8 = 0;
 pub(super) const MARK_CREATED: u8 = 1;
 pub(super) const MARK_UPDATE: u8 = 2;
 pub(super) const MARK_AGAIN: u8 = 3;
 
-/// The keys that no staged row, or some staged row, has made.
+/// Condition that no staged row has made the key's row.
+///
+/// [`CREATED_HERE`] holds where some staged row has.
 pub(super) const CREATED_NOWHERE: &str = "max(\"w\") = 0";
 pub(super) const CREATED_HERE: &str = "max(\"w\") = 1";
 
-/// `n` numbers the rows in the order they came; `w`, where somebody asks, says what the merge does with them. The key's columns compare as the
-/// index does. The other columns have no type, so every value stays as it was bound.
+/// Creates the staging table.
+///
+/// `n` numbers the rows in the order they came; `w`, where somebody asks, says what the merge does with them. The key's columns compare as
+/// the index does. The other columns have no type, so every value stays as it was bound.
 pub(super) fn create_stage(stage: &StagingPlan, key: &[KeyColumn]) -> Sql {
     let mut sql = format!(r#"CREATE TABLE {STAGE} ("n" INTEGER PRIMARY KEY"#);
     if stage.marks {
@@ -57,22 +65,28 @@ pub(super) fn stage_rows(stage: &StagingPlan, rows: usize) -> Sql {
     format!("INSERT INTO {STAGE} ({}) VALUES {values}", staged_columns(stage, "")).into()
 }
 
-/// From so many rows on they are sorted before they are looked for: their index no longer fits the page cache of 2 MB that SQLite has by
-/// default, so that in random order each look reads a page. Where all rows are there, 2,000,000 of 3 integers take 0.45 of the time so, and
-/// 1,000,000 with four short texts 0.65; of 200,000 it makes no difference, and 50,000 would take twice as long.
+/// Staged rows from which on they are sorted before the look.
+///
+/// Their index no longer fits the page cache of 2 MB that SQLite has by default, so that in random order each look reads a page. Where all
+/// rows are there, 2,000,000 of 3 integers take 0.45 of the time so, and 1,000,000 with four short texts 0.65; of 200,000 it makes no
+/// difference, and 50,000 would take twice as long.
 const MANY_ROWS: u64 = 500_000;
 
 pub(super) fn has_many_rows(stage: &StagingPlan) -> bool {
     stage.rows() >= MANY_ROWS
 }
 
+/// Frees the pages of the staging table.
+///
 /// The library that comes with sqlx keeps the pages of all databases in one place (`SQLITE_ENABLE_MEMORY_MANAGEMENT`). Once those of the
 /// staging table have filled it, each page is read anew for each row, unless they are let go first.
 pub(super) const FREE_PAGES: &str = "PRAGMA shrink_memory";
 
-/// The anti-join keeps rows that are there from using up an id, and few of them from being sorted; the grouping keeps the first of several rows
-/// with one key, and sorts, so that the index is filled in its order. ON CONFLICT is for what both can miss, and names the key, so that SQLite
-/// refuses the statement where there is no unique index on it.
+/// Inserts the first staged row of each new key.
+///
+/// The anti-join keeps rows that are there from using up an id, and few of them from being sorted; the grouping keeps the first of several
+/// rows with one key, and sorts, so that the index is filled in its order. ON CONFLICT is for what both can miss, and names the key, so
+/// that SQLite refuses the statement where there is no unique index on it.
 pub(super) fn merge_new(stage: &StagingPlan, or_abort: &str) -> Sql {
     let table = stage.table;
     let into = DIALECT.table(table);
@@ -97,8 +111,10 @@ pub(super) fn merge_new(stage: &StagingPlan, or_abort: &str) -> Sql {
     format!("INSERT{or_abort} INTO {into} ({columns}) {new} ON CONFLICT ({key}) DO NOTHING").into()
 }
 
-/// The same for rows that are inserted one by one as they came: the index refuses those that are there, and all but the first with one key.
-/// Nothing that is inserted into is read, so SQLite makes no copy of the rows first.
+/// Inserts the staged rows as they came; the index refuses duplicates.
+///
+/// They go in one by one: the index refuses those that are there, and all but the first with one key. Nothing that is inserted into is
+/// read, so SQLite makes no copy of the rows first.
 pub(super) fn merge_as_it_came(stage: &StagingPlan) -> Sql {
     let table = stage.table;
     format!(
@@ -111,13 +127,15 @@ pub(super) fn merge_as_it_came(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Takes the write lock before anything is read: a deferred transaction that reads first cannot write after another has written.
+/// Takes the write lock before anything is read.
+///
+/// A deferred transaction that reads first cannot write after another has written.
 pub(super) fn take_write_lock(stage: &StagingPlan) -> Sql {
     let column = DIALECT.name(stage.table.columns[stage.key.columns[0]].name);
     format!("UPDATE {} SET {column} = {column} WHERE false", DIALECT.table(stage.table)).into()
 }
 
-/// Marks the first staged row of each key that is not in the table.
+/// Marks the first staged row of each new key.
 pub(super) fn mark_new(stage: &StagingPlan) -> Sql {
     let into = DIALECT.table(stage.table);
     let absent = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
@@ -130,6 +148,8 @@ pub(super) fn mark_new(stage: &StagingPlan) -> Sql {
     .into()
 }
 
+/// Inserts the marked rows.
+///
 /// The key is named for the same reason as in [`merge_new`].
 pub(super) fn insert_marked(stage: &StagingPlan, or_abort: &str) -> Sql {
     format!(
@@ -142,7 +162,7 @@ pub(super) fn insert_marked(stage: &StagingPlan, or_abort: &str) -> Sql {
     .into()
 }
 
-/// How many keys are staged that are not in the table.
+/// Counts the staged keys that are not in the table.
 pub(super) fn count_new(stage: &StagingPlan) -> Sql {
     let absent = format!("t.{}", DIALECT.name(stage.table.columns[stage.key.columns[0]].name));
     format!(
@@ -154,7 +174,7 @@ pub(super) fn count_new(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// How many of the rows that were to be made are in the table.
+/// Counts the rows to be made that are in the table.
 pub(super) fn count_made(stage: &StagingPlan) -> Sql {
     format!(
         "SELECT count(*) FROM {STAGE} AS s WHERE s.\"w\" = {MARK_CREATED} AND EXISTS (SELECT 1 FROM {} AS t WHERE {})",
@@ -164,7 +184,7 @@ pub(super) fn count_made(stage: &StagingPlan) -> Sql {
     .into()
 }
 
-/// Marks the last staged row of each key, where it has no mark yet.
+/// Marks the last staged row of each key, unless marked already.
 pub(super) fn mark_last(stage: &StagingPlan, keys: &str, mark: u8) -> Sql {
     let key = staged_key(stage, "");
     format!(
@@ -204,6 +224,8 @@ pub(super) fn read_staged(stage: &StagingPlan, which: Which) -> Sql {
     .into()
 }
 
+/// Returns a condition that two rows have the same key.
+///
 /// The staged column stands left, for the left side's collation decides, and it has that of the index.
 pub(super) fn same_key(stage: &StagingPlan) -> String {
     let equal = |&column: &usize| {

@@ -1,4 +1,6 @@
-//! Tables with triggers, which can store a row with another key: it is read before it is kept.
+//! Writes to tables with triggers, checked before they are kept.
+//!
+//! A trigger can store a row with another key, so the row is read.
 
 use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, sqlite::SqliteRow};
 use sqlx_core::transaction::TransactionManager as _;
@@ -18,7 +20,9 @@ use crate::{
 
 type Transactions = <Sqlite as sqlx::Database>::TransactionManager;
 
-/// The row that was made is not found by its key, for this reason.
+/// The error of a row that its key does not find.
+///
+/// It holds the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Mismatch(String);
@@ -35,7 +39,7 @@ pub(super) fn mismatch_cause(error: &sqlx::Error) -> Option<&str> {
     }
 }
 
-/// What the table has that can store a key otherwise than it was sent.
+/// Asks what in the table can change a stored key.
 pub(super) async fn cause(link: &mut Link<'_, Sqlite>, ask: &Sql) -> Result<Option<String>, sqlx::Error> {
     link.fetch(Statement::plain(ask)).await?.first().map_or(Ok(None), |row| row.try_get(0))
 }
@@ -44,7 +48,9 @@ fn says(error: &sqlx::Error, message: &str) -> bool {
     error.as_database_error().is_some_and(|error| error.message() == message)
 }
 
-/// Whether a statement has found triggers on its table, and has done nothing.
+/// Returns true if a statement stopped because its table has triggers.
+///
+/// It has done nothing then.
 pub(super) fn finds_triggers(error: &sqlx::Error) -> bool {
     says(error, FAILED_TRIGGERS)
 }
@@ -66,7 +72,9 @@ pub(super) async fn create(
     }
 }
 
-/// The same where a trigger may do anything with the row: what is given is what is stored after it.
+/// Inserts the row unless its key exists, and reads it back.
+///
+/// A trigger may do anything with the row: what is given is what is stored after it.
 async fn create_watched(
     link: &mut Link<'_, Sqlite>,
     texts: &RowStatements,
@@ -102,13 +110,13 @@ async fn insert_and_read(
     }
 }
 
-/// Whether it is left to the triggers what a conflict does.
+/// Returns true if triggers decide what a conflict does.
 async fn leaves_to_triggers(link: &mut Link<'_, Sqlite>, texts: &RowStatements) -> Result<bool, sqlx::Error> {
     let row = link.fetch(Statement::plain(&texts.others[ASK_NATURE])).await?.pop();
     Ok(row.map(|row| InsertBehavior::read(&row)).transpose()?.flatten().is_none_or(InsertBehavior::leaves_to_triggers))
 }
 
-/// Gives a row new values, and gives it back.
+/// Updates a row and returns it.
 ///
 /// Where the table has triggers that say what a conflict of theirs does, a statement that says it too fails, and is done again without.
 pub(super) async fn update(
@@ -131,7 +139,7 @@ fn is_constraint(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| primary_code(error) == Some(19))
 }
 
-/// Holds statements together, which are kept as a whole or not at all.
+/// Holds statements together, which are kept whole or not at all.
 struct Kept<'l, 'c> {
     link: &'l mut Link<'c, Sqlite>,
     hold: Hold,
@@ -171,6 +179,8 @@ impl<'l, 'c> Kept<'l, 'c> {
         Ok(kept)
     }
 
+    /// Begins a savepoint or a transaction of its own.
+    ///
     /// The hold is noted before what it says is done, so that a call dropped in between undoes it.
     async fn begin_own(&mut self) -> Result<(), sqlx::Error> {
         if let Link::Bare(conn) = &mut *self.link {
@@ -188,7 +198,9 @@ impl<'l, 'c> Kept<'l, 'c> {
         begun
     }
 
-    /// Keeps what was done where a row was made, and else undoes it: a row that is there leaves no trace, nor does one that a trigger drops.
+    /// Keeps what was done if a row was made, otherwise undoes.
+    ///
+    /// A row that is there leaves no trace, nor does one that a trigger drops.
     async fn end(
         mut self,
         outcome: Result<InsertOutcome<Sqlite>, sqlx::Error>,
@@ -232,7 +244,9 @@ impl<'l, 'c> Kept<'l, 'c> {
     }
 }
 
-/// Given up half-way. Left marked as unfinished, a transaction of ours refuses its next statement.
+/// Undoes what was given up half-way.
+///
+/// Left marked as unfinished, a transaction of ours refuses its next statement.
 impl Drop for Kept<'_, '_> {
     fn drop(&mut self) {
         match (self.hold, &mut *self.link) {

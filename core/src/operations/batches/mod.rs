@@ -1,4 +1,6 @@
-//! Work over a table that is already full, in batches that are each kept.
+//! Work over the rows of a table, in batches.
+//!
+//! The table may be full already, and each batch is kept.
 
 mod pace;
 mod report;
@@ -68,7 +70,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         }
     }
 
-    /// Only rows for which this condition holds: what is still to do, so that a second run goes on where the first has ended.
+    /// Takes only the rows for which this condition holds.
+    ///
+    /// It says what is still to do, so that a second run goes on where the first has ended.
     ///
     /// It is the caller's own SQL, so it is a `&'static str` or sqlx's `AssertSqlSafe`. Each `?` in it is a [value](Self::bind), on every
     /// database; inside quotes and comments it is not. Where PostgreSQL has an operator `?`, write `??`. Several filters are joined by AND.
@@ -83,7 +87,7 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// The value of the filter's next `?`.
+    /// Binds the value of the filter's next `?`.
     ///
     /// # Example
     ///
@@ -96,7 +100,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// How many rows a batch has: 500 unless said otherwise; 0 counts as 1.
+    /// Sets the number of rows in a batch.
+    ///
+    /// It is 500 unless said otherwise; 0 counts as 1.
     ///
     /// A batch is one transaction, so what is lost when it fails, and for how long its rows are locked, hangs on this.
     pub fn size(mut self, rows: usize) -> Self {
@@ -104,7 +110,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// How many batches run at a time: 1 unless said otherwise. Each has a connection of its own and rows that no other has.
+    /// Sets the number of batches that run at a time.
+    ///
+    /// It is 1 unless said otherwise. Each has a connection of its own and rows that no other has.
     ///
     /// They are polled by one task, so this helps work that waits, for the database or for others, and not work that computes. SQLite has
     /// one writer at a time.
@@ -113,7 +121,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// How the transaction of each batch is begun and how often it is tried, and with which [`Hooks`](crate::Hooks).
+    /// Sets the options of each batch's transaction.
+    ///
+    /// They say how it is begun and how often it is tried, and with which [`Hooks`](crate::Hooks).
     ///
     /// On MySQL and MariaDB it is begun at READ COMMITTED unless an isolation is said here.
     pub fn options(mut self, options: TransactionOptions) -> Self {
@@ -127,8 +137,10 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
         self
     }
 
-    /// Stops when `signal` is done: the batches in hand are finished first, and rows that others have locked are not waited for. A signal of the operating system, say, or the other end of a
-    /// channel.
+    /// Stops when `signal` is done.
+    ///
+    /// The batches in hand are finished first, and rows that others have locked are not waited for. The signal can be one of the operating
+    /// system, say, or the other end of a channel.
     ///
     /// # Example
     ///
@@ -164,8 +176,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     ///
     /// A row that fails does not stop the others: its batch is rolled back and done again with a savepoint for each row, so that what was
     /// done for this row alone is undone; and where even that batch cannot be committed, once more with a transaction for each row. A row
-    /// that cannot be read as the model fails, and so does one for which the closure panics. So the closure can run several times for a row, and what
-    /// it does besides the database belongs into a [callback](Transaction::on_commit): callbacks and hooks run once, after the commit of the batch.
+    /// that cannot be read as the model fails, and so does one for which the closure panics. So the closure can run several times for a
+    /// row, and what it does besides the database belongs into a [callback](Transaction::on_commit): callbacks and hooks run once, after
+    /// the commit of the batch.
     ///
     /// A row that the filter still holds for afterwards is not done again in the same run.
     ///
@@ -250,7 +263,9 @@ impl<'a, DB: Backend, M> Batches<'a, DB, M> {
     }
 }
 
-/// An async closure that is called for many rows, with its future named so that it can be required to be `Send`.
+/// An async closure that is called for many rows.
+///
+/// Its future is named so that it can be required to be `Send`.
 pub trait CallEach<T, M, R>: AsyncFn(T, M) -> R + Fn(T, M) -> <Self as CallEach<T, M, R>>::Fut {
     /// The closure's future.
     type Fut: Future<Output = R>;

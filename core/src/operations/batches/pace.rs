@@ -1,18 +1,21 @@
-//! Whether a run comes nearer to its end.
+//! Notices a run that does not come nearer to its end.
 
-/// After how many pages the rows that are yet to come are counted for the first time. Where a filter passes over most of the table, counting
-/// takes as long as finding them.
+/// Pages after which the rows to come are first counted.
+///
+/// Where a filter passes over most of the table, counting takes as long as finding them.
 const PAGES: u64 = 16;
 const FILTERED_PAGES: u64 = 256;
 
-/// Compares how many rows a run has met with how many were to come. Those that a closure moves ahead of the run are met again; without an end,
-/// where it moves them each time.
+/// Compares the rows met by a run with those to come.
+///
+/// Rows that a closure moves ahead of the run are met again; without an end, where it moves them each time.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// How many rows are in hand at most, and as many as make it worth while to count.
+    /// Rows in hand at most, plus enough to make counting worthwhile.
     slack: u64,
-    /// How many rows are to be met before it is looked again, and how many were to come when it was looked last.
+    /// Rows to be met before the rest is counted again.
     due: u64,
+    /// Rows that were to come when they were counted last.
     ahead: Option<u64>,
 }
 
@@ -28,7 +31,9 @@ impl Pace {
         met >= self.due
     }
 
-    /// Whether at least half as many rows are to come as were when it was looked last, though twice as many have been met since.
+    /// Tests if the run comes no nearer to its end.
+    ///
+    /// At least half as many rows are to come as were when they were counted last, though twice as many have been met since.
     pub(super) fn is_lost(&mut self, met: u64, ahead: u64) -> bool {
         let is_lost = self.ahead.is_some_and(|before| ahead >= before.div_ceil(2));
         self.ahead = Some(ahead);
@@ -41,7 +46,9 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many rows a run meets, and whether it comes to its end: `ahead` tells how many are to come when it has met so many.
+    /// Rows that a run meets, and true if it ends.
+    ///
+    /// `ahead` tells how many are to come when it has met so many.
     fn run(size: usize, mut ahead: impl FnMut(u64) -> u64) -> (u64, bool) {
         let mut pace = Pace::new(size, 1, false);
         let mut met = 0;

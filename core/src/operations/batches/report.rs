@@ -1,28 +1,38 @@
-//! What a run over a table reports.
+//! Reports of a run over a table.
 
 use std::fmt;
 
 use crate::BoxError;
 
-/// How many failures are kept with their keys. Memory has to stay flat when every row of a large table fails.
+/// Failures that are kept with their keys, at most.
+///
+/// Memory has to stay flat when every row of a large table fails.
 const MOST_FAILURES: usize = 1_000;
 
-/// What a run of [`Batches`](super::Batches) did; `K` is the model's key. Its `Display` is `98 rows done, 2 failed, 2 left`.
+/// Report of a run of [`Batches`](super::Batches).
+///
+/// `K` is the model's key. Its `Display` is `98 rows done, 2 failed, 2 left`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BatchReport<K> {
-    /// Rows for which the closure succeeded, and whose batch has been committed.
+    /// Rows whose closure succeeded and whose batch has been committed.
     pub done: u64,
-    /// Rows that failed. What was done for them is undone.
+    /// Rows that failed.
+    ///
+    /// What was done for them is undone.
     pub failed: u64,
-    /// The first 1,000 rows that failed, by their keys, each with its error.
+    /// Keys and errors of the first 1,000 rows that failed.
     pub failures: Vec<(K, BoxError)>,
-    /// Rows that the filter held for at the end, and without a filter all rows.
+    /// Rows for which the filter holds at the end.
+    ///
+    /// Without a filter these are all rows.
     ///
     /// Those are the rows that failed, those that the closure has left so, those that were not reached, and those that others have in hand. A
     /// row that was added or moved meanwhile is among them too where the run did not come by.
     pub left: u64,
-    /// Whether the run was [told to stop](super::Batches::stop_on) before it had seen every row.
+    /// True if the run was [told to stop](super::Batches::stop_on) early.
+    ///
+    /// It had not seen every row then.
     pub stopped: bool,
 }
 
@@ -46,7 +56,7 @@ impl<K> BatchReport<K> {
     }
 }
 
-/// How far a run over a table is.
+/// Progress of a run over a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchProgress {

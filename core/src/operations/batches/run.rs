@@ -1,4 +1,4 @@
-//! A run over a table: pages of keys, and a transaction for each.
+//! A run over a table: one transaction for each page.
 
 use std::{
     any::Any,
@@ -40,7 +40,7 @@ use crate::{
 const ROWS_COME_AGAIN: &str = "rows come to lie ahead of the run as fast as it does them, so that it would not end; where the closure \
      changes the key by which the table is paged, say a filter that holds no longer for a row that is done, or use a model whose first key stays";
 
-/// What is done for each row, with the closure's type taken out.
+/// Work for each row, with the closure's type erased.
 pub(super) trait Work<DB: Backend, M>: Send + Sync {
     fn row<'t>(&'t self, tx: &'t mut Transaction<DB>, row: M) -> BoxFuture<'t, Result<(), BoxError>>;
 }
@@ -83,25 +83,25 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     work: &'r dyn Work<DB, M>,
     stop: Shared<BoxFuture<'a, ()>>,
     types: Vec<DB::TypeInfo>,
-    /// Where the key's columns are in a row of a page of keys.
+    /// Positions of the key's columns in a page of keys.
     positions: Vec<usize>,
     /// The first word of the statements that read rows.
     select: String,
     paging: OnceLock<DB::Paging>,
-    /// The server locks no page of rows at once.
+    /// True once the server has refused to lock a page.
     by_rows: AtomicBool,
     state: Mutex<State<'a, DB, M::Key>>,
 }
 
 struct State<'a, DB: Backend, K> {
-    /// Nothing before the run has begun.
+    /// The parts to look at; `None` before the run has begun.
     spans: Option<Spans<At<DB, K>>>,
-    /// There was no row when it began.
+    /// True if there was no row when the run began.
     was_empty: bool,
     pace: Pace,
     report: BatchReport<K>,
     on_progress: Box<dyn FnMut(BatchProgress) + Send + 'a>,
-    /// It was told to stop, or has failed.
+    /// True once the run was told to stop, or has failed.
     over: bool,
 }
 
@@ -117,39 +117,43 @@ impl<DB: Backend, K: Clone> Clone for At<DB, K> {
     }
 }
 
-/// A key with what it is known by.
+/// A key with the bytes by which it is recognized.
 type Known<A> = (A, Vec<u8>);
 
-/// The row that a transaction has come to, and which of its page's rows that is.
+/// The row that a transaction has come to.
+///
+/// The number is its place in the page, where it is there.
 type Met<A> = SyncMutex<Option<(Option<usize>, A)>>;
 
-/// The keys of a batch's rows as they were read before it begins.
+/// The keys of a batch's rows, read before it begins.
 struct Page<DB: Backend, K> {
     after: Option<At<DB, K>>,
     keys: Vec<Known<At<DB, K>>>,
-    /// Whether to wait for rows that others have locked.
+    /// True to wait for rows that others have locked.
     wait: bool,
 }
 
-/// What one transaction is to do.
+/// Work of one transaction.
 #[derive(Clone)]
 struct Part<'p, A> {
     span: Span<A>,
-    /// The keys of the page, in their order. Others have come there since it was read, as one does whose key is changed by the closure of a batch beside it.
+    /// The keys of the page, in their order.
+    ///
+    /// Others have come there since it was read, as one does whose key is changed by the closure of a batch beside it.
     page: &'p [Known<A>],
     limit: usize,
     wait: bool,
-    /// Whether each row has a savepoint.
+    /// True where each row has a savepoint.
     careful: bool,
 }
 
-/// What one transaction has done.
+/// Outcome of one transaction.
 struct Done<DB: Backend, K> {
     rows: u64,
     failures: Vec<(K, BoxError)>,
-    /// Which of the page's rows were seen.
+    /// Places of the rows that were seen, in the page.
     seen: Vec<usize>,
-    /// Where the last row is, where there may be more rows.
+    /// The last row, where there may be more rows.
     more_after: Option<At<DB, K>>,
 }
 
@@ -159,17 +163,21 @@ impl<DB: Backend, K> Default for Done<DB, K> {
     }
 }
 
-/// Why a transaction was given up.
+/// Reason to give up a transaction.
 enum Abort {
-    /// A row failed, and this is why.
+    /// A row failed with this error.
     Row(BoxError),
     /// The rows could not be read.
     Read(Error),
-    /// The server locks no page of rows at once; the next go takes them one by one.
+    /// The server locks no page of rows at once.
+    ///
+    /// The next try takes them one by one.
     Refused,
-    /// The run was told to stop while it waited for rows that others have locked.
+    /// The run was told to stop while waiting for locked rows.
+    ///
+    /// Others have locked them.
     Stopped,
-    /// It could not be begun or committed.
+    /// The transaction could not be begun or committed.
     Transaction(Error),
 }
 
@@ -180,7 +188,7 @@ impl From<Error> for Abort {
 }
 
 impl Abort {
-    /// Whether no other go at the rows can help.
+    /// Returns true if no other try at the rows can help.
     fn ends_run(&self) -> bool {
         match self {
             Self::Read(_) | Self::Stopped => true,
@@ -265,7 +273,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    /// One batch after the other.
+    /// Does one batch after the other.
     async fn work_on(&self) -> Result<(), Error> {
         loop {
             let outcome = match self.next_page().await {
@@ -345,7 +353,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         self.check_pace(state).await
     }
 
-    /// An error where rows come again ahead of the run, so that it would not end.
+    /// Gives an error where rows come again ahead of the run.
+    ///
+    /// The run would not end then.
     async fn check_pace(&self, state: &mut State<'a, DB, M::Key>) -> Result<(), Error> {
         let met = state.report.done + state.report.failed;
         let Some(spans) = state.spans.as_ref().filter(|_| !state.over && state.pace.is_due(met)) else { return Ok(()) };
@@ -360,8 +370,10 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(())
     }
 
-    /// Does the rows in one transaction; where that fails, in one with savepoints; where that fails too, in one for each. Nothing, where others
-    /// hold the rows for longer than the database waits, or the run is told to stop meanwhile.
+    /// Does the rows of a part in one transaction.
+    ///
+    /// Where that fails, it does them in one with savepoints; where that fails too, in one for each. Gives `None` where others hold the
+    /// rows for longer than the database waits, or the run is told to stop meanwhile.
     async fn do_part(&self, part: &Part<'_, At<DB, M::Key>>) -> Result<Option<Done<DB, M::Key>>, Error> {
         for careful in [false, true] {
             match self.attempt(&Part { careful, ..part.clone() }, &SyncMutex::new(None)).await {
@@ -410,7 +422,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(all)
     }
 
-    /// One transaction, done again while others stand in its way. `met` tells which row it has come to.
+    /// Runs one transaction, and again while others stand in its way.
+    ///
+    /// `met` tells which row it has come to.
     async fn attempt(
         &self,
         part: &Part<'_, At<DB, M::Key>>,
@@ -440,7 +454,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             // Both are in the order of the keys.
             let first = done.seen.last().map_or(0, |seen| seen + 1);
             let number = part.page[first..].iter().position(|(_, known)| *known == identity).map(|ahead| first + ahead);
-            // What was waited for can have another key by now; what is read row by row, after each, can have been met.
+            // A row that was waited for can have another key by now; one that is read row by row, after each, can have been met.
             if number.is_none() && (!part.wait || part.limit == 1) {
                 last = Some(is_at);
                 continue;
@@ -472,7 +486,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         outcome.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()).into()))
     }
 
-    /// The last row that there is, where there is one. What comes behind it is not for this run.
+    /// Reads the last row, if there is one.
+    ///
+    /// What comes behind it is not for this run.
     async fn read_last(&self) -> Result<Option<At<DB, M::Key>>, Error> {
         let all = Span { after: None, up_to: None };
         loop {
@@ -490,7 +506,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    /// The keys of the first rows of a span, without a transaction. It is asked again where another transaction stood in the way.
+    /// Reads the keys of the first rows of a span.
+    ///
+    /// It does so without a transaction, and again where another transaction stood in the way.
     async fn read_keys(&self, span: &Span<At<DB, M::Key>>) -> Result<Vec<Known<At<DB, M::Key>>>, Error> {
         let paging = self.paging.get_or_init(DB::Paging::default);
         let rows = self.read(&self.rows(span).keys::<DB>(&self.select, paging, self.size), span).await?;
@@ -502,12 +520,12 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         rows.iter().map(key).collect()
     }
 
-    /// Where a row is of which the key alone was read.
+    /// Key and place of a row read by its key alone.
     fn at_key(&self, row: &DB::Row) -> Result<At<DB, M::Key>, sqlx::Error> {
         self.at(KeyRow::of_key(row, self.target.key), row, &self.positions)
     }
 
-    /// Where a row of a page is, which has the key's columns at these positions.
+    /// Key and place of a row, by the key's positions.
     fn at(&self, key: KeyRow<'_, DB>, row: &DB::Row, positions: &[usize]) -> Result<At<DB, M::Key>, sqlx::Error> {
         let paging = self.paging.get_or_init(DB::Paging::default);
         let place = DB::place(row, self.target.key, positions, &self.types, paging)?;
@@ -535,7 +553,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    /// The same where others may hold the rows for long: the run can be told to stop meanwhile.
+    /// Reads a batch's rows, which others may hold for long.
+    ///
+    /// The run can be told to stop meanwhile.
     async fn wait_for_rows(
         &self,
         tx: &mut Transaction<DB>,
@@ -550,7 +570,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Err(Abort::Stopped)
     }
 
-    /// The rows of a batch, taken by its transaction.
+    /// Takes the rows of a batch in its transaction.
     async fn read_rows(
         &self,
         tx: &mut Transaction<DB>,
@@ -580,7 +600,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         }
     }
 
-    /// The rows of a batch where the server locks no page of them at once: each is taken by its whole key.
+    /// Takes the rows of a batch one by one.
+    ///
+    /// The server locks no page of them at once, so each is taken by its whole key.
     async fn read_row_by_row(
         &self,
         link: &mut Link<'_, DB>,
@@ -626,7 +648,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         Ok(Statement::cached(sql, DB::arguments(encoder)))
     }
 
-    /// What a row is known by.
+    /// The bytes by which a row is recognized.
     fn identity(&self, at: &At<DB, M::Key>) -> Result<Vec<u8>, Error> {
         Ok(DB::identity(at.place.as_ref(), |encoder| self.write(at, encoder))?)
     }
@@ -640,8 +662,9 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 }
 
-/// The filters as one condition. It has to have as many placeholders as there are values: a missing value would be NULL on SQLite, and the
-/// filter then hold for no row.
+/// Joins the filters into one condition.
+///
+/// It has to have as many placeholders as there are values: a missing value would be NULL on SQLite, and the filter then hold for no row.
 fn join<DB: Backend>(conditions: &[String], values: usize, target: Target) -> Result<Option<String>, Error> {
     let mut joined = String::new();
     let mut count = 0;

@@ -1,8 +1,10 @@
-//! The parts of a table that are still to be looked at.
+//! The parts of a table still to be looked at.
 
 use std::collections::VecDeque;
 
-/// How many parts that others have in hand are left for later, so that memory stays flat.
+/// Parts left for later at most, so that memory stays flat.
+///
+/// They are parts that others have in hand.
 const MOST_LEFT: usize = 1_000;
 
 /// The rows between two keys, the second one included.
@@ -12,7 +14,7 @@ pub(super) struct Span<K> {
     pub(super) up_to: Option<K>,
 }
 
-/// What is to be looked at, and in which order.
+/// The parts still to be looked at, in their order.
 pub(super) struct Spans<K> {
     /// The rest of the table.
     table: Option<Span<K>>,
@@ -27,7 +29,7 @@ impl<K: Clone> Spans<K> {
         Self { table, left: VecDeque::new() }
     }
 
-    /// The rest of the table, and how many parts of it have been left.
+    /// The rest of the table, and the number of parts left.
     pub(super) fn rest(&self) -> (Option<&Span<K>>, usize) {
         (self.table.as_ref(), self.left.len())
     }
@@ -36,7 +38,7 @@ impl<K: Clone> Spans<K> {
         self.table.is_none() && self.left.is_empty()
     }
 
-    /// What comes next, and whether it is a part that was left.
+    /// The next part, and true if it was left before.
     pub(super) fn next(&mut self) -> Option<(&mut Span<K>, bool)> {
         match &mut self.table {
             Some(table) if self.left.len() < MOST_LEFT => Some((table, false)),
@@ -44,7 +46,7 @@ impl<K: Clone> Spans<K> {
         }
     }
 
-    /// Nothing is left in what comes next.
+    /// Removes the next part, as nothing is left in it.
     pub(super) fn next_is_done(&mut self, was_left: bool) {
         if was_left {
             self.left.pop_front();
@@ -53,7 +55,9 @@ impl<K: Clone> Spans<K> {
         }
     }
 
-    /// Leaves for later what is on a page and was not seen, in as few parts as there are. Each key comes with whether it was.
+    /// Leaves the rows of a page that were not seen.
+    ///
+    /// They are left for later in as few parts as there are. Each key comes with true if it was seen.
     pub(super) fn leave(&mut self, after: Option<K>, page: impl Iterator<Item = (K, bool)>) {
         let mut last_seen = after;
         let mut open: Option<Span<K>> = None;

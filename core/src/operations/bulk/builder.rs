@@ -15,7 +15,7 @@ use crate::{
     model::{self, ModelVTable, On, Row},
 };
 
-/// A bulk call in the making: see [`Upsertable::bulk`](crate::Upsertable::bulk).
+/// Builder of a bulk call: see [`Upsertable::bulk`](crate::Upsertable::bulk).
 #[must_use = "nothing is done before one of the calls is made and awaited"]
 pub struct Bulk<'a, M, S> {
     rows: S,
@@ -34,7 +34,9 @@ impl<'a, M, S> Bulk<'a, M, S> {
         Self { rows, options: Options::default(), model: PhantomData }
     }
 
-    /// Calls `listener` each time rows have been sent to the database, with the number of rows sent so far.
+    /// Calls `listener` each time rows have been sent.
+    ///
+    /// It is given the number of rows sent to the database so far.
     ///
     /// # Example
     ///
@@ -53,8 +55,9 @@ impl<'a, M, S> Bulk<'a, M, S> {
         self
     }
 
-    /// Commits after each so many rows, which are kept or not by themselves: for loads of hours, which should not be lost as a whole when the
-    /// connection is. 0 counts as 1.
+    /// Commits after every `rows` rows.
+    ///
+    /// Each part is kept or not by itself: for loads of hours, which should not be lost as a whole when the connection is. 0 counts as 1.
     ///
     /// The next call with the same rows goes on, as rows that are there already are found. Counts are sums over the parts, so a row that
     /// one part creates and a later one updates is counted in both.
@@ -96,7 +99,9 @@ impl<'a, M, S> Bulk<'a, M, S> {
 }
 
 impl<'a, M, S> Bulk<'a, M, S> {
-    /// As [`Upsertable::bulk_create_new`](crate::Upsertable::bulk_create_new).
+    /// Creates the rows whose key is not in the table yet.
+    ///
+    /// It is [`Upsertable::bulk_create_new`](crate::Upsertable::bulk_create_new) with these options.
     pub fn create_new<DB, H, E>(self, db: H) -> CallFuture<'a, BulkCreated, E>
     where
         DB: Backend,
@@ -109,7 +114,9 @@ impl<'a, M, S> Bulk<'a, M, S> {
         self.call(db).create_new()
     }
 
-    /// As [`Upsertable::bulk_get_or_create`](crate::Upsertable::bulk_get_or_create).
+    /// Finds or creates a row for each that is given, in order.
+    ///
+    /// It is [`Upsertable::bulk_get_or_create`](crate::Upsertable::bulk_get_or_create) with these options.
     pub fn get_or_create<DB, H, E>(self, db: H) -> CallFuture<'a, Vec<Outcome<M>>, E>
     where
         DB: Backend,
@@ -131,7 +138,9 @@ impl<'a, M, S> Bulk<'a, M, S> {
         })
     }
 
-    /// As [`Upsertable::bulk_upsert`](crate::Upsertable::bulk_upsert).
+    /// Creates the rows whose key is missing, and updates the others.
+    ///
+    /// It is [`Upsertable::bulk_upsert`](crate::Upsertable::bulk_upsert) with these options.
     pub fn upsert<DB, H, E>(self, db: H) -> CallFuture<'a, BulkUpserted, E>
     where
         DB: Backend,
@@ -144,7 +153,7 @@ impl<'a, M, S> Bulk<'a, M, S> {
         self.call(db).upsert()
     }
 
-    /// The call with the types of the model and of its rows taken out.
+    /// Erases the types of the model and of its rows.
     fn call<DB, H, E>(self, db: H) -> BulkCall<'a, DB, E>
     where
         DB: Backend,

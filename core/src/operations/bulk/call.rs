@@ -1,4 +1,6 @@
-//! A bulk call with the types of the model and of its rows taken out: all of it is compiled once a database, not once a model.
+//! A bulk call with the types of model and rows erased.
+//!
+//! All of it is compiled once a database, not once a model.
 
 use super::{BulkCreated, BulkUpserted, Failure, Goal, Job, Merged, Plan, Progress, Rows};
 use crate::{
@@ -32,7 +34,7 @@ impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
         })
     }
 
-    /// The row for each that came, each with its mark.
+    /// Finds or creates the rows, and gives each with its mark.
     pub(super) fn get_or_create(mut self) -> CallFuture<'a, Vec<DB::Row>, E> {
         Box::pin(async move {
             let rows = self.run(Goal::GetOrCreate, "bulk_get_or_create").await?.rows;

@@ -1,4 +1,4 @@
-//! The rows of a bulk call on their way to the staging table.
+//! Rows of a bulk call on their way to the database.
 
 use std::collections::VecDeque;
 
@@ -20,11 +20,11 @@ pub struct RowFeed<'f, DB: Backend> {
     on_progress: &'f mut (dyn FnMut(Progress) + Send),
     /// Rows that were read ahead, or taken back.
     ahead: VecDeque<Chunk<DB>>,
-    /// Makes what collects the values of rows.
+    /// Makes the encoder that collects the values of rows.
     encoder: fn() -> DB::Encoder,
     ended: bool,
     sent: u64,
-    /// The bytes of the values that were handed out and not yet sent.
+    /// Bytes of the values handed out and not yet sent.
     bytes: usize,
     watch: &'f CallSpan,
 }
@@ -36,7 +36,9 @@ pub(crate) struct Chunk<DB: Backend> {
 }
 
 impl<'f, DB: Backend> RowFeed<'f, DB> {
-    /// Reads the first row, before there is a connection. Where there is none there is nothing to feed.
+    /// Reads the first row, before there is a connection.
+    ///
+    /// Gives `None` where there is no row, as there is nothing to feed then.
     pub(crate) async fn start(
         table: &'static Table,
         source: &'f mut dyn Source<DB>,
@@ -49,7 +51,9 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         Ok(if feed.has_more().await? { Some(feed) } else { None })
     }
 
-    /// Whether there are rows to come. It reads one ahead.
+    /// Tests if there are rows to come.
+    ///
+    /// It reads one ahead.
     pub(crate) async fn has_more(&mut self) -> Result<bool, Failure> {
         if self.ahead.is_empty() && !self.ended {
             let mut values = (self.encoder)();
@@ -60,13 +64,15 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         Ok(!self.ahead.is_empty())
     }
 
-    /// The next chunk of up to `rows` rows, or `None` when all have been handed out.
+    /// The next chunk of up to `rows` rows.
+    ///
+    /// `None` when all have been handed out.
     #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "MySQL counts bytes too"))]
     pub(crate) async fn chunk(&mut self, rows: usize) -> Result<Option<Chunk<DB>>, Failure> {
         self.chunk_while(|chunk| chunk.rows < rows).await
     }
 
-    /// The next chunk, to which rows are added while `wanted` says so.
+    /// The next chunk, filled while `wanted` says so.
     pub(crate) async fn chunk_while(
         &mut self,
         wanted: impl Fn(&Chunk<DB>) -> bool + Send,
@@ -81,7 +87,9 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         Ok((chunk.rows > 0).then_some(chunk))
     }
 
-    /// Writes rows of the chunk after the one in hand, up to `rows`, as far as the source has them at once. It never waits.
+    /// Reads rows ahead as far as the source has them.
+    ///
+    /// They are rows of the chunk after the one in hand, up to `rows`. It never waits.
     #[cfg(feature = "sqlite")]
     pub(crate) fn read_ahead(&mut self, rows: usize) -> Result<(), Failure> {
         let mut chunk = self.ahead.pop_front().unwrap_or_else(|| Chunk { rows: 0, values: (self.encoder)() });
@@ -96,14 +104,16 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         outcome.map(drop)
     }
 
-    /// Takes a chunk back, to hand it out again as the next.
+    /// Takes a chunk back, to hand it out again next.
     #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn take_back(&mut self, chunk: Chunk<DB>) {
         self.bytes -= DB::bytes(&chunk.values);
         self.ahead.push_front(chunk);
     }
 
-    /// The same with a chunk that was noted as sent, and that the database refused.
+    /// Takes back a chunk that the database refused.
+    ///
+    /// It was noted as sent.
     #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn take_back_sent(&mut self, chunk: Chunk<DB>) {
         self.sent -= chunk.rows as u64;
@@ -111,7 +121,7 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         self.ahead.push_front(chunk);
     }
 
-    /// Collects the values of the rows to come in another way.
+    /// Sets another encoder for the rows to come.
     #[cfg(feature = "postgres")]
     pub(crate) fn write_with(&mut self, encoder: fn() -> DB::Encoder) {
         self.encoder = encoder;
@@ -139,7 +149,9 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
         self.sent
     }
 
-    /// Writes the source's next row. At the end it says `false`.
+    /// Writes the source's next row.
+    ///
+    /// At the end it says `false`.
     async fn add_row(&mut self, values: &mut DB::Encoder) -> Result<bool, Failure> {
         let mut values = Values::new(self.table, Only::Everything, values);
         let written = std::future::poll_fn(|context| self.source.poll_row(context, &mut values)).await;

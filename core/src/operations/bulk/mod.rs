@@ -1,4 +1,6 @@
-//! Any number of rows: staged in a temporary table, merged from there in a few statements.
+//! Any number of rows: staged in a temporary table, then merged.
+//!
+//! The merge takes a few statements.
 
 mod builder;
 mod call;
@@ -27,22 +29,22 @@ use crate::{
     trace::span::{self, CallSpan},
 };
 
-/// What a bulk call does with its rows.
+/// The aim of a bulk call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// Creates those whose key is not there.
+    /// Creates the rows whose key is not there.
     Create,
-    /// The same, and gives the rows created.
+    /// Creates the rows whose key is not there, and reads them.
     CreateAndRead,
-    /// Creates those whose key is not there, and gives a row for each that came.
+    /// Finds or creates a row for each that came.
     GetOrCreate,
-    /// Creates those whose key is not there, and gives the others' values to the rows that are.
+    /// Creates the rows whose key is missing, and updates the others.
     Upsert,
-    /// The same, and gives the rows created.
+    /// Creates or updates rows, and reads the rows created.
     UpsertAndRead,
 }
 
-/// What came of it.
+/// Outcome of a bulk call.
 pub(crate) struct Merged<DB: Backend> {
     pub(crate) received: u64,
     pub(crate) created: u64,
@@ -65,17 +67,19 @@ impl<DB: Backend> Default for Merged<DB> {
     }
 }
 
-/// After so many merges that found a row in the way and none with its key, the table is asked whether it stores keys otherwise than they come.
+/// Merges before the table is asked for a key mismatch.
+///
+/// Each merge found a row in the way and none with its key, so the table may store keys otherwise than they come.
 const SURE_ROUNDS: u32 = 2;
 
-/// What a bulk call is about, and what it does.
+/// The target and the aim of a bulk call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) target: Target,
     pub(crate) goal: Goal,
 }
 
-/// A bulk call: what for, where from, and whom to tell how far it is.
+/// A bulk call, with its source of rows and its listener.
 pub(crate) struct Job<'j, DB: Backend> {
     pub(crate) plan: Plan,
     pub(crate) types: Vec<DB::TypeInfo>,
@@ -115,7 +119,9 @@ impl<DB: Backend> Job<'_, DB> {
 }
 
 impl<DB: Backend> Job<'_, DB> {
-    /// The same for each `every` rows on their own: what is committed is kept when a later part fails.
+    /// Runs the call for each `every` rows on their own.
+    ///
+    /// What is committed is kept when a later part fails.
     pub(crate) async fn run_in_parts(self, session: &mut Session<'_, DB>, every: u64) -> Result<Merged<DB>, Failure> {
         let target = self.plan.target;
         if !session.is_pool() {
@@ -189,7 +195,9 @@ impl Plan {
         Ok(Merged { received: feed.sent(), ..merged })
     }
 
-    /// Creates the rows at once where they are few. What the database says of it means the same as in a merge.
+    /// Creates the rows at once where they are few.
+    ///
+    /// What the database says of it means the same as in a merge.
     async fn insert_few<DB: Backend>(
         self,
         unit: &mut CallScope<'_, DB>,
@@ -202,7 +210,9 @@ impl Plan {
         })
     }
 
-    /// Merges what is staged. On a pool it is run again when another transaction stood in the way, without staging anew.
+    /// Merges what is staged.
+    ///
+    /// On a pool it is run again when another transaction stood in the way, without staging anew.
     async fn merge<DB: Backend>(
         self,
         unit: &mut CallScope<'_, DB>,
@@ -272,7 +282,7 @@ impl Plan {
         Ok(merged)
     }
 
-    /// A row of the table for each staged row.
+    /// Reads a row of the table for each staged row.
     async fn read_all<DB: Backend>(
         self,
         link: &mut Link<'_, DB>,
@@ -295,7 +305,7 @@ impl Plan {
     }
 }
 
-/// Tells how the database would run the merge now.
+/// Logs how the database would run the merge now.
 async fn explain<DB: Backend>(link: &mut Link<'_, DB>, stage: &StagingPlan<DB>, elapsed: Duration) {
     match link.fetch(Statement::plain(&DB::explain_merge(stage))).await {
         Ok(rows) => {
@@ -309,7 +319,9 @@ async fn explain<DB: Backend>(link: &mut Link<'_, DB>, stage: &StagingPlan<DB>, 
     }
 }
 
-/// The rows that the merge has made. A trigger can have dropped one.
+/// Reads the rows that the merge has made.
+///
+/// A trigger can have dropped one.
 async fn read_created<DB: Backend>(
     link: &mut Link<'_, DB>,
     stage: &StagingPlan<DB>,

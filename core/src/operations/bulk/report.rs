@@ -1,8 +1,10 @@
-//! What bulk calls report.
+//! Reports of bulk calls.
 
 use std::fmt;
 
-/// What a `bulk_create_new` did. Its `Display` is `2 of 4 records added`.
+/// Report of a `bulk_create_new`.
+///
+/// Its `Display` is `2 of 4 records added`.
 ///
 /// ```
 /// let done = upsertable::BulkCreated { received: 4, created: 2 };
@@ -12,7 +14,9 @@ use std::fmt;
 pub struct BulkCreated {
     /// Rows that were given.
     pub received: u64,
-    /// Rows that were not there and are now. The others were there already, or came twice.
+    /// Rows that were not there and are now.
+    ///
+    /// The others were there already, or came twice.
     pub created: u64,
 }
 
@@ -22,7 +26,9 @@ impl fmt::Display for BulkCreated {
     }
 }
 
-/// What a `bulk_upsert` did. Its `Display` is `2 of 4 records added, 1 updated`.
+/// Report of a `bulk_upsert`.
+///
+/// Its `Display` is `2 of 4 records added, 1 updated`.
 ///
 /// ```
 /// let done = upsertable::BulkUpserted { received: 4, created: 2, updated: 1 };
@@ -34,7 +40,9 @@ pub struct BulkUpserted {
     pub received: u64,
     /// Rows that were not there and are now.
     pub created: u64,
-    /// Rows of the table that were there before and were given new values, each counted once however often its key came.
+    /// Rows of the table that were there before and were updated.
+    ///
+    /// Each is counted once however often its key came.
     pub updated: u64,
 }
 
@@ -44,12 +52,16 @@ impl fmt::Display for BulkUpserted {
     }
 }
 
-/// How far a bulk call is.
+/// Progress of a bulk call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Rows that have been read from the caller and sent to the database. They are kept when the call is done.
+    /// Rows that have been read and sent to the database.
+    ///
+    /// They come from the caller, and are kept when the call is done.
     pub received: u64,
-    /// Of these, the rows that are kept already: none before the call is done, unless it [commits meanwhile](super::Bulk::commit_every).
+    /// Of these, the rows that are kept already.
+    ///
+    /// None before the call is done, unless it [commits meanwhile](super::Bulk::commit_every).
     pub committed: u64,
 }

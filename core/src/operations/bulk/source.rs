@@ -1,4 +1,6 @@
-//! Where the rows of a bulk call come from, with the model taken out: all that follows is compiled once a database, not once a model.
+//! The rows of a bulk call, with the model erased.
+//!
+//! All that follows is compiled once a database, not once a model.
 
 use std::{
     marker::PhantomData,
@@ -17,13 +19,13 @@ use crate::{
 
 /// Rows to come, written as they are asked for.
 pub(crate) trait Source<DB: Backend>: Send {
-    /// Writes the next row, or says `false` where there came an error in its place.
+    /// Writes the next row, or says `false` for an error.
     fn poll_row(&mut self, context: &mut Context<'_>, values: &mut Values<'_, DB>) -> Poll<Option<bool>>;
 }
 
-/// Why a bulk call failed.
+/// Failure of a bulk call.
 pub enum Failure {
-    /// The stream gave an error, which is kept where the stream is.
+    /// The stream gave an error, which is kept with the stream.
     Item,
     Call(Error),
 }
@@ -111,7 +113,7 @@ impl<'s, DB: Backend> Limited<'s, DB> {
         Self { source, left: rows, ended: false }
     }
 
-    /// Whether the source itself has come to its end.
+    /// Returns true once the source itself has ended.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
