@@ -13,7 +13,9 @@ mod backend;
 #[path = "upsertable.rs"]
 mod calls;
 mod connection;
+mod driver;
 mod error;
+mod feed;
 mod model;
 mod operations;
 mod outcome;
@@ -21,8 +23,6 @@ mod retry;
 mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(not(feature = "testing"))]
-mod testing;
 mod trace;
 mod transaction;
 
@@ -32,19 +32,30 @@ pub mod __private;
 
 pub use backend::Backend;
 pub use calls::Upsertable;
-pub use connection::Handle;
-pub use error::{BoxError, EndReason, Error};
-pub use model::{CreateKey, Holds, HoldsKey, On, Reads, Row, UniqueKey};
-pub use operations::batches::{BatchProgress, BatchReport, Batches, CallEach};
-pub use operations::bulk::{Bulk, BulkCreated, BulkUpserted, Progress};
-pub use operations::verify::{Problem, Verified};
+pub use connection::handle::Handle;
+pub use driver::isolation::Isolation;
+pub use error::{BoxError, Error, end_reason::EndReason, problem::Problem};
+pub use feed::progress::Progress;
+pub use model::column::{Holds, HoldsKey, Reads};
+pub use model::new_row::Row;
+pub use model::{CreateKey, Model, On, UniqueKey};
+pub use operations::batches::builder::Batches;
+pub use operations::batches::report::{BatchProgress, BatchReport};
+pub use operations::batches::work::CallEach;
+pub use operations::bulk::builder::Bulk;
+pub use operations::bulk::report::{BulkCreated, BulkUpserted};
+pub use operations::verify::Verified;
 pub use outcome::Outcome;
 pub use trace::span::warn_slower_than;
+pub use transaction::Transaction;
+pub use transaction::begin::{begin, begin_with};
+pub use transaction::callback::{Committed, Output};
+pub use transaction::closure::{Call, transaction};
+pub use transaction::conn::Conn;
 pub use transaction::hooks::{Hooks, Registry};
-pub use transaction::on_commit::{AfterCommit, Committed, Output, on_commit};
-pub use transaction::{
-    Call, CallOnce, Conn, Isolation, Transaction, TransactionOptions, begin, begin_with, transaction,
-};
+pub use transaction::on_commit::{AfterCommit, on_commit};
+pub use transaction::options::TransactionOptions;
+pub use transaction::savepoint::CallOnce;
 pub use upsertable_macros::Upsertable;
 
 /// [Verifies](Upsertable::verify) several models in one call.

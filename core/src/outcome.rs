@@ -1,4 +1,17 @@
-//! A row, and whether the call made it.
+//! The result of a call: its future, and a row with its flag.
+
+use futures_core::future::BoxFuture;
+
+use crate::error::Error;
+
+/// The boxed future that every call returns.
+///
+/// With an opaque future in its place, a generic function called inside a transaction closure inside `tokio::spawn` does not compile
+/// ("implementation of `Handle` is not general enough").
+pub(crate) type CallFuture<'a, T, E = Error> = BoxFuture<'a, Result<T, E>>;
+
+/// The future of a step on a connection.
+pub(crate) type SqlFuture<'a, T> = CallFuture<'a, T, sqlx::Error>;
 
 /// A row, and whether the call that gives it created it.
 ///

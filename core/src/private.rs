@@ -3,13 +3,14 @@
 //! Nothing here is part of the public interface.
 
 pub use crate::{
-    On, UniqueKey, Upsertable,
     backend::Backend,
-    model::debug::{Then, show},
-    model::values::{KeyRow, OptionProbe, Plain, ReadTuple, TypeTuple, Values, WriteTuple},
     model::{
-        AnyKey, CreateKey, Holds as CanHold, HoldsKey as CanHoldKey, Reading, Reads,
+        AnyKey, CreateKey, Model, On, Reading,
         RowOperation::{self, Put, PutKey, PutOther, Read, ReadKey, Types},
+        UniqueKey,
+        column::{Holds as CanHold, HoldsKey as CanHoldKey, Reads},
+        debug::{Then, show},
+        values::{KeyRow, NotAnOption, OptionProbe, ReadTuple, TypeTuple, Values, WriteTuple},
     },
     operations::verify::AllVerified,
 };

@@ -5,22 +5,21 @@ use std::{
     time::Duration,
 };
 
-use crate::backend::Backend;
+use crate::error::meaning::Meaning;
 
 /// Default number of tries, after which the error is returned.
-pub(crate) const TRIES: u32 = 5;
+pub(crate) const ATTEMPTS: u32 = 5;
 
 /// The tries of one call.
 pub(crate) struct Retry {
     done: u32,
     spent: u32,
     most: u32,
-    weigh: fn(&sqlx::Error) -> u32,
 }
 
 impl Retry {
-    pub(crate) fn new<DB: Backend>() -> Self {
-        Self { done: 0, spent: 0, most: DB::CALL_TRIES, weigh: DB::tries_spent }
+    pub(crate) fn new(most: u32) -> Self {
+        Self { done: 0, spent: 0, most }
     }
 
     /// Waits before another try; returns false when none is left.
@@ -28,7 +27,7 @@ impl Retry {
     /// `error` is what the last try failed with.
     pub(crate) async fn again(&mut self, error: Option<&sqlx::Error>) -> bool {
         self.done += 1;
-        self.spent += error.map_or(1, self.weigh);
+        self.spent += error.map_or(1, |error| Meaning::of(error).attempts);
         if self.spent >= self.most {
             return false;
         }

@@ -1,70 +1,13 @@
 //! Tools for tests: the statements that ran, and pending callbacks.
 
-#[cfg(feature = "testing")]
-use std::{
-    panic::Location,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::panic::Location;
 
-#[cfg(feature = "testing")]
+pub use crate::trace::statement_log::statements;
 use crate::{
-    backend::Backend,
+    driver::Driver,
     transaction::Transaction,
-    transaction::on_commit::{Callback, Committed, run_callbacks},
+    transaction::callback::{Callback, Committed, run_callbacks},
 };
-
-#[cfg(feature = "testing")]
-tokio::task_local! {
-    static STATEMENTS: Arc<Mutex<Vec<String>>>;
-}
-
-/// Runs `work` and collects the SQL that is run for it.
-///
-/// The statements are those of this crate and its transactions, in order.
-///
-/// The text is what is sent, with placeholders for values; `BEGIN`, `COMMIT` and the like are among it. Statements that plain sqlx runs
-/// on a connection of its own are not seen.
-///
-/// ```
-/// # async fn example(pool: sqlx::SqlitePool) {
-/// let (value, statements) = upsertable::testing::statements(async { 1 + 1 }).await;
-/// assert_eq!((value, statements.len()), (2, 0));
-/// # }
-/// ```
-#[cfg(feature = "testing")]
-pub async fn statements<F: Future>(work: F) -> (F::Output, Vec<String>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let value = STATEMENTS.scope(Arc::clone(&seen), work).await;
-    let statements = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-    (value, statements)
-}
-
-/// Notes a statement for [`statements`].
-#[cfg(feature = "testing")]
-pub(crate) fn record(sql: &str) {
-    // An error says that nobody listens.
-    let _ = STATEMENTS.try_with(|seen| seen.lock().unwrap_or_else(PoisonError::into_inner).push(sql.to_owned()));
-}
-
-#[cfg(not(feature = "testing"))]
-pub(crate) fn record(_sql: &str) {}
-
-/// Makes a new task's statements visible to the current listener.
-///
-/// The task is one of the crate's own; its statements are seen by whoever listens to the task that starts it.
-#[cfg(feature = "testing")]
-pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> impl Future<Output = F::Output> + Send + 'static
-where
-    F::Output: Send,
-{
-    let seen = STATEMENTS.try_with(Arc::clone).unwrap_or_default();
-    STATEMENTS.scope(seen, work)
-}
-
-#[cfg(not(feature = "testing"))]
-pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> F {
-    work
-}
 
 /// Takes out the callbacks that `tx` would run after its commit.
 ///
@@ -81,17 +24,14 @@ pub(crate) fn inherit<F: Future + Send + 'static>(work: F) -> F {
 /// tx.rollback().await
 /// # }
 /// ```
-#[cfg(feature = "testing")]
 #[must_use = "the callbacks are dropped without having run"]
-pub fn capture<DB: Backend>(tx: &mut Transaction<DB>) -> Captured {
+pub fn capture<DB: Driver>(tx: &mut Transaction<DB>) -> Captured {
     Captured(tx.queue.take())
 }
 
 /// Callbacks that were taken out of a transaction: see [`capture`].
-#[cfg(feature = "testing")]
 pub struct Captured(Vec<Callback>);
 
-#[cfg(feature = "testing")]
 impl Captured {
     /// Number of callbacks.
     #[must_use]
@@ -118,7 +58,6 @@ impl Captured {
     }
 }
 
-#[cfg(feature = "testing")]
 impl std::fmt::Debug for Captured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.places().map(ToString::to_string)).finish()

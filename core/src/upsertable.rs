@@ -7,21 +7,24 @@ use futures_util::stream;
 use sqlx::Pool;
 
 use crate::{
-    Error, Outcome,
     backend::Backend,
-    connection::handle::{CallFuture, Handle, Session},
-    model::values::Only,
-    model::{self, CreateKey, ModelVTable, On, Row, UniqueKey},
-    operations::batches::Batches,
-    operations::bulk::{Bulk, BulkCreated, BulkUpserted},
-    operations::find::{self, Part},
-    operations::get_or_create::{self, Known},
-    operations::upsert,
+    connection::handle::Handle,
+    driver::bind::Columns,
+    error::Error,
+    model::new_row::Row,
+    model::{CreateKey, Model, On, UniqueKey, erased},
+    operations::batches::builder::Batches,
+    operations::bulk::builder::Bulk,
+    operations::bulk::report::{BulkCreated, BulkUpserted},
+    operations::one_row::{self, OneRowCall},
+    operations::target::Target,
     operations::verify::{self, Verified},
-    sql::table::{Table, Target},
+    operations::{created, find},
+    outcome::{CallFuture, Outcome},
+    sql::table::Table,
     trace::span::CallSpan,
+    transaction::callback::Output,
     transaction::hooks::{Hook, PendingHook, Registry},
-    transaction::on_commit::Output,
 };
 
 /// A model: a struct with rows found or created by key.
@@ -56,27 +59,11 @@ use crate::{
     label = "expected a struct that derives `Upsertable`",
     note = "add `#[derive(sqlx::FromRow, upsertable::Upsertable)]` and `#[unique(..)]` to the struct"
 )]
-pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
-    /// A new row, with the columns that a caller supplies.
-    ///
-    /// `New{Model}`, or the model itself where no field is `generated`.
-    type New: Row<Self::New, Error = Error> + Send + 'static;
-
-    /// The model's first key: `{Model}Key`.
-    type Key: CreateKey<Self>;
-
-    /// The table, as [`Table::of`] reads it.
-    #[doc(hidden)]
-    const TABLE: &'static str;
-
-    /// Nullability of the columns whose types the derive cannot tell.
-    ///
-    /// In the order of these columns.
-    #[doc(hidden)]
-    const NULLABLE: &'static [bool] = &[];
-
+pub trait Upsertable: Model {
     /// This row's key: the fields of the first `#[unique(..)]`.
-    fn key(&self) -> Self::Key;
+    fn key(&self) -> Self::Key {
+        self.unique_key()
+    }
 
     /// Finds the row with the key of `new`, or creates it.
     ///
@@ -132,15 +119,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Table::of::<Self>(), Self::Key::INDEX, "get_or_create");
-            let watch = target.watch();
-            let work = async {
-                let mut session = db.session();
-                let write =
-                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-                let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Nothing, write).await?;
-                outcome::<DB, Self>(&watch, &mut session, done)
-            };
-            watch.run(work).await
+            let span = target.span();
+            let mut session = db.session();
+            span.run(one_row::store::<DB, Self>(&span, &mut session, target, OneRowCall::GetOrCreate, new)).await
         })
     }
 
@@ -186,22 +167,20 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Table::of::<Self>(), K::INDEX, "get_or_create_with");
-            let watch = target.watch();
+            let span = target.span();
             let work = async {
                 let mut session = db.session();
-                let write =
-                    &mut |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target, encoder);
-                if let Some(row) = find::find::<DB>(&mut session, target, write).await? {
-                    return Ok(outcome::<DB, Self>(&watch, &mut session, (row, false))?);
+                let write = &mut |_: Columns, encoder: &mut DB::Encoder| {
+                    erased::put_key::<DB, Self, K>(&key, target.table, target.key, encoder)
+                };
+                if let Some(found) = one_row::run::<DB>(&mut session, target, OneRowCall::Find, write).await? {
+                    return Ok(created::outcome::<DB, Self>(&span, &mut session, found)?);
                 }
                 let mut new = make().await?;
                 key.store(&mut new);
-                let write =
-                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-                let done = get_or_create::get_or_create::<DB>(&mut session, target, Known::Absent, write).await?;
-                Ok(outcome::<DB, Self>(&watch, &mut session, done)?)
+                Ok(one_row::store::<DB, Self>(&span, &mut session, target, OneRowCall::Create, new).await?)
             };
-            watch.run(work).await
+            span.run(work).await
         })
     }
 
@@ -243,15 +222,16 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Table::of::<Self>(), K::INDEX, "find");
-            let watch = target.watch();
+            let span = target.span();
             let work = async {
-                let write =
-                    &mut move |_: Part, encoder: &mut DB::Encoder| model::put_key::<DB, Self, K>(&key, target, encoder);
-                let row = find::find::<DB>(&mut db.session(), target, write).await?;
-                watch.rows(u64::from(row.is_some()));
-                Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)
+                let write = &mut move |_: Columns, encoder: &mut DB::Encoder| {
+                    erased::put_key::<DB, Self, K>(&key, target.table, target.key, encoder)
+                };
+                let found = one_row::run::<DB>(&mut db.session(), target, OneRowCall::Find, write).await?;
+                span.rows(u64::from(found.is_some()));
+                Ok(found.map(|(row, _)| erased::read::<DB, Self>(&row)).transpose()?)
             };
-            watch.run(work).await
+            span.run(work).await
         })
     }
 
@@ -408,15 +388,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     {
         Box::pin(async move {
             let target = Target::new(Table::of::<Self>(), Self::Key::INDEX, "upsert");
-            let watch = target.watch();
-            let work = async {
-                let mut session = db.session();
-                let write =
-                    &mut move |part: Part, encoder: &mut DB::Encoder| put_new::<DB, Self>(target, &new, part, encoder);
-                let done = upsert::upsert::<DB>(&mut session, target, write).await?;
-                outcome::<DB, Self>(&watch, &mut session, done)
-            };
-            watch.run(work).await
+            let span = target.span();
+            let mut session = db.session();
+            span.run(one_row::store::<DB, Self>(&span, &mut session, target, OneRowCall::Upsert, new)).await
         })
     }
 
@@ -463,14 +437,14 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
             let target = Target::new(Table::of::<Self>(), K::INDEX, "find_all");
             let keys: Vec<K> = keys.into_iter().collect();
             let write_key = &mut |number: usize, encoder: &mut DB::Encoder| match keys.get(number) {
-                Some(key) => model::put_key::<DB, Self, K>(key, target, encoder).map(|()| true),
+                Some(key) => erased::put_key::<DB, Self, K>(key, target.table, target.key, encoder).map(|()| true),
                 None => Ok(false),
             };
-            let watch = target.watch();
+            let span = target.span();
             let work = async { find::find_all::<DB>(&mut db.session(), target, write_key).await };
-            let found = watch.run(work).await?;
-            watch.rows(found.iter().flatten().count() as u64);
-            found.iter().map(|row| Ok(row.as_ref().map(model::read::<DB, Self>).transpose()?)).collect()
+            let found = span.run(work).await?;
+            span.rows(found.iter().flatten().count() as u64);
+            found.iter().map(|row| Ok(row.as_ref().map(erased::read::<DB, Self>).transpose()?)).collect()
         })
     }
 
@@ -641,9 +615,9 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
         Self: On<DB>,
     {
         Box::pin(async move {
-            let watch = CallSpan::begin("verify", Table::of::<Self>().name);
-            let types = model::types::<DB, Self>();
-            watch.run(async { verify::verify::<DB>(&mut db.session(), Table::of::<Self>(), types).await }).await
+            let span = CallSpan::begin("verify", Table::of::<Self>().name);
+            let types = erased::types::<DB, Self>();
+            span.run(async { verify::verify::<DB>(&mut db.session(), Table::of::<Self>(), types).await }).await
         })
     }
 
@@ -736,32 +710,4 @@ pub trait Upsertable: Sized + Send + Sync + Unpin + 'static {
     }
 }
 
-fn put_new<DB: Backend, M: On<DB>>(
-    target: Target,
-    new: &M::New,
-    part: Part,
-    encoder: &mut DB::Encoder,
-) -> Result<(), sqlx::Error> {
-    let mut put = |only| model::put::<DB, M>(new, target, only, encoder);
-    match part {
-        Part::Key => put(Only::Key(target.key)),
-        Part::Row => put(Only::Everything),
-        Part::Update => {
-            put(Only::Updatable(target.key))?;
-            put(Only::Key(target.key))
-        }
-    }
-}
-
-fn outcome<DB: Backend, M: On<DB>>(
-    watch: &CallSpan,
-    session: &mut Session<'_, DB>,
-    (row, created): (DB::Row, bool),
-) -> Result<Outcome<M>, Error> {
-    watch.rows(1);
-    watch.created(u64::from(created));
-    if created {
-        session.created(&ModelVTable::new::<M>(), std::slice::from_ref(&row))?;
-    }
-    Ok(Outcome { row: model::read::<DB, M>(&row)?, created })
-}
+impl<M: Model> Upsertable for M {}

@@ -44,7 +44,7 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
     let not_null = not_null(model);
     let plain = model.columns().any(may_be_null).then(|| {
         quote!(
-            use __up::Plain as _;
+            use __up::NotAnOption as _;
         )
     });
     quote! {
@@ -130,12 +130,12 @@ fn upsertable(model: &Model) -> TokenStream {
     let table = table(model);
     quote! {
         #[automatically_derived]
-        impl __up::Upsertable for #ident {
+        impl __up::Model for #ident {
             type New = #new;
             type Key = #key;
             #table
             #[inline]
-            fn key(&self) -> #key { #value }
+            fn unique_key(&self) -> #key { #value }
         }
     }
 }

@@ -91,11 +91,11 @@ impl StubImpls<'_> {
         let key = key.map_or_else(|| quote!(__NoKey), |key| self.key_type(key));
         quote! {
             #[automatically_derived]
-            impl #parameters #up::Upsertable for #ident #arguments #bounds {
+            impl #parameters #up::Model for #ident #arguments #bounds {
                 type New = #new;
                 type Key = #key;
                 const TABLE: &'static ::core::primitive::str = "";
-                fn key(&self) -> Self::Key { ::core::unreachable!() }
+                fn unique_key(&self) -> Self::Key { ::core::unreachable!() }
             }
         }
     }

@@ -1,6 +1,65 @@
-//! The description of a table by the database's catalogue.
+//! The database's catalogue: its description of a table.
 
-use crate::operations::verify::Problem;
+use crate::{
+    connection::link::Link,
+    driver::encoding::Encoding,
+    error::problem::Problem,
+    outcome::SqlFuture,
+    sql::table::{Column, Key, Table},
+};
+
+/// The questions to the catalogue, and statements that change a table.
+pub trait Catalogue: Encoding {
+    /// Returns the catalogue's description of a table, or `None` without one.
+    fn inspect<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<CatalogTable>>;
+
+    /// Returns why a table of this kind takes no writes.
+    ///
+    /// No call that writes works on it, whatever its columns are. `None` if its kind is fine.
+    fn refuse_table<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<String>>;
+
+    /// Returns how a column fits a field of this type.
+    ///
+    /// The column has to hold what the field sends, and give what it reads.
+    fn fit(kind: &Self::TypeInfo, column: &CatalogColumn) -> Fit;
+
+    /// Returns true if the database takes two column names for one.
+    fn same_name(one: &str, other: &str) -> bool {
+        one.eq_ignore_ascii_case(other)
+    }
+
+    /// Returns the statement that adds a missing column.
+    fn add_column(table: &Table, column: &Column, kind: &Self::TypeInfo) -> Option<String>;
+
+    /// Returns the statement that lets a column be NULL, if any.
+    fn allow_null<'l>(
+        _link: &'l mut Link<'_, Self>,
+        _table: &'static Table,
+        _column: &'static Column,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Returns the statement that makes the key's unique index.
+    ///
+    /// Used for a table of which nothing is known.
+    fn create_unique_index(table: &Table, key: &Key) -> String;
+
+    /// Returns what gives a key its unique index.
+    ///
+    /// The catalogue is asked: a table may take no such index, or need more than that.
+    fn mend_index<'l>(link: &'l mut Link<'_, Self>, table: &'static Table, key: &'static Key) -> SqlFuture<'l, Mend>;
+
+    /// Finds what can make a stored key differ from the sent.
+    ///
+    /// Or what can hide a row from a query. Asked if a row stands in the way that the key does not find. `None` if only a row that was
+    /// deleted meanwhile explains it.
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> SqlFuture<'l, Option<String>>;
+}
 
 /// A table as the database has it.
 #[derive(Debug, Default)]

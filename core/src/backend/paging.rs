@@ -1,10 +1,95 @@
 //! The statements that page through a table by a key.
 
-use super::Backend;
 use crate::{
+    backend::one_row::OneRow,
+    sql::dialect::Bound,
     sql::table::{Key, Table},
-    sql::{Bound, Sql},
+    sql::text::Sql,
 };
+
+/// The order of a table's rows, and the places where its pages begin and end.
+pub trait Paging: OneRow {
+    /// Facts about the key, learned from the first row read.
+    type KeyFacts: Default + Send + Sync;
+
+    /// A position in the order of the key.
+    ///
+    /// A page begins or ends there. It holds the values of a key as the database has them, not as Rust makes them.
+    type Place: Clone + Send + Sync;
+
+    /// Returns the locking clause of a batch's SELECT.
+    ///
+    /// The clause waits for rows that another transaction has locked, or passes them over. Where there is such a lock, it keeps nobody from
+    /// inserting rows that refer to them.
+    fn lock_rows(_wait: bool) -> &'static str {
+        ""
+    }
+
+    /// Tests if the error says that locked rows cannot be skipped.
+    ///
+    /// The server does not know how to pass over them, which is kept in mind.
+    fn cannot_skip(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Returns the condition for keys on one side of a bound.
+    ///
+    /// They stand behind it, or not behind it, in the order of [`order`](Self::order).
+    fn bound(table: &Table, key: &Key, _facts: Option<&Self::KeyFacts>, first: usize, bound: Bound) -> String {
+        Self::DIALECT.key_bound(table, key, first, bound)
+    }
+
+    /// Returns the expressions that a page is sorted by.
+    fn order(table: &Table, key: &Key, _facts: Option<&Self::KeyFacts>) -> Vec<String> {
+        key.columns.iter().map(|&column| Self::DIALECT.name(table.columns[column].name)).collect()
+    }
+
+    /// Returns the first word of a SELECT in key order.
+    ///
+    /// It reads rows in the order of a key whose fields are of these types.
+    fn select_sorted(_key: &Key, _types: &[Self::TypeInfo]) -> String {
+        "SELECT".to_owned()
+    }
+
+    /// Returns the extra columns of a page, each after a comma.
+    ///
+    /// They are for [`place`](Self::place), or in the row that is read first for [`learn`](Self::learn).
+    fn place_columns(_table: &Table, _key: &Key, _facts: Option<&Self::KeyFacts>) -> String {
+        String::new()
+    }
+
+    /// Learns about the key from the row that is read first.
+    ///
+    /// Returns also whether that row has to be read again.
+    fn learn(_row: &Self::Row, _table: &Table, _key: &Key) -> Result<(Self::KeyFacts, bool), sqlx::Error> {
+        Ok((Self::KeyFacts::default(), false))
+    }
+
+    /// Returns the place of a row of a page.
+    ///
+    /// The row has the key's columns at these positions and the [`place_columns`](Self::place_columns) at its end. `None` if the values
+    /// that Rust makes of them are bound again.
+    fn place(
+        _row: &Self::Row,
+        _key: &Key,
+        _positions: &[usize],
+        _types: &[Self::TypeInfo],
+        _facts: &Self::KeyFacts,
+    ) -> Result<Option<Self::Place>, sqlx::Error> {
+        Ok(None)
+    }
+
+    /// Writes the values of a place.
+    fn put_place(_encoder: &mut Self::Encoder, _place: &Self::Place) {}
+
+    /// Returns the bytes that identify a row by its key's values.
+    ///
+    /// By them a row that is read twice is recognized. `write` writes the values, which are those of the place where there is one.
+    fn identity(
+        place: Option<&Self::Place>,
+        write: impl FnOnce(&mut Self::Encoder) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error>;
+}
 
 /// A selection of rows by a condition and between two keys.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +107,18 @@ pub(crate) struct Rows<'r> {
 
 impl Rows<'_> {
     /// Reads the keys of the first rows, each with its place.
-    pub(crate) fn keys<DB: Backend>(self, select: &str, paging: &DB::Paging, limit: usize) -> Sql {
+    pub(crate) fn keys<DB: Paging>(self, select: &str, paging: &DB::KeyFacts, limit: usize) -> Sql {
         self.read_keys::<DB>(select, Some(paging), "", limit)
     }
 
     /// Reads the key of the last row, with its place.
     ///
     /// Without a paging, it also reads the columns from which a paging is learned.
-    pub(crate) fn last<DB: Backend>(self, select: &str, paging: Option<&DB::Paging>) -> Sql {
+    pub(crate) fn last<DB: Paging>(self, select: &str, paging: Option<&DB::KeyFacts>) -> Sql {
         self.read_keys::<DB>(select, paging, " DESC", 1)
     }
 
-    fn read_keys<DB: Backend>(self, select: &str, paging: Option<&DB::Paging>, direction: &str, limit: usize) -> Sql {
+    fn read_keys<DB: Paging>(self, select: &str, paging: Option<&DB::KeyFacts>, direction: &str, limit: usize) -> Sql {
         let key = DB::DIALECT.columns(self.table, self.key.columns.iter().copied(), "");
         let place = DB::place_columns(self.table, self.key, paging);
         let order = self.order::<DB>(paging, direction);
@@ -44,7 +129,7 @@ impl Rows<'_> {
     /// Takes the first rows for a batch.
     ///
     /// In a transaction, they are the batch's until its end.
-    pub(crate) fn take<DB: Backend>(self, select: &str, paging: &DB::Paging, limit: usize, wait: bool) -> Sql {
+    pub(crate) fn take<DB: Paging>(self, select: &str, paging: &DB::KeyFacts, limit: usize, wait: bool) -> Sql {
         let all = DB::selected(self.table);
         let order = self.order::<DB>(Some(paging), "");
         let place = DB::place_columns(self.table, self.key, Some(paging));
@@ -54,7 +139,7 @@ impl Rows<'_> {
     }
 
     /// Takes one row by its whole key.
-    pub(crate) fn take_one<DB: Backend>(self, select: &str, paging: &DB::Paging, wait: bool) -> Sql {
+    pub(crate) fn take_one<DB: Paging>(self, select: &str, paging: &DB::KeyFacts, wait: bool) -> Sql {
         let all = DB::DIALECT.columns(self.table, 0..self.table.columns.len(), "");
         let place = DB::place_columns(self.table, self.key, Some(paging));
         let is_key = DB::DIALECT.key_is(self.table, self.key, self.values + 1);
@@ -68,16 +153,16 @@ impl Rows<'_> {
     }
 
     /// Counts the rows.
-    pub(crate) fn count<DB: Backend>(self, paging: Option<&DB::Paging>) -> Sql {
+    pub(crate) fn count<DB: Paging>(self, paging: Option<&DB::KeyFacts>) -> Sql {
         format!("SELECT count(*) FROM {} LIMIT 1", self.source::<DB>(paging, Bound::End)).into()
     }
 
-    fn order<DB: Backend>(self, paging: Option<&DB::Paging>, direction: &str) -> String {
-        let order = DB::paging_order(self.table, self.key, paging);
+    fn order<DB: Paging>(self, paging: Option<&DB::KeyFacts>, direction: &str) -> String {
+        let order = DB::order(self.table, self.key, paging);
         order.into_iter().map(|column| column + direction).collect::<Vec<_>>().join(", ")
     }
 
-    fn source<DB: Backend>(self, paging: Option<&DB::Paging>, up_to: Bound) -> String {
+    fn source<DB: Paging>(self, paging: Option<&DB::KeyFacts>, up_to: Bound) -> String {
         let mut conditions = Vec::new();
         if let Some(condition) = self.condition {
             // On a line of its own, as it may end in a comment.
@@ -86,7 +171,7 @@ impl Rows<'_> {
         let mut first = self.values + 1;
         for (wanted, bound) in [(self.after, Bound::After), (self.up_to, up_to)] {
             if wanted {
-                conditions.push(DB::paging_bound(self.table, self.key, paging, first, bound));
+                conditions.push(DB::bound(self.table, self.key, paging, first, bound));
                 first += self.key.columns.len();
             }
         }

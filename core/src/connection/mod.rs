@@ -1,6 +1,7 @@
-//! The connection of a call, and what undoes its work there.
+//! The connections that calls run on, and what undoes a call.
 
 pub(crate) mod handle;
+mod held;
+pub(crate) mod link;
+pub(crate) mod savepoint_guard;
 pub(crate) mod scope;
-
-pub use handle::Handle;

@@ -1,8 +1,20 @@
 //! The error of every call.
 
+pub(crate) mod classify;
+mod debug;
+pub(crate) mod end_reason;
+pub(crate) mod finding;
+pub(crate) mod meaning;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+pub(crate) mod problem;
 pub(crate) mod redact;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 
-use crate::{backend, error::redact::Redacted, operations::verify::Problem};
+use self::{end_reason::EndReason, problem::Problem, redact::Redacted};
 
 /// Any error that can be sent to another thread.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -197,66 +209,6 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Cause of a transaction's end before its COMMIT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndReason {
-    /// The server, after a deadlock or a conflict with another transaction.
-    ///
-    /// Running it again may succeed.
-    Conflict,
-    /// The server, for another reason.
-    Server,
-    /// A call inside the transaction was dropped before it was done.
-    Cancelled,
-    /// A statement of the caller, by its first word.
-    ///
-    /// It is one such as ROLLBACK or COMMIT.
-    Statement(&'static str),
-    /// A caller's statement that commits implicitly, by its first word.
-    ///
-    /// It commits what ran before it, as DDL does on MySQL and MariaDB.
-    ImplicitCommit(&'static str),
-    /// The server, or a statement that this crate did not see.
-    ///
-    /// Such a statement ran on the connection of [`raw`](crate::Transaction::raw).
-    Unseen,
-}
-
-impl EndReason {
-    /// The part of the message that says what is kept.
-    fn kept(self) -> &'static str {
-        match self {
-            Self::Conflict | Self::Server | Self::Cancelled => " and nothing of it is kept",
-            Self::Statement(_) => ", so what ran before is kept or undone as that statement said",
-            Self::ImplicitCommit(_) => ", so what ran before is kept",
-            Self::Unseen => ", so what ran before may be kept",
-        }
-    }
-
-    /// Tests if the caller may have committed something.
-    ///
-    /// The work must not be done again then.
-    pub(crate) fn is_callers(self) -> bool {
-        matches!(self, Self::Statement(_) | Self::ImplicitCommit(_) | Self::Unseen)
-    }
-}
-
-impl std::fmt::Display for EndReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Conflict => "the server, because of a conflict with another transaction",
-            Self::Server => "the server",
-            Self::Cancelled => "a call that was cancelled half-way",
-            Self::Statement(word) => return write!(f, "a statement of the caller: {word}"),
-            Self::ImplicitCommit(word) => {
-                return write!(f, "a statement of the caller that commits implicitly: {word}");
-            }
-            Self::Unseen => "the server or a statement on its raw connection",
-        })
-    }
-}
-
 impl Error {
     /// Tests if the same work may succeed when repeated.
     ///
@@ -266,8 +218,8 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Vanished { .. } | Self::Ended { reason: EndReason::Conflict } => true,
-            Self::Sql(error) => backend::is_retryable(error),
-            Self::RolledBack { source: Some(error) } => backend::is_retryable(error),
+            Self::Sql(error) => classify::is_retryable(error),
+            Self::RolledBack { source: Some(error) } => classify::is_retryable(error),
             Self::Partly { source, .. } => source.is_retryable(),
             _ => false,
         }
@@ -296,7 +248,7 @@ impl Error {
         match self {
             Self::OtherUnique { .. } => true,
             Self::Partly { source, .. } => source.is_unique_violation(),
-            Self::Sql(error) => backend::is_unique_violation(error),
+            Self::Sql(error) => classify::is_unique_violation(error),
             _ => false,
         }
     }
@@ -307,7 +259,7 @@ impl Error {
         match self {
             Self::CommitUnknown { .. } => true,
             Self::Partly { source, .. } => source.is_connection_lost(),
-            Self::Sql(error) => backend::is_connection_lost(error),
+            Self::Sql(error) => classify::is_connection_lost(error),
             _ => false,
         }
     }

@@ -1,19 +1,60 @@
 //! The traits that the derive implements, and bounds on databases.
 
+pub(crate) mod column;
 pub(crate) mod debug;
+pub(crate) mod erased;
+pub(crate) mod new_row;
 pub(crate) mod values;
 
 use std::any::{Any, TypeId};
 
-use sqlx::{Decode, Encode, FromRow, Type, error::BoxDynError};
-
 use crate::{
-    Error, Upsertable,
-    backend::Backend,
-    model::values::{KeyRow, Only, Types, Values},
-    sql::table::{Table, Target},
-    transaction::Conn,
+    driver::encoding::Encoding,
+    error::Error,
+    model::column::Reads,
+    model::new_row::Row,
+    model::values::{KeyRow, Types, Values},
+    sql::table::Table,
 };
+
+/// The derived half of [`Upsertable`](crate::Upsertable): a model's types and its table.
+///
+/// `#[derive(Upsertable)]` implements it. The calls are in [`Upsertable`](crate::Upsertable), which every model has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a model",
+    label = "expected a struct that derives `Upsertable`",
+    note = "add `#[derive(sqlx::FromRow, upsertable::Upsertable)]` and `#[unique(..)]` to the struct"
+)]
+pub trait Model: Sized + Send + Sync + Unpin + 'static {
+    /// A new row, with the columns that a caller supplies.
+    ///
+    /// `New{Model}`, or the model itself where no field is `generated`.
+    type New: Row<Self::New, Error = Error> + Send + 'static;
+
+    /// The model's first key: `{Model}Key`.
+    type Key: CreateKey<Self>;
+
+    /// The table, as [`Table::of`] reads it.
+    #[doc(hidden)]
+    const TABLE: &'static str;
+
+    /// Nullability of the columns whose types the derive cannot tell.
+    ///
+    /// In the order of these columns.
+    #[doc(hidden)]
+    const NULLABLE: &'static [bool] = &[];
+
+    /// Returns the first key of this row.
+    #[doc(hidden)]
+    fn unique_key(&self) -> Self::Key;
+}
+
+impl Table {
+    /// Returns the table of a model.
+    pub(crate) fn of<M: Model>() -> &'static Self {
+        Self::of_model(TypeId::of::<M>(), M::TABLE, M::NULLABLE)
+    }
+}
 
 /// A model that can be stored in the database `DB`.
 ///
@@ -23,7 +64,7 @@ use crate::{
 /// ```
 /// use upsertable::{Backend, Error, On, Upsertable};
 ///
-/// async fn import<DB: Backend, M: On<DB>>(db: &sqlx::Pool<DB>, rows: Vec<M::New>) -> Result<u64, Error> {
+/// async fn import<DB: Encoding, M: On<DB>>(db: &sqlx::Pool<DB>, rows: Vec<M::New>) -> Result<u64, Error> {
 ///     Ok(M::bulk_create_new(db, rows).await?.created)
 /// }
 /// ```
@@ -32,7 +73,7 @@ use crate::{
     label = "this model does not work on `{DB}`",
     note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
 )]
-pub trait On<DB: Backend>: Upsertable {
+pub trait On<DB: Encoding>: Model {
     /// Does one operation on the values of a row or key.
     #[doc(hidden)]
     fn work(work: RowOperation<'_, '_, DB, Self>);
@@ -42,7 +83,7 @@ pub trait On<DB: Backend>: Upsertable {
 ///
 /// The derive writes one function for all operations: the compiler proves the bounds of a model for every function anew, and that is most
 /// of what a model costs it.
-pub enum RowOperation<'w, 'v, DB: Backend, M: Upsertable> {
+pub enum RowOperation<'w, 'v, DB: Encoding, M: Model> {
     /// Write the supplied columns of a new row, in column order.
     Put(&'w M::New, &'w mut Values<'v, DB>),
     /// Write the columns of a first key, in column order.
@@ -58,7 +99,7 @@ pub enum RowOperation<'w, 'v, DB: Backend, M: Upsertable> {
 }
 
 /// A key of one of a model's key types.
-pub struct AnyKey<'k>(&'k dyn Any);
+pub struct AnyKey<'k>(pub(super) &'k dyn Any);
 
 impl AnyKey<'_> {
     /// The key, where it is of this type.
@@ -68,91 +109,13 @@ impl AnyKey<'_> {
     }
 }
 
-/// A model with its type erased.
-///
-/// What is given this and not the type is compiled once a database, not once a model.
-pub(crate) struct ModelVTable<DB: Backend> {
-    pub(crate) table: &'static Table,
-    pub(crate) id: TypeId,
-    pub(crate) types: fn() -> Vec<DB::TypeInfo>,
-    /// Reads a created row, and hands it to the hooks.
-    pub(crate) created: fn(&mut Conn<DB>, &DB::Row) -> Result<(), sqlx::Error>,
-}
-
-impl<DB: Backend> ModelVTable<DB> {
-    pub(crate) fn new<M: On<DB>>() -> Self {
-        Self { table: Table::of::<M>(), id: TypeId::of::<M>(), types: types::<DB, M>, created: created::<DB, M> }
-    }
-}
-
-fn created<DB: Backend, M: On<DB>>(conn: &mut Conn<DB>, row: &DB::Row) -> Result<(), sqlx::Error> {
-    // Compiled for every model: of a `match` the compiler makes less code than of `?`.
-    match read::<DB, M>(row) {
-        Ok(row) => {
-            conn.queue.created(TypeId::of::<M>(), &mut Some(row));
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes the supplied columns of a new row.
-pub(crate) fn put<DB: Backend, M: On<DB>>(
-    new: &M::New,
-    target: Target,
-    only: Only,
-    encoder: &mut DB::Encoder,
-) -> Result<(), sqlx::Error> {
-    let mut values = Values::new(target.table, only, encoder);
-    M::work(RowOperation::Put(new, &mut values));
-    values.outcome
-}
-
-/// Writes the columns of a key.
-pub(crate) fn put_key<DB: Backend, M: On<DB>, K: UniqueKey<M>>(
-    value: &K,
-    target: Target,
-    encoder: &mut DB::Encoder,
-) -> Result<(), sqlx::Error> {
-    let mut values = Values::new(target.table, Only::Key(target.key), encoder);
-    let key = AnyKey(value);
-    M::work(match key.of() {
-        Some(first) => RowOperation::PutKey(first, &mut values),
-        None => RowOperation::PutOther(&key, &mut values),
-    });
-    values.outcome
-}
-
-/// The database's type of every column.
-pub(crate) fn types<DB: Backend, M: On<DB>>() -> Vec<DB::TypeInfo> {
-    let mut types = Types(Vec::new());
-    M::work(RowOperation::Types(&mut types));
-    types.0
-}
-
-/// Reads a row.
-pub(crate) fn read<DB: Backend, M: On<DB>>(row: &DB::Row) -> Result<M, sqlx::Error> {
-    let mut reading = Reading { row, outcome: Err(sqlx::Error::RowNotFound) };
-    M::work(RowOperation::Read(&mut reading));
-    reading.outcome
-}
-
-/// Reads the columns of the first key.
-pub(crate) fn read_key<DB: Backend, M: On<DB>>(mut row: KeyRow<'_, DB>) -> Result<M::Key, sqlx::Error> {
-    let mut key = None;
-    M::work(RowOperation::ReadKey(&mut row, &mut key));
-    key.ok_or_else(|| {
-        row.error.unwrap_or_else(|| sqlx::Error::Decode("a key with a column of JSON cannot be paged by".into()))
-    })
-}
-
 /// A row that a model is read from.
-pub struct Reading<'r, DB: Backend, M> {
-    row: &'r DB::Row,
-    outcome: Result<M, sqlx::Error>,
+pub struct Reading<'r, DB: Encoding, M> {
+    pub(super) row: &'r DB::Row,
+    pub(super) outcome: Result<M, sqlx::Error>,
 }
 
-impl<DB: Backend, M> Reading<'_, DB, M> {
+impl<DB: Encoding, M> Reading<'_, DB, M> {
     /// Reads the model from the row.
     pub fn read(&mut self)
     where
@@ -170,7 +133,7 @@ impl<DB: Backend, M> Reading<'_, DB, M> {
     label = "expected a key type of `{M}`",
     note = "the derive makes one key type for each `#[unique(..)]` of the model, named `{{Model}}Key` for the first"
 )]
-pub trait UniqueKey<M: Upsertable>: Clone + Send + Sync + 'static {
+pub trait UniqueKey<M: Model>: Clone + Send + Sync + 'static {
     /// Index of the key's `#[unique(..)]` in the model, from 0.
     #[doc(hidden)]
     const INDEX: usize = 0;
@@ -184,113 +147,8 @@ pub trait UniqueKey<M: Upsertable>: Clone + Send + Sync + 'static {
     label = "this key is one to find by only",
     note = "a key with a `generated` column is filled in by the database: use it with `find` and `find_all`"
 )]
-pub trait CreateKey<M: Upsertable>: UniqueKey<M> {
+pub trait CreateKey<M: Model>: UniqueKey<M> {
     /// Stores this key's columns in a new row.
     #[doc(hidden)]
     fn store(self, new: &mut M::New);
-}
-
-/// An item of a stream of new rows.
-///
-/// It is a row, or a result of a row whose error is the call's error.
-#[diagnostic::on_unimplemented(
-    message = "a stream of `{Self}` is not a stream of `{New}`",
-    label = "expected items of type `{New}` or `Result<{New}, E>`",
-    note = "the error of a `Result` item is the call's error, so it must implement `From<upsertable::Error>`"
-)]
-pub trait Row<New> {
-    /// The error of a call that is given such items.
-    type Error: From<Error>;
-
-    /// The row, or the error that ends the call.
-    #[doc(hidden)]
-    fn into_row(self) -> Result<New, Self::Error>;
-}
-
-impl<New> Row<New> for New {
-    type Error = Error;
-
-    fn into_row(self) -> Result<Self, Error> {
-        Ok(self)
-    }
-}
-
-impl<New, E: From<Error>> Row<New> for Result<New, E> {
-    type Error = E;
-
-    fn into_row(self) -> Self {
-        self
-    }
-}
-
-/// A database whose columns can be of type `T`.
-///
-/// It is one for which `T` is `sqlx::Type` and `sqlx::Encode`. The database is the one that implements, and not the type: a call is then
-/// never taken for one on another database, which could hold `T`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot hold a field of type `{T}`",
-    label = "`{T}` is not a column type of `{Self}`",
-    note = "a field's type must implement `sqlx::Type<{Self}>` and `sqlx::Encode<{Self}>`; types from other crates need the feature of sqlx that is named after the crate"
-)]
-pub trait Holds<T>: Backend {
-    /// Writes a value.
-    #[doc(hidden)]
-    fn put(encoder: &mut Self::Encoder, value: &T, is_key: bool) -> Result<(), BoxDynError>;
-
-    /// The database's type.
-    #[doc(hidden)]
-    fn kind() -> Self::TypeInfo;
-}
-
-#[diagnostic::do_not_recommend]
-impl<DB: Backend, T: for<'q> Encode<'q, DB> + Type<DB>> Holds<T> for DB {
-    fn put(encoder: &mut Self::Encoder, value: &T, is_key: bool) -> Result<(), BoxDynError> {
-        if is_key { DB::encode_key(encoder, value) } else { DB::encode(encoder, value) }
-    }
-
-    fn kind() -> Self::TypeInfo {
-        T::type_info()
-    }
-}
-
-/// A database whose rows the model `M` can be read from.
-///
-/// It is one for which `M` is `sqlx::FromRow`.
-#[diagnostic::on_unimplemented(
-    message = "`{M}` cannot be read from a row of `{Self}`",
-    label = "this model does not work on `{Self}`",
-    note = "a model works on a database when it derives `sqlx::FromRow` and `Upsertable` and the database can hold every field's type"
-)]
-pub trait Reads<M>: Backend {
-    /// Reads a row.
-    #[doc(hidden)]
-    fn read(row: &Self::Row) -> Result<M, sqlx::Error>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<DB: Backend, M: for<'r> FromRow<'r, DB::Row>> Reads<M> for DB {
-    fn read(row: &Self::Row) -> Result<M, sqlx::Error> {
-        M::from_row(row)
-    }
-}
-
-/// A database whose key columns can be of type `T`.
-///
-/// It counts for a model's first key: rows are paged by it, so it is read by itself.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot hold a field of type `{T}`",
-    label = "`{T}` is not a column type of `{Self}`",
-    note = "a key's type must implement `sqlx::Type<{Self}>`, `sqlx::Encode<{Self}>` and `sqlx::Decode<{Self}>`; types from other crates need the feature of sqlx that is named after the crate"
-)]
-pub trait HoldsKey<T>: Holds<T> {
-    /// Reads a value.
-    #[doc(hidden)]
-    fn get(row: &Self::Row, position: usize) -> Result<T, sqlx::Error>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<DB: Holds<T>, T: for<'r> Decode<'r, DB> + Type<DB>> HoldsKey<T> for DB {
-    fn get(row: &Self::Row, position: usize) -> Result<T, sqlx::Error> {
-        DB::value(row, position)
-    }
 }

@@ -7,33 +7,32 @@ use std::{fmt, marker::PhantomData};
 use sqlx::error::BoxDynError;
 
 use crate::{
-    backend::Backend,
+    driver::bind::Columns,
+    driver::encoding::Encoding,
+    error::redact::FieldError,
+    model::column::{Holds, HoldsKey},
     model::debug::{Fields, Shown},
-    model::{Holds, HoldsKey},
     sql::table::{Key, Table},
 };
 
 /// Destination of a row's values.
-pub struct Values<'a, DB: Backend> {
+pub struct Values<'a, DB: Encoding> {
     encoder: &'a mut DB::Encoder,
     table: &'static Table,
-    only: Only,
+    key: Option<&'static Key>,
+    columns: Columns,
     /// Result so far; after an error no more is written.
     pub(crate) outcome: Result<(), sqlx::Error>,
 }
 
-/// Selects the columns that are written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Only {
-    Everything,
-    Key(&'static Key),
-    /// The columns that an upsert by the key gives new values.
-    Updatable(&'static Key),
-}
-
-impl<'a, DB: Backend> Values<'a, DB> {
-    pub(crate) fn new(table: &'static Table, only: Only, encoder: &'a mut DB::Encoder) -> Self {
-        Self { encoder, table, only, outcome: Ok(()) }
+impl<'a, DB: Encoding> Values<'a, DB> {
+    pub(crate) fn new(
+        table: &'static Table,
+        key: Option<&'static Key>,
+        columns: Columns,
+        encoder: &'a mut DB::Encoder,
+    ) -> Self {
+        Self { encoder, table, key, columns, outcome: Ok(()) }
     }
 
     /// Writes the value of the column with this index.
@@ -42,7 +41,7 @@ impl<'a, DB: Backend> Values<'a, DB> {
         DB: Holds<T>,
     {
         if self.takes(column)
-            && let Err(source) = DB::put(self.encoder, value, matches!(self.only, Only::Key(_)))
+            && let Err(source) = DB::write(self.encoder, value, self.columns == Columns::Key)
         {
             self.fail(column, source);
         }
@@ -55,10 +54,10 @@ impl<'a, DB: Backend> Values<'a, DB> {
 
     fn takes(&self, column: usize) -> bool {
         self.outcome.is_ok()
-            && match self.only {
-                Only::Everything => true,
-                Only::Key(key) => key.columns.contains(&column),
-                Only::Updatable(key) => self.table.is_updatable(key, column),
+            && match self.columns {
+                Columns::Row => true,
+                Columns::Key => self.key.is_some_and(|key| key.columns.contains(&column)),
+                Columns::Updatable => self.key.is_some_and(|key| self.table.is_updatable(key, column)),
             }
     }
 
@@ -70,7 +69,7 @@ impl<'a, DB: Backend> Values<'a, DB> {
 }
 
 /// A row that a key is read from.
-pub struct KeyRow<'r, DB: Backend> {
+pub struct KeyRow<'r, DB: Encoding> {
     row: &'r DB::Row,
     key: &'static Key,
     /// True where the row has only the key's columns.
@@ -81,7 +80,7 @@ pub struct KeyRow<'r, DB: Backend> {
     pub(crate) error: Option<sqlx::Error>,
 }
 
-impl<'r, DB: Backend> KeyRow<'r, DB> {
+impl<'r, DB: Encoding> KeyRow<'r, DB> {
     pub(crate) fn of_row(row: &'r DB::Row, key: &'static Key) -> Self {
         Self { row, key, is_key: false, error: None }
     }
@@ -112,19 +111,10 @@ impl<'r, DB: Backend> KeyRow<'r, DB> {
     }
 }
 
-/// A value that could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the value of `{model}::{field}` could not be encoded: {source}")]
-pub(crate) struct FieldError {
-    pub(crate) model: &'static str,
-    pub(crate) field: &'static str,
-    source: BoxDynError,
-}
-
 /// The database's types of a model's columns, in column order.
-pub struct Types<DB: Backend>(pub(crate) Vec<DB::TypeInfo>);
+pub struct Types<DB: Encoding>(pub(crate) Vec<DB::TypeInfo>);
 
-impl<DB: Backend> Types<DB> {
+impl<DB: Encoding> Types<DB> {
     /// Adds the types of the next columns.
     pub fn put_all<T>(&mut self)
     where
@@ -137,19 +127,19 @@ impl<DB: Backend> Types<DB> {
 /// References to the values of some columns.
 ///
 /// Of one call with a tuple the compiler asks less than of a call for each.
-pub trait WriteTuple<DB: Backend> {
+pub trait WriteTuple<DB: Encoding> {
     /// Writes the values of columns, from the index `first` on.
     fn put(self, values: &mut Values<'_, DB>, first: usize);
 }
 
 /// Types of some columns.
-pub trait TypeTuple<DB: Backend> {
+pub trait TypeTuple<DB: Encoding> {
     /// Adds the database's types.
     fn put(types: &mut Vec<DB::TypeInfo>);
 }
 
 /// Types of the columns of a key.
-pub trait ReadTuple<DB: Backend>: Sized {
+pub trait ReadTuple<DB: Encoding>: Sized {
     /// Reads values of the key's columns, from the number `first` on.
     fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self>;
 }
@@ -164,7 +154,7 @@ macro_rules! tuples {
 
 macro_rules! tuple {
     ($(($part:ident $n:tt))*) => {
-        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> WriteTuple<DB> for ($(&$part,)*) {
+        impl<DB: Encoding $(+ Holds<$part>)*, $($part),*> WriteTuple<DB> for ($(&$part,)*) {
             fn put(self, values: &mut Values<'_, DB>, first: usize) {
                 $(values.put(first + $n, self.$n);)*
             }
@@ -176,13 +166,13 @@ macro_rules! tuple {
             }
         }
 
-        impl<DB: Backend $(+ Holds<$part>)*, $($part),*> TypeTuple<DB> for ($($part,)*) {
+        impl<DB: Encoding $(+ Holds<$part>)*, $($part),*> TypeTuple<DB> for ($($part,)*) {
             fn put(types: &mut Vec<DB::TypeInfo>) {
-                types.extend([$(<DB as Holds<$part>>::kind()),*]);
+                types.extend([$(<DB as Holds<$part>>::type_info()),*]);
             }
         }
 
-        impl<DB: Backend $(+ HoldsKey<$part>)*, $($part),*> ReadTuple<DB> for ($($part,)*) {
+        impl<DB: Encoding $(+ HoldsKey<$part>)*, $($part),*> ReadTuple<DB> for ($($part,)*) {
             fn get(row: &mut KeyRow<'_, DB>, first: usize) -> Option<Self> {
                 Some(($(row.get::<$part>(first + $n)?,)*))
             }
@@ -199,12 +189,12 @@ tuples!([] (A 0) (B 1) (C 2) (D 3) (E 4) (F 5) (G 6) (H 7) (I 8) (J 9) (K 10) (L
 pub struct OptionProbe<T>(PhantomData<T>);
 
 /// The answer of [`OptionProbe`] for a type that is no `Option`.
-pub trait Plain {
+pub trait NotAnOption {
     /// False, as the type is no `Option`.
     const NULLABLE: bool = false;
 }
 
-impl<T> Plain for OptionProbe<T> {}
+impl<T> NotAnOption for OptionProbe<T> {}
 
 impl<T> OptionProbe<Option<T>> {
     /// True, as the type is an `Option`.

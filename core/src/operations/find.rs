@@ -1,70 +1,26 @@
 //! Finding rows by key.
 
 use crate::{
-    Error,
-    backend::{Backend, Engine},
-    connection::handle::{Link, Session},
+    backend::Backend,
+    backend::staging::Mark,
+    connection::handle::Session,
+    connection::link::Link,
+    driver::bind::{Columns, Write, statement},
+    driver::encoding::Encoding,
+    error::Error,
+    operations::target::Target,
     retry::Retry,
-    sql::table::Target,
-    sql::{Sql, Statement},
+    sql::text::Sql,
 };
-
-/// Selects the columns of a row that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Key,
-    /// All that a caller supplies.
-    Row,
-    /// The columns that an upsert updates, and behind them the key.
-    Update,
-}
-
-/// Writes a part of a row, as often as it is needed.
-pub(crate) type Write<'w, DB> =
-    &'w mut (dyn FnMut(Part, &mut <DB as Engine>::Encoder) -> Result<(), sqlx::Error> + Send);
 
 /// Writes the key with this number, counted from 0.
 ///
 /// It says `false` when there is no such key.
 pub(crate) type WriteKey<'w, DB> =
-    &'w mut (dyn FnMut(usize, &mut <DB as Engine>::Encoder) -> Result<bool, sqlx::Error> + Send);
-
-/// A cached statement with the values of a part.
-pub(crate) fn statement<DB: Backend>(
-    sql: &Sql,
-    write: Write<'_, DB>,
-    part: Part,
-) -> Result<Statement<DB>, sqlx::Error> {
-    let mut encoder = DB::Encoder::default();
-    write(part, &mut encoder)?;
-    Ok(Statement::cached(sql, DB::arguments(encoder)))
-}
+    &'w mut (dyn FnMut(usize, &mut <DB as Encoding>::Encoder) -> Result<bool, sqlx::Error> + Send);
 
 /// Finds the row with this key, if there is one.
 pub(crate) async fn find<DB: Backend>(
-    session: &mut Session<'_, DB>,
-    target: Target,
-    write: Write<'_, DB>,
-) -> Result<Option<DB::Row>, Error> {
-    target.check::<DB>()?;
-    let mut retry = Retry::new::<DB>();
-    loop {
-        let outcome = match session.link().await {
-            Ok(mut link) => {
-                let found = find_on(&mut link, target, &mut *write).await;
-                link.end_implicit_transaction(found).await
-            }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Err(error) if session.is_pool() && session.may_repeat(&error) && retry.again(error.as_sql()).await => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Finds the row on a connection in hand.
-pub(crate) async fn find_on<DB: Backend>(
     link: &mut Link<'_, DB>,
     target: Target,
     write: Write<'_, DB>,
@@ -79,7 +35,7 @@ pub(crate) async fn find_by<DB: Backend>(
     sql: &Sql,
     write: Write<'_, DB>,
 ) -> Result<Option<DB::Row>, Error> {
-    let find = statement::<DB>(sql, write, Part::Key)?;
+    let find = statement::<DB>(sql, write, &[Columns::Key])?;
     let mut rows = link.fetch(find).await?;
     if rows.len() > 1 {
         return Err(target.many_rows());
@@ -95,11 +51,11 @@ pub(crate) async fn find_all<DB: Backend>(
 ) -> Result<Vec<Option<DB::Row>>, Error> {
     target.check::<DB>()?;
     let mut found = Vec::new();
-    let mut retry = Retry::new::<DB>();
+    let mut retry = Retry::new(DB::ATTEMPTS);
     loop {
         let mut values = DB::Encoder::default();
         let mut keys = 0;
-        while keys < DB::find_rows(target.key) && write_key(found.len() + keys, &mut values)? {
+        while keys < DB::LIMITS.keys_at_once(target.key) && write_key(found.len() + keys, &mut values)? {
             keys += 1;
         }
         if keys == 0 {
@@ -140,7 +96,7 @@ fn add_found<DB: Backend>(
         return Err(target.many_rows());
     }
     for row in rows {
-        found.push(if DB::mark(&row)?.found { Some(row) } else { None });
+        found.push(if Mark::read::<DB>(&row)?.found { Some(row) } else { None });
     }
     Ok(())
 }

@@ -1,36 +1,18 @@
 //! Checks that a table is as its model needs it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use crate::{
-    Error,
-    backend::{Backend, CatalogColumn, CatalogIndex, CatalogTable, Fit, Mend},
-    connection::handle::{Link, Session},
+    backend::Backend,
+    backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Fit, Mend},
+    connection::handle::Session,
+    connection::link::Link,
+    error::Error,
+    error::problem::Problem,
+    sql::statement::Statement,
     sql::table::{Column, Key, Table},
-    sql::{Sql, Statement},
+    sql::text::Sql,
 };
-
-/// One way in which a table does not fit its model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Description of the problem, naming the table's column or key.
-    pub what: String,
-    /// The SQL that puts it right, where SQL can.
-    ///
-    /// It is quoted for the database.
-    pub fix: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match &self.fix {
-            Some(fix) => write!(f, "; put it right with: {fix}"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// A table that is as its model needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -256,7 +238,7 @@ async fn unique_index<DB: Backend>(
     (found, unmended): (&CatalogTable, &[&str]),
 ) -> Result<(), sqlx::Error> {
     let names: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
-    if let Some(why) = DB::refuse_key(key) {
+    if let (true, Some(why)) = (key.nulls_not_distinct, DB::NULLS_ARE_DISTINCT) {
         report.problem(format!("the key ({}) cannot be kept: {why}", names.join(", ")), None);
         return Ok(());
     }

@@ -6,13 +6,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-use crate::{
-    Error, Upsertable,
-    backend::{self, Backend, Mend, RowStatements},
-    connection::handle::Session,
-    operations::verify,
-    trace::span::CallSpan,
-};
+use crate::sql::row_statements::RowStatements;
 
 /// A model's table, with its columns and keys.
 #[derive(Debug, Default)]
@@ -25,7 +19,7 @@ pub struct Table {
     /// The statements for one row, by database and key.
     ///
     /// They are made on first use.
-    row_statements: [OnceLock<Vec<RowStatements>>; 3],
+    pub(crate) row_statements: [OnceLock<Vec<RowStatements>>; 3],
 }
 
 /// One column of a model.
@@ -58,12 +52,7 @@ pub struct Key {
 static TABLES: RwLock<BTreeMap<TypeId, &'static Table>> = RwLock::new(BTreeMap::new());
 
 impl Table {
-    /// The table of a model, which is read on first use.
-    pub(crate) fn of<M: Upsertable>() -> &'static Self {
-        Self::get(TypeId::of::<M>(), M::TABLE, M::NULLABLE)
-    }
-
-    fn get(model: TypeId, text: &'static str, nullable: &[bool]) -> &'static Self {
+    pub(crate) fn of_model(model: TypeId, text: &'static str, nullable: &[bool]) -> &'static Self {
         let known = TABLES.read().unwrap_or_else(PoisonError::into_inner).get(&model).copied();
         known.unwrap_or_else(|| {
             let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
@@ -88,10 +77,26 @@ impl Table {
                 // A name may contain spaces, so it is an item of its own.
                 "named" => table.columns.last_mut().into_iter().for_each(|column| column.name = rest),
                 "key" => table.keys.push(Key::read(rest)),
-                _ => {}
+                unknown => debug_assert!(false, "the derive wrote an item that is not known here: {unknown}"),
             }
         }
         table
+    }
+
+    /// The columns that a caller supplies.
+    pub(crate) fn supplied(&self) -> impl Iterator<Item = usize> + Clone {
+        self.columns.iter().enumerate().filter(|(_, column)| !column.generated).map(|(index, _)| index)
+    }
+
+    /// The columns that an upsert by this key gives new values.
+    pub(crate) fn updatable(&self, key: &Key) -> impl Iterator<Item = usize> {
+        self.supplied().filter(|&column| self.is_updatable(key, column))
+    }
+
+    /// Tests if an upsert by this key updates this column.
+    pub(crate) fn is_updatable(&self, key: &Key, column: usize) -> bool {
+        let Column { generated, create_only, .. } = self.columns[column];
+        !generated && !create_only && !key.columns.contains(&column)
     }
 }
 
@@ -106,7 +111,7 @@ impl Column {
                 "create_only" => column.create_only = true,
                 "nullable" => column.nullable = true,
                 "asked" => column.nullable = nullable.next().unwrap_or_default(),
-                _ => {}
+                unknown => debug_assert!(false, "the derive wrote a word that is not known here: {unknown}"),
             }
         }
         column
@@ -115,130 +120,15 @@ impl Column {
 
 impl Key {
     fn read(item: &str) -> Self {
-        let columns = item.split(' ').filter_map(|word| word.parse().ok()).collect();
-        Self { columns, nulls_not_distinct: item.split(' ').any(|word| word == "nulls_not_distinct") }
-    }
-}
-
-/// One key of one model, and the operation on it.
-///
-/// It is for messages and statements.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
-    pub(crate) table: &'static Table,
-    pub(crate) key: &'static Key,
-    index: usize,
-    pub(crate) operation: &'static str,
-}
-
-impl Target {
-    /// The key with this number.
-    ///
-    /// The derive numbers the keys, so it is there; any other number means the first.
-    pub(crate) fn new(table: &'static Table, index: usize, operation: &'static str) -> Self {
-        let index = if index < table.keys.len() { index } else { 0 };
-        Self { table, key: &table.keys[index], index, operation }
-    }
-
-    pub(crate) fn watch(self) -> CallSpan {
-        CallSpan::begin(self.operation, self.table.name)
-    }
-
-    pub(crate) fn row_statements<DB: Backend>(self) -> &'static RowStatements {
-        let make = || self.table.keys.iter().map(|key| DB::row_statements(self.table, key)).collect();
-        &self.table.row_statements[DB::CACHE].get_or_init(make)[self.index]
-    }
-
-    /// Refuses a key that the database cannot keep unique.
-    pub(crate) fn check<DB: Backend>(self) -> Result<(), Error> {
-        match DB::refuse_key(self.key) {
-            Some(reason) => Err(self.unsupported(reason.to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives an error of an insert its meaning.
-    ///
-    /// The key that was asked for is never what a unique index complains of.
-    pub(crate) fn explain<DB: Backend>(self, error: sqlx::Error) -> Error {
-        if let Some(cause) = DB::key_mismatch(&error) {
-            self.key_mismatch(cause.into_owned())
-        } else if let Some(reason) = DB::refusal(&error) {
-            self.unsupported(reason.to_owned())
-        } else if DB::is_missing_index(&error) {
-            self.missing_unique_index::<DB>(Some(error))
-        } else if backend::is_unique_violation(&error) {
-            self.other_unique(Some(error))
-        } else {
-            error.into()
-        }
-    }
-
-    pub(crate) fn missing_unique_index<DB: Backend>(self, source: Option<sqlx::Error>) -> Error {
-        Error::MissingUniqueIndex {
-            model: self.table.model,
-            operation: self.operation,
-            key: self.key_columns(),
-            create: DB::create_unique_index(self.table, self.key),
-            why: None,
-            source: source.map(Box::new),
-        }
-    }
-
-    /// Adds to an error what mends the table.
-    ///
-    /// Only the catalogue knows that, and it is asked once the call has ended.
-    pub(crate) async fn completed<DB: Backend>(self, session: &mut Session<'_, DB>, mut error: Error) -> Error {
-        if let Error::MissingUniqueIndex { create, why, .. } = &mut error
-            && let Ok(mut link) = session.link().await
-        {
-            let mend = verify::mend::<DB>(&mut link, self.table, self.key).await;
-            match link.end_implicit_transaction(mend).await {
-                Ok(Mend::By(sql)) => *create = sql,
-                Ok(Mend::Not(reason)) => {
-                    create.clear();
-                    *why = Some(reason);
-                }
-                // The transaction is one that runs no further statement.
-                Err(_) => {}
+        let mut key = Self { columns: Vec::new(), nulls_not_distinct: false };
+        for word in item.split(' ') {
+            match (word, word.parse()) {
+                (_, Ok(column)) => key.columns.push(column),
+                ("nulls_not_distinct", _) => key.nulls_not_distinct = true,
+                (unknown, _) => debug_assert!(false, "the derive wrote a word that is not known here: {unknown}"),
             }
         }
-        error
-    }
-
-    pub(crate) fn other_unique(self, source: Option<sqlx::Error>) -> Error {
-        Error::OtherUnique {
-            model: self.table.model,
-            operation: self.operation,
-            key: self.key_columns(),
-            source: source.map(Box::new),
-        }
-    }
-
-    pub(crate) fn many_rows(self) -> Error {
-        Error::ManyRows { model: self.table.model, operation: self.operation, key: self.key_columns() }
-    }
-
-    pub(crate) fn vanished(self) -> Error {
-        Error::Vanished { model: self.table.model, operation: self.operation }
-    }
-
-    pub(crate) fn key_mismatch(self, cause: String) -> Error {
-        let (model, operation) = (self.table.model, self.operation);
-        Error::KeyMismatch { model, operation, key: self.key_columns(), cause }
-    }
-
-    pub(crate) fn partly(self, committed: u64, source: Error) -> Error {
-        let (model, operation) = (self.table.model, self.operation);
-        Error::Partly { model, operation, committed, source: Box::new(source) }
-    }
-
-    pub(crate) fn unsupported(self, what: String) -> Error {
-        Error::Unsupported { model: self.table.model, operation: self.operation, what }
-    }
-
-    fn key_columns(self) -> String {
-        self.key.columns.iter().map(|&column| self.table.columns[column].name).collect::<Vec<_>>().join(", ")
+        key
     }
 }
 

@@ -1,3 +1,4 @@
-//! Spans and warnings that show a call from outside.
+//! Spans, warnings and logs that show a call from outside.
 
 pub(crate) mod span;
+pub(crate) mod statement_log;

@@ -1,26 +1,25 @@
 //! The connection of a transaction, and what is known of it.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use sqlx::{Connection as _, Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
-use super::{
-    TransactionOptions,
-    control::{Controls, GUARD, PlainSavepoints, Underway},
-    queue::Queue,
-};
 use crate::{
-    Error,
-    backend::{self, Backend, Begin, TransactionEffect},
-    connection::handle::Link,
-    error::EndReason,
-    sql::{Sql, Statement},
-    testing,
+    driver::session::Begin,
+    driver::{Driver, run},
+    error::Error,
+    error::classify::is_connection_lost,
+    error::end_reason::EndReason,
+    error::meaning::{Meaning, TransactionEffect},
+    sql::statement::Statement,
+    sql::text::Sql,
+    trace::statement_log,
+    transaction::control::{Controls, GUARD, PlainSavepoints, Underway},
     transaction::hooks::Hooks,
+    transaction::options::TransactionOptions,
+    transaction::queue::Queue,
+    transaction::state::State,
 };
 
 /// Idle time after which the server may have ended a transaction.
@@ -38,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// * A statement that may do so costs two more: a savepoint is set before it, and asked for after it.
 /// * `ROLLBACK TO SAVEPOINT` drops the callbacks and created rows that came after your `SAVEPOINT`. One to a savepoint that was not set
 ///   through this connection ends the transaction.
-pub struct Conn<DB: Backend> {
+pub struct Conn<DB: Driver> {
     pub(super) inner: PoolConnection<DB>,
     /// Number of open BEGINs and SAVEPOINTs that sqlx counts.
     levels: usize,
@@ -48,69 +47,7 @@ pub struct Conn<DB: Backend> {
     savepoints: PlainSavepoints,
 }
 
-/// State of a transaction, as far as it is known.
-#[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is known by itself")]
-pub(super) struct State {
-    pub(super) ended: Option<EndReason>,
-    /// The reason why it may be over.
-    ///
-    /// It is the one to give if the database says that it is.
-    pub(super) ask: Option<EndReason>,
-    /// True while the savepoint to ask for is set.
-    pub(super) guarded: bool,
-    /// True if a failed statement may have aborted the transaction.
-    ///
-    /// The database then answers COMMIT with a rollback.
-    aborted: bool,
-    /// True if the last statement lost against another transaction.
-    conflict: bool,
-    /// True once a statement prepared here can no longer run.
-    pub(super) outdated: bool,
-    /// True while a call is in the middle of its work.
-    ///
-    /// Where the next call finds it so, this one was dropped there.
-    pub(super) unfinished: bool,
-    /// Time of the last answer to a statement.
-    used: Option<Instant>,
-}
-
-impl State {
-    pub(super) fn observe<DB: Backend>(&mut self, error: &sqlx::Error) {
-        self.outdated |= backend::is_outdated(error);
-        // Once a statement has failed, the others fail because of it.
-        self.conflict = backend::is_retryable(error) || (self.aborted && self.conflict);
-        self.used = Some(Instant::now());
-        let reason = if self.conflict { EndReason::Conflict } else { EndReason::Server };
-        if backend::is_connection_lost(error) {
-            return self.end(EndReason::Server);
-        }
-        match DB::transaction_effect(error) {
-            TransactionEffect::Alive => {}
-            TransactionEffect::Aborted => self.aborted = true,
-            TransactionEffect::Ask => self.ask = Some(reason),
-            TransactionEffect::Ended(reason) => self.end(reason),
-        }
-    }
-
-    pub(super) fn end(&mut self, reason: EndReason) {
-        self.ended = self.ended.or(Some(reason));
-    }
-
-    /// Notes that a statement has succeeded.
-    ///
-    /// Whatever conflict there was before has been dealt with.
-    pub(super) fn observe_success(&mut self) {
-        self.conflict = false;
-        self.used = Some(Instant::now());
-    }
-
-    fn is_doubtful(&self) -> bool {
-        self.unfinished || self.ended.is_some() || self.ask.is_some()
-    }
-}
-
-impl<DB: Backend> Conn<DB> {
+impl<DB: Driver> Conn<DB> {
     /// Begins a transaction on a connection of the pool.
     ///
     /// What is prepared on the connection is forgotten first, if it may be `outdated`.
@@ -131,11 +68,11 @@ impl<DB: Backend> Conn<DB> {
         if outdated {
             conn.inner.clear_cached_statements().await?;
         }
-        let Begin { before, begin } = DB::begin(options);
+        let Begin { before, begin } = DB::SESSIONS.begin_with(options.isolation, options.read_only);
         if let Some(before) = before {
-            Link::<DB>::bare(&mut conn.inner).prepare_begin(&before).await?;
+            run::prepare_begin::<DB>(&mut conn.inner, &before).await?;
         }
-        testing::record(begin.as_str());
+        statement_log::record(begin.as_str());
         DB::TransactionManager::begin(&mut conn.inner, Some(begin.text())).await?;
         conn.levels = 1;
         conn.state.unfinished = false;
@@ -175,22 +112,21 @@ impl<DB: Backend> Conn<DB> {
         }
         match self.guard("RELEASE SAVEPOINT").await {
             Ok(()) => Ok(true),
-            Err(error) if DB::is_no_savepoint(&error) => Ok(false),
-            // Aborted by a statement of the caller, it is open.
-            Err(error)
-                if matches!(DB::transaction_effect(&error), TransactionEffect::Aborted)
-                    && !backend::is_connection_lost(&error) =>
-            {
-                self.state.aborted = true;
-                Ok(true)
-            }
-            Err(error) => Err(error),
+            Err(error) => match Meaning::of(&error) {
+                Meaning { no_savepoint: true, .. } => Ok(false),
+                // Aborted by a statement of the caller, it is open.
+                Meaning { effect: TransactionEffect::Aborted, connection_lost: false, .. } => {
+                    self.state.aborted = true;
+                    Ok(true)
+                }
+                _ => Err(error),
+            },
         }
     }
 
     async fn guard(&mut self, verb: &str) -> Result<(), sqlx::Error> {
         let sql = Sql::from(format!("{verb} {GUARD}"));
-        Link::<DB>::bare(&mut self.inner).execute(Statement::plain(&sql)).await.map(drop)
+        run::execute::<DB>(&mut self.inner, Statement::plain(&sql)).await.map(drop)
     }
 
     /// Prepares for a text of the caller.
@@ -198,7 +134,7 @@ impl<DB: Backend> Conn<DB> {
     /// What follows on it is noted as the server answers.
     pub(super) async fn underway(&mut self, text: &str) -> Result<(&mut DB::Connection, Underway<'_>), Error> {
         self.check().await?;
-        self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
+        self.state.unfinished = DB::SESSIONS.broken_when_given_up;
         let controls = Controls::of::<DB>(text);
         if let Some(ending) = controls.may_end() {
             // Refused where a failed statement has aborted the transaction.
@@ -211,7 +147,7 @@ impl<DB: Backend> Conn<DB> {
 
     /// Notes the error of a statement that ran here.
     pub(crate) fn observe(&mut self, error: &sqlx::Error) {
-        self.state.observe::<DB>(error);
+        self.state.observe(error);
     }
 
     /// Notes the result of a statement that ran here.
@@ -256,14 +192,14 @@ impl<DB: Backend> Conn<DB> {
             self.track_result(asked)?;
             self.state.aborted = false;
         }
-        testing::record("SAVEPOINT");
+        statement_log::record("SAVEPOINT");
         let set = DB::TransactionManager::begin(&mut self.inner, None).await;
         match &set {
             Ok(()) => self.levels += 1,
             Err(error) => {
                 self.observe(error);
                 // The driver may have answered with a rollback of more than was begun.
-                if DB::CLOSE_UNFINISHED {
+                if DB::SESSIONS.close_unfinished {
                     self.state.ended = self.state.ended.or(Some(EndReason::Server));
                 }
             }
@@ -272,13 +208,13 @@ impl<DB: Backend> Conn<DB> {
     }
 
     pub(crate) async fn release_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        testing::record("RELEASE SAVEPOINT");
+        statement_log::record("RELEASE SAVEPOINT");
         let released = DB::TransactionManager::commit(&mut self.inner).await;
         self.level_ended(released)
     }
 
     pub(crate) async fn rollback_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        testing::record("ROLLBACK TO SAVEPOINT");
+        statement_log::record("ROLLBACK TO SAVEPOINT");
         let undone = DB::TransactionManager::rollback(&mut self.inner).await;
         if undone.is_ok() {
             self.state.aborted = false;
@@ -299,7 +235,7 @@ impl<DB: Backend> Conn<DB> {
 
     /// Rolls back all that is open.
     pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
-        testing::record("ROLLBACK");
+        statement_log::record("ROLLBACK");
         while self.levels > 0 {
             DB::TransactionManager::rollback(&mut self.inner).await?;
             self.levels -= 1;
@@ -316,24 +252,26 @@ impl<DB: Backend> Conn<DB> {
         // A COMMIT that meets a closed connection may have been done, and this tells that it has not.
         if self.state.used.is_some_and(|used| used.elapsed() >= IDLE)
             && let Err(error) = self.inner.ping().await
-            && backend::is_connection_lost(&error)
+            && is_connection_lost(&error)
         {
             self.observe(&error);
             return self.check().await;
         }
-        testing::record("COMMIT");
+        statement_log::record("COMMIT");
         match DB::TransactionManager::commit(&mut self.inner).await {
             Ok(()) => {
                 self.levels = 0;
                 Ok(())
             }
-            // A server that says so has ended the transaction before its COMMIT.
-            Err(error) if DB::is_farewell(&error) => {
-                self.state.ended = Some(EndReason::Server);
-                Err(Error::Ended { reason: EndReason::Server })
-            }
-            Err(source) if backend::is_connection_lost(&source) => Err(Error::CommitUnknown { source }),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(match Meaning::of(&error) {
+                // A server that says so has ended the transaction before its COMMIT.
+                Meaning { farewell: true, .. } => {
+                    self.state.ended = Some(EndReason::Server);
+                    Error::Ended { reason: EndReason::Server }
+                }
+                Meaning { connection_lost: true, .. } => Error::CommitUnknown { source: error },
+                _ => error.into(),
+            }),
         }
     }
 }
@@ -341,9 +279,9 @@ impl<DB: Backend> Conn<DB> {
 /// Rolls back what is still open.
 ///
 /// The driver does it before the connection's next use.
-impl<DB: Backend> Drop for Conn<DB> {
+impl<DB: Driver> Drop for Conn<DB> {
     fn drop(&mut self) {
-        if self.state.outdated || (self.state.is_doubtful() && DB::CLOSE_UNFINISHED) {
+        if self.state.outdated || (self.state.is_doubtful() && DB::SESSIONS.close_unfinished) {
             self.inner.close_on_drop();
         } else if self.levels > 0 {
             DB::queue_rollback(&mut self.inner, self.levels);
@@ -351,7 +289,7 @@ impl<DB: Backend> Drop for Conn<DB> {
     }
 }
 
-impl<DB: Backend> fmt::Debug for Conn<DB> {
+impl<DB: Driver> fmt::Debug for Conn<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn").field("levels", &self.levels).field("state", &self.state).finish_non_exhaustive()
     }

@@ -4,28 +4,19 @@ use std::collections::VecDeque;
 
 use sqlx::{Database, Either};
 
-use super::{
-    conn::State,
-    queue::{Mark, Queue},
+use crate::{
+    driver::Driver,
+    driver::session::Enders,
+    error::end_reason::EndReason,
+    sql::callers_sql::QuotingRules,
+    transaction::queue::{Mark, Queue},
+    transaction::state::State,
 };
-use crate::{backend::Backend, error::EndReason, sql::placeholders::QuotingRules};
 
 /// The savepoint set before a statement that may end the transaction.
 ///
 /// It lives as long as the transaction that it was set in.
 pub(super) const GUARD: &str = "upsertable_guard";
-
-/// Statements that end a transaction, by their first word in capitals.
-#[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "each database needs one of them")]
-pub enum Enders {
-    /// These and no others.
-    Only(&'static [&'static str]),
-    /// All that begin with none of `keep`.
-    ///
-    /// Those of `commit` are named where they ended it.
-    AllBut { keep: &'static [&'static str], commit: &'static [&'static str] },
-}
 
 /// A statement that controls the transaction around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +38,7 @@ pub(super) struct Controls {
 }
 
 impl Controls {
-    pub(super) fn of<DB: Backend>(text: &str) -> Self {
+    pub(super) fn of<DB: Driver>(text: &str) -> Self {
         let read = |quotes| Self::read(text, quotes, DB::ENDERS);
         let controls = read(DB::QUOTING);
         // A setting of the session says whether a backslash takes the next character with it.
@@ -181,13 +172,13 @@ pub(super) struct Underway<'c> {
 
 impl Underway<'_> {
     /// Notes a step of the answer, or its end.
-    pub(super) fn step<DB: Backend>(&mut self, step: Option<&Step<DB>>) {
+    pub(super) fn step<DB: Driver>(&mut self, step: Option<&Step<DB>>) {
         // The rest behind a row may be left unread. MySQL's driver does not know whether a statement's result was the last.
-        self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP && matches!(step, Some(Ok(Either::Left(_))));
+        self.state.unfinished = DB::SESSIONS.broken_when_given_up && matches!(step, Some(Ok(Either::Left(_))));
         match step {
             Some(Ok(Either::Right(_))) => self.state.observe_success(),
             Some(Ok(Either::Left(_))) => self.answered(),
-            Some(Err(error)) => self.failed::<DB>(error),
+            Some(Err(error)) => self.failed(error),
             None => {}
         }
     }
@@ -235,10 +226,10 @@ impl Underway<'_> {
         }
     }
 
-    pub(super) fn failed<DB: Backend>(&mut self, error: &sqlx::Error) {
+    pub(super) fn failed(&mut self, error: &sqlx::Error) {
         self.failed = true;
         let asked = self.state.ask.take();
-        self.state.observe::<DB>(error);
+        self.state.observe(error);
         if self.controls.statements > 1 && asked.is_some() && self.state.ended.is_some() {
             self.state.ended = asked;
         }
@@ -272,11 +263,11 @@ mod tests {
 
     use super::*;
 
-    fn controls<DB: Backend>(text: &str) -> Vec<(usize, Control)> {
+    fn controls<DB: Driver>(text: &str) -> Vec<(usize, Control)> {
         Controls::of::<DB>(text).waiting.into()
     }
 
-    fn ends<DB: Backend>(text: &str) -> Option<EndReason> {
+    fn ends<DB: Driver>(text: &str) -> Option<EndReason> {
         Controls::of::<DB>(text).may_end()
     }
 

@@ -1,23 +1,22 @@
 //! The connection as an sqlx `Executor`: plain sqlx passes through here.
 
-use futures_core::{future::BoxFuture, stream::BoxStream};
+use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryFutureExt as _};
 use sqlx::{Describe, Either, Execute, Executor, SqlStr, error::BoxDynError};
 
-use super::Conn;
-use crate::{Error, backend::Backend, testing};
+use crate::{driver::Driver, error::Error, outcome::SqlFuture, trace::statement_log, transaction::conn::Conn};
 
 /// A statement of the caller, taken apart.
 ///
 /// Its text can be read before it runs.
-struct Taken<DB: Backend> {
+struct Taken<DB: Driver> {
     sql: SqlStr,
     statement: Option<DB::Statement>,
     arguments: Result<Option<DB::Arguments>, BoxDynError>,
     persistent: bool,
 }
 
-impl<DB: Backend> Taken<DB> {
+impl<DB: Driver> Taken<DB> {
     fn new<'q>(mut query: impl Execute<'q, DB>) -> Self {
         Self {
             statement: query.statement().cloned(),
@@ -28,9 +27,9 @@ impl<DB: Backend> Taken<DB> {
     }
 }
 
-impl<DB: Backend> Execute<'_, DB> for Taken<DB> {
+impl<DB: Driver> Execute<'_, DB> for Taken<DB> {
     fn sql(self) -> SqlStr {
-        testing::record(self.sql.as_str());
+        statement_log::record(self.sql.as_str());
         self.sql
     }
 
@@ -57,7 +56,7 @@ fn refused(error: Error) -> sqlx::Error {
     }
 }
 
-impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
+impl<'c, DB: Driver> Executor<'c> for &'c mut Conn<DB> {
     type Database = DB;
 
     fn fetch_many<'e, 'q, E>(self, query: E) -> BoxStream<'e, Result<Either<DB::QueryResult, DB::Row>, sqlx::Error>>
@@ -79,7 +78,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
         Box::pin(stream.try_flatten_stream())
     }
 
-    fn fetch_optional<'e, 'q, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
+    fn fetch_optional<'e, 'q, E>(self, query: E) -> SqlFuture<'e, Option<DB::Row>>
     where
         'c: 'e,
         'q: 'e,
@@ -92,36 +91,32 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut Conn<DB> {
             underway.state.unfinished = false;
             match &outcome {
                 Ok(_) => underway.all_answered(),
-                Err(error) => underway.failed::<DB>(error),
+                Err(error) => underway.failed(error),
             }
             outcome
         })
     }
 
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [DB::TypeInfo],
-    ) -> BoxFuture<'e, Result<DB::Statement, sqlx::Error>>
+    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [DB::TypeInfo]) -> SqlFuture<'e, DB::Statement>
     where
         'c: 'e,
     {
         Box::pin(async move {
             self.check().await.map_err(refused)?;
-            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
+            self.state.unfinished = DB::SESSIONS.broken_when_given_up;
             let outcome = DB::prepare_with(&mut self.inner, sql, parameters).await;
             self.state.unfinished = false;
             self.track_result(outcome)
         })
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, sqlx::Error>>
+    fn describe<'e>(self, sql: SqlStr) -> SqlFuture<'e, Describe<DB>>
     where
         'c: 'e,
     {
         Box::pin(async move {
             self.check().await.map_err(refused)?;
-            self.state.unfinished = DB::BROKEN_WHEN_GIVEN_UP;
+            self.state.unfinished = DB::SESSIONS.broken_when_given_up;
             let outcome = DB::describe(&mut self.inner, sql).await;
             self.state.unfinished = false;
             self.track_result(outcome)

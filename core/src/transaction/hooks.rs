@@ -9,11 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    backend::Backend,
-    transaction::on_commit::{Callback, Output},
-    transaction::{Conn, Transaction},
-};
+use crate::transaction::callback::{Callback, Output};
 
 /// Hooks for every transaction that is begun with them.
 ///
@@ -71,18 +67,6 @@ pub struct PendingHook(pub(crate) Hook);
 impl Registry for Hooks {
     fn register(&mut self, hook: PendingHook) {
         self.0.push(hook.0);
-    }
-}
-
-impl<DB: Backend> Registry for Transaction<DB> {
-    fn register(&mut self, hook: PendingHook) {
-        self.queue.hook(hook.0);
-    }
-}
-
-impl<DB: Backend> Registry for Conn<DB> {
-    fn register(&mut self, hook: PendingHook) {
-        self.queue.hook(hook.0);
     }
 }
 

@@ -1,36 +1,31 @@
 //! Transactions that know their state and what follows their commit.
 
-mod conn;
+pub(crate) mod begin;
+pub(crate) mod callback;
+pub(crate) mod closure;
+pub(crate) mod conn;
 mod control;
 mod executor;
 pub(crate) mod hooks;
 pub(crate) mod on_commit;
-mod options;
+pub(crate) mod options;
 mod queue;
-mod savepoint;
+pub(crate) mod savepoint;
+mod state;
 
 use std::{
     fmt,
     future::Future,
     ops::{Deref, DerefMut},
-    panic::{AssertUnwindSafe, resume_unwind},
 };
 
-use futures_util::FutureExt as _;
-use sqlx::Pool;
-
-pub use conn::Conn;
-pub(crate) use control::Enders;
-pub use options::{Call, Isolation, TransactionOptions, transaction};
-pub use savepoint::CallOnce;
-use savepoint::Savepoint;
-
 use crate::{
-    Error,
-    backend::Backend,
-    testing,
-    transaction::hooks::Hooks,
-    transaction::on_commit::{Callback, Committed, Output, run_callbacks},
+    driver::Driver,
+    error::Error,
+    trace::statement_log,
+    transaction::callback::{Callback, Committed, Output, run_callbacks},
+    transaction::conn::Conn,
+    transaction::hooks::{PendingHook, Registry},
 };
 
 /// An open transaction.
@@ -56,9 +51,9 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Transaction<DB: Backend>(Conn<DB>);
+pub struct Transaction<DB: Driver>(Conn<DB>);
 
-impl<DB: Backend> Deref for Transaction<DB> {
+impl<DB: Driver> Deref for Transaction<DB> {
     type Target = Conn<DB>;
 
     fn deref(&self) -> &Conn<DB> {
@@ -66,70 +61,19 @@ impl<DB: Backend> Deref for Transaction<DB> {
     }
 }
 
-impl<DB: Backend> DerefMut for Transaction<DB> {
+impl<DB: Driver> DerefMut for Transaction<DB> {
     fn deref_mut(&mut self) -> &mut Conn<DB> {
         &mut self.0
     }
 }
 
-impl<DB: Backend> fmt::Debug for Transaction<DB> {
+impl<DB: Driver> fmt::Debug for Transaction<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Transaction").field(&self.0).finish()
     }
 }
 
-/// Begins a transaction on a connection of the pool.
-///
-/// On SQLite it begins IMMEDIATE: a deferred transaction that reads and then writes fails at once, whatever the busy timeout, when another
-/// has written meanwhile.
-///
-/// # Statements
-///
-/// One: `BEGIN`, on SQLite `BEGIN IMMEDIATE`.
-///
-/// # Errors
-///
-/// [`Error::Sql`]: no connection could be had, or the database refused.
-///
-/// # Cancel safety
-///
-/// Dropped half-way, no transaction stays open.
-///
-/// # Example
-///
-/// ```
-/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
-/// let tx = upsertable::begin(&pool).await?;
-/// tx.rollback().await?;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn begin<DB: Backend>(pool: &Pool<DB>) -> Result<Transaction<DB>, Error> {
-    begin_with(pool, &Hooks::default()).await
-}
-
-/// Begins a transaction with hooks on the rows that it creates.
-///
-/// # Statements
-///
-/// One: `BEGIN`, on SQLite `BEGIN IMMEDIATE`.
-///
-/// # Errors
-///
-/// [`Error::Sql`]: no connection could be had, or the database refused.
-///
-/// # Cancel safety
-///
-/// Dropped half-way, no transaction stays open.
-///
-/// # Example
-///
-/// See [`Hooks`].
-pub async fn begin_with<DB: Backend>(pool: &Pool<DB>, hooks: &Hooks) -> Result<Transaction<DB>, Error> {
-    Ok(Transaction(Conn::begin(pool, &TransactionOptions::new(), hooks, false).await?))
-}
-
-impl<DB: Backend> Transaction<DB> {
+impl<DB: Driver> Transaction<DB> {
     /// sqlx's own connection, for what needs it.
     ///
     /// What runs on it bypasses this crate: its statements and errors are not seen, so a transaction that the database ends there is
@@ -208,7 +152,7 @@ impl<DB: Backend> Transaction<DB> {
     /// ```
     pub async fn commit(self) -> Result<Committed, Error> {
         let mut conn = self.0;
-        let task = tokio::spawn(testing::inherit(async move {
+        let task = tokio::spawn(statement_log::inherit(async move {
             conn.commit().await?;
             let callbacks = conn.queue.take();
             drop(conn);
@@ -248,72 +192,16 @@ impl<DB: Backend> Transaction<DB> {
         }
         Ok(self.0.rollback().await?)
     }
+}
 
-    /// Runs `work` inside a savepoint.
-    ///
-    /// Where `work` fails or panics, what it did is undone, its callbacks are dropped, and the transaction goes on.
-    ///
-    /// Callbacks registered in a savepoint that succeeds wait for the outermost commit. Savepoints can be nested to any depth.
-    ///
-    /// # Statements
-    ///
-    /// Two: `SAVEPOINT` and `RELEASE SAVEPOINT`, or `ROLLBACK TO SAVEPOINT` after an error.
-    ///
-    /// # Errors
-    ///
-    /// The error of `work`, or [`Error::Ended`] and [`Error::Sql`] where the savepoint itself fails.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped half-way, it ends the whole transaction: every later use gives [`Error::Ended`], the commit included.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # async fn example(mut tx: upsertable::Transaction<sqlx::Sqlite>) -> Result<(), upsertable::Error> {
-    /// let tried: Result<(), upsertable::Error> = tx
-    ///     .savepoint(async |tx| {
-    ///         sqlx::query("DELETE FROM songs").execute(&mut **tx).await?;
-    ///         Ok(())
-    ///     })
-    ///     .await;
-    /// # drop(tried);
-    /// tx.commit().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
-    pub fn savepoint<'a, R, E, F>(&'a mut self, work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
-    where
-        E: From<Error> + Send + 'a,
-        R: Send + 'a,
-        for<'t> F: AsyncFnOnce(&'t mut Transaction<DB>) -> Result<R, E>
-            + CallOnce<&'t mut Transaction<DB>, Result<R, E>, Fut: Send>
-            + Send
-            + 'a,
-    {
-        async move {
-            self.0.check().await?;
-            let mut guard = Savepoint { mark: self.0.queue.mark(), tx: self, done: false };
-            if let Err(error) = guard.tx.0.begin_savepoint().await {
-                guard.done = true;
-                return Err(Error::from(error).into());
-            }
-            let outcome = AssertUnwindSafe(work(&mut *guard.tx)).catch_unwind().await;
-            match outcome {
-                Ok(Ok(value)) => {
-                    guard.release().await?;
-                    Ok(value)
-                }
-                Ok(Err(error)) => {
-                    guard.rollback().await;
-                    Err(error)
-                }
-                Err(panic) => {
-                    guard.rollback().await;
-                    resume_unwind(panic)
-                }
-            }
-        }
+impl<DB: Driver> Registry for Transaction<DB> {
+    fn register(&mut self, hook: PendingHook) {
+        self.queue.hook(hook.0);
+    }
+}
+
+impl<DB: Driver> Registry for Conn<DB> {
+    fn register(&mut self, hook: PendingHook) {
+        self.queue.hook(hook.0);
     }
 }

@@ -2,102 +2,9 @@
 //!
 //! It is run again when it loses against another transaction.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
-use sqlx::Pool;
-
-use super::{Conn, Transaction};
-use crate::{
-    Error,
-    backend::Backend,
-    retry::{self, backoff},
-    trace::span::CallSpan,
-    transaction::hooks::Hooks,
-};
-
-/// Runs `work` in a transaction, commits, and runs the callbacks.
-///
-/// Where a deadlock or a serialization failure happens inside, or on PostgreSQL a statement was prepared before its table changed, the
-/// closure is run again in a new transaction: up to five times, after a pause that doubles each time and is half chance. What counts is
-/// what was seen on the transaction itself, so it does not matter what error type the closure turns it into. The callbacks of a try that
-/// failed are dropped. What the closure does besides the database is done again too, so it should be in a
-/// [callback](Transaction::on_commit).
-///
-/// With other tries, pauses, isolation or hooks: [`TransactionOptions`].
-///
-/// # Statements
-///
-/// For each try `BEGIN` (on SQLite `BEGIN IMMEDIATE`) and `COMMIT`, or `ROLLBACK` after an error.
-///
-/// # Errors
-///
-/// The closure's own; and those of [`begin`](crate::begin) and [`Transaction::commit`], turned into it.
-///
-/// # Cancel safety
-///
-/// Dropped half-way, the transaction is rolled back and its callbacks are dropped. Once COMMIT is on its way it runs to its end, and so do the
-/// callbacks.
-///
-/// # Example
-///
-/// ```
-/// # use upsertable::Upsertable;
-/// # #[derive(Debug, sqlx::FromRow, Upsertable)]
-/// # #[unique(name)]
-/// # struct Song { #[upsertable(generated)] id: i64, name: String, score: i64 }
-/// # async fn example(pool: sqlx::SqlitePool) -> Result<(), upsertable::Error> {
-/// let id = upsertable::transaction(&pool, async |tx| {
-///     let song = Song::get_or_create(&mut *tx, NewSong { name: "Naima".into(), score: 7 }).await?.into_row();
-///     let id = song.id;
-///     tx.on_commit(async move { println!("song {id} is saved") });
-///     Ok::<_, upsertable::Error>(id)
-/// })
-/// .await?;
-/// # Ok(())
-/// # }
-/// ```
-pub fn transaction<'a, DB, R, E, F>(pool: &'a Pool<DB>, work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
-where
-    DB: Backend,
-    E: From<Error> + Send + 'a,
-    R: Send + 'a,
-    for<'t> F: AsyncFnMut(&'t mut Transaction<DB>) -> Result<R, E>
-        + Call<&'t mut Transaction<DB>, Result<R, E>, Fut: Send>
-        + Send
-        + 'a,
-{
-    TransactionOptions::new().run(pool, work)
-}
-
-/// Isolation level: how much a transaction sees of others.
-///
-/// A database that has no such level gives the next stricter one. SQLite knows [`Serializable`](Self::Serializable) only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Isolation {
-    /// Statements also see what is not committed yet.
-    ///
-    /// PostgreSQL takes it for [`ReadCommitted`](Self::ReadCommitted).
-    ReadUncommitted,
-    /// Each statement sees what was committed before it.
-    ReadCommitted,
-    /// All statements see what was committed before the first.
-    RepeatableRead,
-    /// Transactions act as if one ran after the other.
-    Serializable,
-}
-
-impl Isolation {
-    /// Name of the level in the SQL standard.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ReadUncommitted => "READ UNCOMMITTED",
-            Self::ReadCommitted => "READ COMMITTED",
-            Self::RepeatableRead => "REPEATABLE READ",
-            Self::Serializable => "SERIALIZABLE",
-        }
-    }
-}
+use crate::{driver::isolation::Isolation, retry, transaction::hooks::Hooks};
 
 /// Options of a transaction, and of its retries.
 ///
@@ -118,10 +25,10 @@ impl Isolation {
 pub struct TransactionOptions {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) read_only: bool,
-    attempts: u32,
-    first_pause: Duration,
-    longest_pause: Duration,
-    hooks: Hooks,
+    pub(super) attempts: u32,
+    pub(super) first_pause: Duration,
+    pub(super) longest_pause: Duration,
+    pub(super) hooks: Hooks,
 }
 
 impl Default for TransactionOptions {
@@ -129,7 +36,7 @@ impl Default for TransactionOptions {
         Self {
             isolation: None,
             read_only: false,
-            attempts: retry::TRIES,
+            attempts: retry::ATTEMPTS,
             first_pause: Duration::from_millis(10),
             longest_pause: Duration::from_secs(1),
             hooks: Hooks::new(),
@@ -181,106 +88,4 @@ impl TransactionOptions {
         self.hooks = hooks.clone();
         self
     }
-
-    /// Begins one transaction, which is not tried again.
-    ///
-    /// # Statements
-    ///
-    /// As for [`begin`](crate::begin); on MySQL one more that sets the isolation level.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sql`]: no connection could be had, or the database refused.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped half-way, no transaction stays open.
-    pub async fn begin<DB: Backend>(&self, pool: &Pool<DB>) -> Result<Transaction<DB>, Error> {
-        Ok(Transaction(Conn::begin(pool, self, &self.hooks, false).await?))
-    }
-
-    /// Runs `work` in a transaction with these options.
-    ///
-    /// All else is as for [`transaction`](crate::transaction).
-    #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
-    pub fn run<'a, DB, R, E, F>(self, pool: &'a Pool<DB>, mut work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
-    where
-        DB: Backend,
-        E: From<Error> + Send + 'a,
-        R: Send + 'a,
-        for<'t> F: AsyncFnMut(&'t mut Transaction<DB>) -> Result<R, E>
-            + Call<&'t mut Transaction<DB>, Result<R, E>, Fut: Send>
-            + Send
-            + 'a,
-    {
-        async move {
-            let watch = CallSpan::transaction();
-            let running = async {
-                let mut tries = 1;
-                let mut outdated = false;
-                loop {
-                    watch.tries(tries);
-                    let failed = match Conn::begin(pool, &self, &self.hooks, outdated).await.map(Transaction) {
-                        Ok(mut tx) => {
-                            let outcome = work(&mut tx).await;
-                            match finish(tx, outcome).await {
-                                Ok(value) => return Ok(value),
-                                Err(failed) => failed,
-                            }
-                        }
-                        Err(error) => Failed { conflict: error.is_retryable(), outdated, error: error.into() },
-                    };
-                    outdated |= failed.outdated;
-                    if !failed.conflict || tries >= self.attempts {
-                        return Err(failed.error);
-                    }
-                    tokio::time::sleep(backoff(tries, self.first_pause, self.longest_pause)).await;
-                    tries += 1;
-                }
-            };
-            watch.run(running).await
-        }
-    }
-}
-
-/// The error of a try, and whether another may succeed.
-struct Failed<E> {
-    error: E,
-    conflict: bool,
-    /// True if statements prepared on the pool's connections may be outdated.
-    outdated: bool,
-}
-
-async fn finish<DB: Backend, R, E: From<Error>>(tx: Transaction<DB>, outcome: Result<R, E>) -> Result<R, Failed<E>> {
-    let (conflict, outdated) = (tx.0.lost(), tx.0.state.outdated);
-    match outcome {
-        Ok(value) => match tx.commit().await {
-            Ok(_) => Ok(value),
-            Err(error) => {
-                let conflict = error.is_retryable() || (conflict && error.is_ended());
-                Err(Failed { conflict, outdated, error: error.into() })
-            }
-        },
-        Err(error) => {
-            // A failure here comes again for the connection's next user, and the closure's error is the one to tell.
-            drop(tx.rollback().await);
-            Err(Failed { error, conflict, outdated })
-        }
-    }
-}
-
-/// An async closure that may be called several times.
-///
-/// Its future is named so that it can be required to be `Send`.
-pub trait Call<T, R>: AsyncFnMut(T) -> R + FnMut(T) -> <Self as Call<T, R>>::Fut {
-    /// The closure's future.
-    type Fut: Future<Output = R>;
-}
-
-impl<F, T, Fut, R> Call<T, R> for F
-where
-    F: AsyncFnMut(T) -> R + FnMut(T) -> Fut,
-    Fut: Future<Output = R>,
-{
-    type Fut = Fut;
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
+    transaction::callback::Callback,
     transaction::hooks::{CreatedRows, Hook, Hooks},
-    transaction::on_commit::Callback,
 };
 
 /// Callbacks and hooks in the order registered.
@@ -102,7 +102,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::transaction::on_commit::run_callbacks;
+    use crate::transaction::callback::run_callbacks;
 
     type Seen = Arc<Mutex<Vec<String>>>;
 

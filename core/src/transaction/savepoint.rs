@@ -1,20 +1,22 @@
 //! An open savepoint.
 
+use futures_util::FutureExt as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
 use std::future::Future;
 
-use super::{Transaction, queue::Mark};
-use crate::{Error, backend::Backend};
+use crate::{driver::Driver, error::Error, transaction::Transaction, transaction::queue::Mark};
 
 /// An open savepoint.
 ///
 /// Dropped before it is done, it leaves the transaction marked as ended.
-pub(super) struct Savepoint<'t, DB: Backend> {
+pub(super) struct Savepoint<'t, DB: Driver> {
     pub(super) tx: &'t mut Transaction<DB>,
     pub(super) mark: Mark,
     pub(super) done: bool,
 }
 
-impl<DB: Backend> Savepoint<'_, DB> {
+impl<DB: Driver> Savepoint<'_, DB> {
     pub(super) async fn release(mut self) -> Result<(), Error> {
         if let Err(error) = self.tx.0.check().await {
             self.rollback().await;
@@ -41,11 +43,81 @@ impl<DB: Backend> Savepoint<'_, DB> {
     }
 }
 
-impl<DB: Backend> Drop for Savepoint<'_, DB> {
+impl<DB: Driver> Drop for Savepoint<'_, DB> {
     fn drop(&mut self) {
         if !self.done {
             self.tx.0.queue.return_to(&self.mark);
             self.tx.0.set_unfinished(true);
+        }
+    }
+}
+
+impl<DB: Driver> Transaction<DB> {
+    /// Runs `work` inside a savepoint.
+    ///
+    /// Where `work` fails or panics, what it did is undone, its callbacks are dropped, and the transaction goes on.
+    ///
+    /// Callbacks registered in a savepoint that succeeds wait for the outermost commit. Savepoints can be nested to any depth.
+    ///
+    /// # Statements
+    ///
+    /// Two: `SAVEPOINT` and `RELEASE SAVEPOINT`, or `ROLLBACK TO SAVEPOINT` after an error.
+    ///
+    /// # Errors
+    ///
+    /// The error of `work`, or [`Error::Ended`] and [`Error::Sql`] where the savepoint itself fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, it ends the whole transaction: every later use gives [`Error::Ended`], the commit included.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn example(mut tx: upsertable::Transaction<sqlx::Sqlite>) -> Result<(), upsertable::Error> {
+    /// let tried: Result<(), upsertable::Error> = tx
+    ///     .savepoint(async |tx| {
+    ///         sqlx::query("DELETE FROM songs").execute(&mut **tx).await?;
+    ///         Ok(())
+    ///     })
+    ///     .await;
+    /// # drop(tried);
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
+    pub fn savepoint<'a, R, E, F>(&'a mut self, work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
+    where
+        E: From<Error> + Send + 'a,
+        R: Send + 'a,
+        for<'t> F: AsyncFnOnce(&'t mut Transaction<DB>) -> Result<R, E>
+            + CallOnce<&'t mut Transaction<DB>, Result<R, E>, Fut: Send>
+            + Send
+            + 'a,
+    {
+        async move {
+            self.0.check().await?;
+            let mut guard = Savepoint { mark: self.0.queue.mark(), tx: self, done: false };
+            if let Err(error) = guard.tx.0.begin_savepoint().await {
+                guard.done = true;
+                return Err(Error::from(error).into());
+            }
+            let outcome = AssertUnwindSafe(work(&mut *guard.tx)).catch_unwind().await;
+            match outcome {
+                Ok(Ok(value)) => {
+                    guard.release().await?;
+                    Ok(value)
+                }
+                Ok(Err(error)) => {
+                    guard.rollback().await;
+                    Err(error)
+                }
+                Err(panic) => {
+                    guard.rollback().await;
+                    resume_unwind(panic)
+                }
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use futures_util::future::BoxFuture;
 use sqlx::Database as _;
-use upsertable::{On, Upsertable, testing::statements};
+use upsertable::{Model, On, Upsertable, testing::statements};
 use upsertable_tests::models::{Retweet, retweet};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 const SIZES: [usize; 4] = [1, 10, 1_500, 20_000];
 
 /// A call on so many rows, of which some are there.
-type Call<M> = for<'c> fn(Place<'c>, Vec<<M as Upsertable>::New>) -> BoxFuture<'c, ()>;
+type Call<M> = for<'c> fn(Place<'c>, Vec<<M as Model>::New>) -> BoxFuture<'c, ()>;
 
 /// Handle on which a call is recorded.
 enum Place<'c> {

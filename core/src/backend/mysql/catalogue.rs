@@ -1,15 +1,68 @@
 //! Questions to the server's catalogue about a table.
 
-use sqlx::{Arguments as _, Column as _, MySql, Row as _, mysql::MySqlArguments};
+use sqlx::mysql::MySqlTypeInfo;
 
-use super::{DIALECT, errors};
+use sqlx::{Arguments as _, Column as _, MySql, Row as _, TypeInfo as _, mysql::MySqlArguments};
+
 use crate::{
-    backend::{CatalogColumn, CatalogIndex, CatalogTable, Mend},
-    connection::handle::Link,
-    operations::verify::Problem,
+    backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Catalogue, Fit, Mend},
+    backend::mysql::dialect::DIALECT,
+    backend::mysql::{column_types, row_statements},
+    connection::link::Link,
+    error::mysql::is_no_table,
+    error::problem::Problem,
+    outcome::SqlFuture,
+    sql::dialect::index_name,
+    sql::statement::Statement,
     sql::table::{Column, Key, Table},
-    sql::{self, Sql, Statement},
+    sql::text::Sql,
 };
+
+impl Catalogue for MySql {
+    fn inspect<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<CatalogTable>> {
+        Box::pin(inspect(link, table))
+    }
+
+    fn refuse_table<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<String>> {
+        Box::pin(refuse_table(link, table))
+    }
+
+    fn fit(kind: &MySqlTypeInfo, column: &CatalogColumn) -> Fit {
+        column_types::fit(kind.name(), column)
+    }
+
+    fn same_name(one: &str, other: &str) -> bool {
+        one.to_lowercase() == other.to_lowercase()
+    }
+
+    fn add_column(table: &Table, column: &Column, kind: &MySqlTypeInfo) -> Option<String> {
+        add_column(table, column, kind.name())
+    }
+
+    fn allow_null<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        column: &'static Column,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(allow_null(link, table, column))
+    }
+
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        create_unique_index(table, key)
+    }
+
+    fn mend_index<'l>(link: &'l mut Link<'_, Self>, table: &'static Table, key: &'static Key) -> SqlFuture<'l, Mend> {
+        Box::pin(mend_index(link, table, key))
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(async move { causes(link, &row_statements::ask_cause(table, key)).await })
+    }
+}
 
 /// Selects the columns of a table with their types.
 ///
@@ -170,7 +223,7 @@ pub(super) async fn mend_index(link: &mut Link<'_, MySql>, table: &Table, key: &
     let unfit = UNFIT.iter().any(|(engine, _)| nature.is_engine(&[engine]));
     let mut taken = false;
     for row in link.fetch(of_table(INDEXES, table)?).await? {
-        taken |= row.try_get::<&str, _>(0)?.to_lowercase() == sql::index_name(table, key).to_lowercase();
+        taken |= row.try_get::<&str, _>(0)?.to_lowercase() == index_name(table, key).to_lowercase();
     }
     let create = if unfit {
         format!("{}, ADD {}", change_engine(table), unnamed(table, key))
@@ -240,7 +293,7 @@ async fn too_long(
 async fn show_create(link: &mut Link<'_, MySql>, table: &Table) -> Result<Option<(String, String)>, sqlx::Error> {
     let show = Sql::from(format!("SHOW CREATE TABLE {}", DIALECT.table(table)));
     let rows = match link.fetch(Statement::plain(&show)).await {
-        Err(error) if errors::is_no_table(&error) => return Ok(None),
+        Err(error) if is_no_table(&error) => return Ok(None),
         rows => rows?,
     };
     let Some(row) = rows.first() else { return Ok(None) };
@@ -318,7 +371,7 @@ const NAME_LENGTH: usize = 64;
 ///
 /// A name that is too long is left to the server to choose.
 pub(super) fn create_unique_index(table: &Table, key: &Key) -> String {
-    if sql::index_name(table, key).chars().count() <= NAME_LENGTH {
+    if index_name(table, key).chars().count() <= NAME_LENGTH {
         return DIALECT.create_unique_index(table, key);
     }
     format!("ALTER TABLE {} ADD {}", DIALECT.table(table), unnamed(table, key))

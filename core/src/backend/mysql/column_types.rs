@@ -1,6 +1,6 @@
 //! Fit of a column's type to a field's: writes and reads.
 
-use crate::backend::{CatalogColumn, Fit};
+use crate::backend::catalogue::{CatalogColumn, Fit};
 
 /// Kinds of types between which the driver reads nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

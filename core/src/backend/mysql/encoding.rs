@@ -11,6 +11,28 @@ use sqlx::{
     mysql::{MySqlArguments, MySqlTypeInfo},
 };
 
+use crate::{driver::encoding::Encoding, sql::table::Key};
+
+impl Encoding for MySql {
+    type Encoder = Encoder;
+
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add(value)
+    }
+
+    fn repeat_bound(encoder: &mut Encoder, key: &Key) {
+        encoder.repeat_prefixes(key.columns.len());
+    }
+
+    fn arguments(encoder: Encoder) -> MySqlArguments {
+        encoder.into_arguments()
+    }
+
+    fn bytes(encoder: &Encoder) -> usize {
+        encoder.size()
+    }
+}
+
 /// Encoded values, one after the other.
 ///
 /// sqlx's own collection tells neither its size nor gives back a part.

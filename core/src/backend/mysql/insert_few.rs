@@ -10,18 +10,21 @@ use std::{
 
 use sqlx::{MySql, TypeInfo as _};
 
-use super::{
-    CHUNK_BYTES, DIALECT, MAX_BINDS, NO_LIMIT, NO_RETURNING, STATEMENT_OVERHEAD, errors, find_index,
-    key_order::{Keys, Order},
-    merge, one_row,
-    staging::{self, REFUSES, StagingPlan},
-};
 use crate::{
-    Error, backend,
-    connection::handle::Link,
+    backend::mysql::dialect::{CHUNK_BYTES, DIALECT, MAX_BINDS, NO_LIMIT, STATEMENT_OVERHEAD, StagingPlan},
+    backend::mysql::key_index::{self, REFUSES},
+    backend::mysql::key_order::{Keys, Order},
+    backend::mysql::server::NO_RETURNING,
+    backend::mysql::{merge, one_row, row_statements, stage_statements},
+    connection::link::Link,
     connection::scope::CallScope,
-    operations::bulk::{Chunk, Failure, RowFeed},
-    sql::{Sql, Statement},
+    error::Error,
+    error::classify::{is_retryable, is_unique_violation},
+    error::mysql::{is_no_index, is_no_parent, is_out_of_range},
+    feed::source::Failure,
+    feed::{Chunk, RowFeed},
+    sql::statement::Statement,
+    sql::text::Sql,
 };
 
 /// The most rows that go without a staging table.
@@ -38,7 +41,7 @@ const ONE_STATEMENT: usize = 16;
 /// looks for the key's unique index itself. Where it finds a row in the way after all, or no index, the rows are staged as those of any
 /// call.
 pub(super) async fn insert_few(
-    unit: &mut CallScope<'_, MySql>,
+    scope: &mut CallScope<'_, MySql>,
     stage: &StagingPlan,
     feed: &mut RowFeed<'_, MySql>,
 ) -> Result<Option<u64>, Failure> {
@@ -48,21 +51,21 @@ pub(super) async fn insert_few(
     let fits = |chunk: &Chunk<MySql>| chunk.rows < FEW_ROWS && chunk.values.size() < CHUNK_BYTES / 4;
     let Some(chunk) = feed.chunk_while(fits).await? else { return Ok(Some(0)) };
     // A call that is given up closes its connection.
-    unit.drop_stage_on_drop();
+    scope.drop_stage_on_drop();
     // In a caller's transaction a statement that fails would leave the rows of those before it.
-    let most = if unit.is_own() { FEW_ROWS } else { ONE_STATEMENT };
+    let most = if scope.is_own() { FEW_ROWS } else { ONE_STATEMENT };
     // The keys stand in the statement twice.
     let most = most.min(MAX_BINDS / (stage.columns.len() + stage.key.columns.len()));
     if feed.has_more().await? || chunk.rows > most || NO_RETURNING.load(Ordering::Relaxed) {
         feed.take_back(chunk);
         return Ok(None);
     }
-    let Some(seen) = see(unit.link()?, stage, &chunk).await? else {
+    let Some(seen) = see(scope.link()?, stage, &chunk).await? else {
         feed.take_back(chunk);
         return Ok(None);
     };
-    let absent = match find_absent(unit.link()?, stage, &chunk, seen.index.as_deref()).await {
-        Err(error) if errors::is_no_index(&error) => {
+    let absent = match find_absent(scope.link()?, stage, &chunk, seen.index.as_deref()).await {
+        Err(error) if is_no_index(&error) => {
             forget(stage);
             feed.take_back(chunk);
             return Ok(None);
@@ -72,20 +75,20 @@ pub(super) async fn insert_few(
     feed.note_way("values");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
-    match create(unit, stage, &chunk, &absent).await {
+    match create(scope, stage, &chunk, &absent).await {
         Ok(()) => Ok(Some(absent.len() as u64)),
         Err(Error::Sql(error))
-            if backend::is_unique_violation(&error)
-                || errors::is_out_of_range(&error)
-                || errors::is_no_parent(&error)
-                || (unit.is_own() && backend::is_retryable(&error)) =>
+            if is_unique_violation(&error)
+                || is_out_of_range(&error)
+                || is_no_parent(&error)
+                || (scope.is_own() && is_retryable(&error)) =>
         {
             forget(stage);
-            unit.rollback_merge().await?;
+            scope.rollback_merge().await?;
             feed.take_back_sent(chunk);
             Ok(None)
         }
-        Err(Error::Sql(error)) => Err(Error::Sql(merge::explained(unit.link()?, error).await).into()),
+        Err(Error::Sql(error)) => Err(Error::Sql(one_row::explained(scope.link()?, error).await).into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -133,7 +136,7 @@ async fn see(
     if kept.is_some() {
         return Ok(kept);
     }
-    let Some(found) = find_index(link, stage).await?.filter(|found| found.makes_few && size < found.packet) else {
+    let Some(found) = key_index::find(link, stage).await?.filter(|found| found.makes_few && size < found.packet) else {
         return Ok(None);
     };
     let seen = Seen { index: found.usable.then(|| found.index.clone()), at: Instant::now() };
@@ -166,7 +169,7 @@ async fn find_absent(
     let rows = (0..chunk.rows).chain(iter::repeat_n(chunk.rows - 1, padded - chunk.rows));
     let columns: Vec<usize> = stage.key_positions().collect();
     let arguments = chunk.values.of_rows(rows, width, &columns).map_err(sqlx::Error::Encode)?;
-    let target = staging::target_by(stage, index);
+    let target = stage_statements::target_by(stage, index);
     let one_by_one = are_distinct && chunk.rows <= ONE_STATEMENT;
     let text = if one_by_one {
         present_text(stage, padded, &target)
@@ -186,7 +189,7 @@ async fn find_absent(
 }
 
 async fn create(
-    unit: &mut CallScope<'_, MySql>,
+    scope: &mut CallScope<'_, MySql>,
     stage: &StagingPlan,
     chunk: &Chunk<MySql>,
     absent: &[usize],
@@ -196,7 +199,7 @@ async fn create(
     let parts: Vec<usize> = parts(absent.len()).collect();
     // A single statement is kept whole or not at all by itself.
     if parts.len() > 1 {
-        unit.begin_merge().await?;
+        scope.begin_merge().await?;
     }
     let key: Vec<usize> = stage.key_positions().collect();
     let mut rest = absent;
@@ -205,9 +208,9 @@ async fn create(
         rest = left;
         let arguments = chunk.values.of_rows_and_again(rows.iter().copied(), width, &columns, &key);
         let arguments = arguments.map_err(sqlx::Error::Encode)?;
-        unit.link()?.fetch(Statement::cached(&insert_text(stage, part), arguments)).await?;
+        scope.link()?.fetch(Statement::cached(&insert_text(stage, part), arguments)).await?;
     }
-    unit.commit_merge().await
+    scope.commit_merge().await
 }
 
 /// Splits a number of rows into parts of few different sizes.
@@ -238,7 +241,7 @@ fn present_text(stage: &StagingPlan, rows: usize, target: &str) -> Sql {
 
 /// Selects the numbers of the rows whose keys are not there.
 ///
-/// The branch without rows gives the keys the types and collations of the table's columns, as in `one_row::find_many`.
+/// The branch without rows gives the keys the types and collations of the table's columns, as in `row_statements::find_many`.
 fn absent_text(stage: &StagingPlan, rows: usize, are_distinct: bool, target: &str) -> Sql {
     let into = DIALECT.table(stage.table);
     let mut values = "(SELECT -1 AS n".to_owned();
@@ -254,18 +257,18 @@ fn absent_text(stage: &StagingPlan, rows: usize, are_distinct: bool, target: &st
     if are_distinct {
         return format!(
             "SELECT s.n FROM {values} AS s LEFT JOIN {target} ON {} WHERE {} IS NULL ORDER BY {} {NO_LIMIT}",
-            staging::same_key(stage, "s."),
-            staging::target_key(stage),
-            staging::staged_key(stage, "s."),
+            stage_statements::same_key(stage, "s."),
+            stage_statements::target_key(stage),
+            stage_statements::staged_key(stage, "s."),
         )
         .into();
     }
-    let columns = format!("s.n, {}", staging::staged_key(stage, "s."));
-    let absent = staging::absent_of(stage, &columns, &values, target);
+    let columns = format!("s.n, {}", stage_statements::staged_key(stage, "s."));
+    let absent = stage_statements::absent_of(stage, &columns, &values, target);
     format!(
         "{} a.n FROM {absent} ORDER BY {} {NO_LIMIT}",
-        staging::steady(stage, "SELECT"),
-        staging::staged_key(stage, "a.")
+        stage_statements::steady(stage, "SELECT"),
+        stage_statements::staged_key(stage, "a.")
     )
     .into()
 }
@@ -281,8 +284,8 @@ fn insert_text(stage: &StagingPlan, rows: usize) -> Sql {
     format!(
         "INSERT INTO {} ({columns}) VALUES {values} RETURNING IF({REFUSES} AND EXISTS ({}) AND ({key}) IN ({keys}), 1, {})",
         DIALECT.table(stage.table),
-        one_row::unique_index(stage.table, stage.key, "1"),
-        one_row::FAIL,
+        key_index::unique_index(stage.table, stage.key, "1"),
+        row_statements::FAIL,
     )
     .into()
 }

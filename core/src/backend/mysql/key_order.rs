@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use sqlx::TypeInfo as _;
 
-use super::{encoding::Encoder, staging::StagingPlan};
+use crate::{backend::mysql::dialect::StagingPlan, backend::mysql::encoding::Encoder};
 
 /// The most keys that are looked at, 8 MiB.
 ///

@@ -1,197 +1,259 @@
-//! The statements for rows by key.
+//! Rows by key.
 
-use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
-use super::{COMMITS_ITSELF, CREATED, DIALECT, FOUND, NO_LIMIT, NUMBER};
-use crate::{
-    backend::RowStatements,
-    sql::table::{Key, Table},
-    sql::{Bound, Sql},
+use sqlx::{
+    MySql, Row as _,
+    mysql::{MySqlArguments, MySqlRow},
 };
 
-/// Index of an INSERT that every server understands.
-///
-/// It is one in [`RowStatements::others`], as the next are.
-///
-/// [`ASK_INDEX`] asks for the unique index, and [`ASK_TABLE`] fails where the table or a column is missing.
-pub(super) const CREATE_PLAIN: usize = 0;
-pub(super) const ASK_INDEX: usize = 1;
-pub(super) const ASK_TABLE: usize = 2;
-/// The question for the unique index, after a savepoint.
-///
-/// Both go in the same round trip.
-pub(super) const SAVE_AND_ASK: usize = 3;
-/// The question why a new row is not found.
-///
-/// It is not found by the key that it was made with.
-pub(super) const ASK_CAUSE: usize = 4;
+use crate::{
+    backend::mysql::dialect::MAX_BINDS,
+    backend::mysql::encoding::Encoder,
+    backend::mysql::row_statements::{
+        self, ASK_CAUSE, ASK_INDEX, ASK_TABLE, CREATE_PLAIN, ROW_SAVEPOINT, SAVE_AND_ASK,
+    },
+    backend::mysql::server::NO_RETURNING,
+    backend::mysql::{catalogue, key_index},
+    backend::one_row::{InsertOutcome, Limits, OneRow, fetch_padded},
+    connection::link::Link,
+    connection::savepoint_guard::{Guarding, SavepointGuard},
+    driver::Driver as _,
+    driver::bind::{Columns, Write, statement},
+    error::classify::is_unique_violation,
+    error::finding::{Finding, other_key},
+    error::meaning::Meaning,
+    error::mysql::{is_no_auto_increment, is_other_key, is_out_of_range, is_syntax_error, used_up},
+    outcome::SqlFuture,
+    sql::row_statements::RowStatements,
+    sql::statement::Statement,
+    sql::table::{Key, Table},
+    sql::text::Sql,
+};
 
-/// The savepoint before a row is made.
-///
-/// A row that is not found by its key is rolled back to it. It is not released, for that would be one round trip more.
-pub(super) const ROW_SAVEPOINT: &str = "upsertable_row";
+/// Keys of one [`Engine::find_many`].
+const FIND_KEYS: usize = 10_000;
 
-/// A number that is too large for any type.
+/// The most keys whose statement is kept prepared.
 ///
-/// It is an error that undoes the statement, where it is come to.
-pub(super) const FAIL: &str = "18446744073709551615 + 1";
+/// Their numbers are those of `merge::parts`.
+const PREPARED_KEYS: usize = 512;
 
-/// A failing expression for a row with another key than asked.
-///
-/// The server gives these words back.
-const OTHER_KEY: &str = "18446744073709551615 + 2";
-pub(super) const MISMATCH: &str = "+ 2";
+impl OneRow for MySql {
+    const CACHE: usize = 2;
+    const LIMITS: Limits = Limits { binds: MAX_BINDS, keys: FIND_KEYS };
+    const NULLS_ARE_DISTINCT: Option<&'static str> = Some(
+        "a unique index of MySQL and MariaDB never takes two NULLs for equal, so a key with `nulls_not_distinct` works on PostgreSQL 15 and later only",
+    );
 
-/// The statements for one row, by one key.
-///
-/// MariaDB looks for the index inside its INSERT. MySQL has no RETURNING, and refuses the text before it does anything.
-pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
-    let into = DIALECT.table(table);
-    let all = DIALECT.columns(table, 0..table.columns.len(), "");
-    let supplied = DIALECT.columns(table, table.supplied(), "");
-    let values = DIALECT.placeholders(1, table.supplied().count(), 1);
-    let indexed = format!("EXISTS ({})", unique_index(table, key, "1"));
-    let find = format!("SELECT {all}, {COMMITS_ITSELF} FROM {into} WHERE {} LIMIT 2", DIALECT.key_is(table, key, 1));
-    let create = format!("INSERT INTO {into} ({supplied}) VALUES {values}");
-    RowStatements {
-        // At REPEATABLE READ a plain SELECT does not see the row that the INSERT ran into. FOR UPDATE would make three losers deadlock.
-        reread: format!("{find} LOCK IN SHARE MODE").into(),
-        find: find.into(),
-        create: format!(
-            "{create} RETURNING {all}, IF({indexed}, IF({}, {COMMITS_ITSELF}, {OTHER_KEY}), {FAIL}) AS `upsertable_indexed`",
-            DIALECT.key_is(table, key, 1)
-        )
-        .into(),
-        update: update_row(table, key, &indexed),
-        others: vec![
-            create.into(),
-            format!("SELECT {indexed} LIMIT 1").into(),
-            ask_table(table),
-            format!("SAVEPOINT {ROW_SAVEPOINT}; SELECT {indexed} LIMIT 1").into(),
-            ask_cause(table, key),
-        ],
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        row_statements::row_statements(table, key)
+    }
+
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowStatements,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, InsertOutcome<Self>> {
+        Box::pin(async move {
+            if !NO_RETURNING.load(Ordering::Relaxed) {
+                match create_returning(link, texts, &mut *write).await {
+                    Err(error) if is_syntax_error(&error) => NO_RETURNING.store(true, Ordering::Relaxed),
+                    outcome => return outcome,
+                }
+            }
+            create_and_read(link, texts, write).await
+        })
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowStatements,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<MySqlRow>> {
+        Box::pin(update_and_read(link, texts, update, write))
+    }
+
+    // Neither updated nor inserted: an index that is not the key's refuses the row, and there may be none on the key.
+    fn update_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        _: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<MySqlRow>> {
+        Box::pin(async move {
+            let index = Sql::from(format!("{} LIMIT 1", key_index::unique_index(table, key, "1")));
+            if link.fetch(Statement::plain(&index)).await?.is_empty() {
+                Err(Finding::NoUniqueIndex.into())
+            } else {
+                Ok(None)
+            }
+        })
+    }
+
+    fn blames_key<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        error: &'l sqlx::Error,
+    ) -> SqlFuture<'l, bool> {
+        Box::pin(key_index::blames_key(link, table, key, error))
+    }
+
+    fn find_keys<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        keys: usize,
+        mut values: Encoder,
+    ) -> SqlFuture<'l, Vec<MySqlRow>> {
+        Box::pin(async move {
+            if keys > PREPARED_KEYS {
+                let find = row_statements::find_many(table, key, keys);
+                return link.fetch(Statement::once(&find, values.into_arguments())).await;
+            }
+            let padded = keys.next_power_of_two();
+            values.repeat_last(key.columns.len(), padded - keys);
+            let find = row_statements::find_many(table, key, padded);
+            fetch_padded(link, Statement::cached(&find, values.into_arguments()), keys, padded).await
+        })
     }
 }
 
-/// Returns the bound of a key, written out column by column.
+/// Creates a row on MariaDB, where INSERT checks the index.
 ///
-/// A comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
-pub(super) fn key_bound(table: &Table, key: &Key, bound: Bound) -> String {
-    let names: Vec<String> = key.columns.iter().map(|&column| DIALECT.name(table.columns[column].name)).collect();
-    let mut way = String::new();
-    let ways = names.iter().enumerate().map(|(position, name)| {
-        let before = way.clone();
-        let _ = write!(way, "{name} = ? AND ");
-        if position + 1 == names.len() {
-            format!("{before}{name} {} ?", bound.last())
-        } else {
-            format!("{before}{name} {} ?", bound.inner())
+/// The INSERT gives the row too.
+async fn create_returning(
+    link: &mut Link<'_, MySql>,
+    texts: &RowStatements,
+    write: Write<'_, MySql>,
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
+    let mut values = Encoder::default();
+    write(Columns::Row, &mut values)?;
+    write(Columns::Key, &mut values)?;
+    match link.fetch_written(Statement::cached(&texts.create, values.into_arguments())).await {
+        Ok(made) => {
+            let made = made.into_iter().next().inspect(|row| link.note_session(row, 1));
+            Ok(made.map_or(InsertOutcome::KeyExists, InsertOutcome::Made))
         }
+        Err(error) if is_unique_violation(&error) => Ok(InsertOutcome::SomethingExists(error)),
+        Err(error) if is_other_key(&error) => Err(cause(link, texts).await),
+        Err(error) if is_out_of_range(&error) => {
+            check_index(link, texts, ASK_INDEX).await?;
+            Err(error)
+        }
+        Err(error) => Err(explained(link, error).await),
+    }
+}
+
+/// Returns why a new row is not found by its key.
+async fn cause(link: &mut Link<'_, MySql>, texts: &RowStatements) -> sqlx::Error {
+    let found = catalogue::causes(link, &texts.others[ASK_CAUSE]).await;
+    match found {
+        Ok(cause) => other_key(cause),
+        Err(error) => error,
+    }
+}
+
+/// Creates a row on any server, in several statements.
+///
+/// The index is asked for first, and the row is read after.
+async fn create_and_read(
+    link: &mut Link<'_, MySql>,
+    texts: &RowStatements,
+    write: Write<'_, MySql>,
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
+    let is_pool = matches!(link, Link::Pooled(..));
+    if is_pool {
+        check_index(link, texts, ASK_INDEX).await?;
+    }
+    // Else the row could be deleted before it is read, and nobody would know that it was made here.
+    let guard = SavepointGuard::begin(link, Guarding::Statements).await?;
+    let outcome = async {
+        if !is_pool {
+            check_index(guard.link, texts, SAVE_AND_ASK).await?;
+        }
+        let made = insert_and_read(guard.link, texts, write).await;
+        // A pool's transaction is rolled back as a whole.
+        if matches!(&made, Err(error) if Meaning::of(error).mismatch.is_some()) && !is_pool {
+            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {}", ROW_SAVEPOINT));
+            guard.link.execute_written(Statement::plain(&undo)).await?;
+        }
+        made
+    };
+    let outcome = outcome.await;
+    guard.end(outcome).await
+}
+
+async fn insert_and_read(
+    link: &mut Link<'_, MySql>,
+    texts: &RowStatements,
+    write: Write<'_, MySql>,
+) -> Result<InsertOutcome<MySql>, sqlx::Error> {
+    match link.execute_written(statement(&texts.others[CREATE_PLAIN], &mut *write, &[Columns::Row])?).await {
+        Ok(_) => {}
+        Err(error) if is_unique_violation(&error) => return Ok(InsertOutcome::SomethingExists(error)),
+        Err(error) => return Err(explained(link, error).await),
+    }
+    // Given up here, the row would be made and nobody would know.
+    let made = link.fetch_written(statement(&texts.find, write, &[Columns::Key])?).await?;
+    match made.into_iter().next() {
+        Some(row) => Ok(InsertOutcome::Made(row)),
+        None => Err(cause(link, texts).await),
+    }
+}
+
+/// Fails where there is no unique index on the key.
+async fn check_index(link: &mut Link<'_, MySql>, texts: &RowStatements, ask: usize) -> Result<(), sqlx::Error> {
+    let question = &texts.others[ask];
+    let answer = link.fetch(match ask {
+        // Two statements in one text cannot be prepared.
+        SAVE_AND_ASK => Statement::plain(question),
+        _ => Statement::cached(question, MySqlArguments::default()),
     });
-    format!("({})", ways.collect::<Vec<_>>().join(" OR "))
-}
-
-/// Reads nothing; fails if the table or a column is missing.
-pub(super) fn ask_table(table: &Table) -> Sql {
-    let all = DIALECT.columns(table, 0..table.columns.len(), "");
-    format!("SELECT {all} FROM {} WHERE FALSE", DIALECT.table(table)).into()
-}
-
-/// Returns the UPDATE of a row, which checks the index too.
-///
-/// An UPDATE alone would not notice that the index is missing.
-fn update_row(table: &Table, key: &Key, indexed: &str) -> Option<Sql> {
-    let set: Vec<String> =
-        table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name))).collect();
-    let update = format!(
-        "UPDATE {} SET {} WHERE {} AND {indexed}",
-        DIALECT.table(table),
-        set.join(", "),
-        DIALECT.key_is(table, key, 1)
-    );
-    (!set.is_empty()).then(|| update.into())
-}
-
-/// The schema and the name of a table, as SQL expressions.
-///
-/// The catalogue is asked with them.
-pub(super) fn place_of(table: &Table) -> (String, String) {
-    (table.schema.map_or_else(|| "DATABASE()".to_owned(), text), text(table.name))
-}
-
-/// Selects what can make a stored key differ from the sent.
-///
-/// That is triggers, and columns that round, pad or convert.
-pub(super) fn ask_cause(table: &Table, key: &Key) -> Sql {
-    let (schema, name) = place_of(table);
-    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
-    format!(
-        "SELECT CAST(CONCAT('the trigger ', t.trigger_name, ' can change it') AS CHAR) FROM information_schema.triggers AS t \
-         WHERE t.event_object_schema = {schema} AND t.event_object_table = {name} AND t.event_manipulation IN ('INSERT', 'UPDATE') \
-         UNION ALL SELECT CAST(CONCAT('the column ', c.column_name, ' (', c.column_type, ') can store it otherwise') AS CHAR) \
-         FROM information_schema.columns AS c WHERE c.table_schema = {schema} AND c.table_name = {name} \
-         AND c.column_name IN ({names}) AND (c.data_type IN ('date', 'year', 'decimal', 'float', 'double', 'char', 'binary', 'bit', 'enum', \
-         'set', 'uuid', 'inet4', 'inet6') OR c.datetime_precision < 6) \
-         UNION ALL SELECT CAST('this session has a sql_mode that is not strict, in which values that do not fit are cut' AS CHAR) \
-         FROM (SELECT 1 AS one) AS d WHERE @@sql_mode NOT LIKE '%STRICT%' {NO_LIMIT}"
-    )
-    .into()
-}
-
-/// Selects `what` for each unique index on exactly the key's columns.
-///
-/// An index on the first characters of a column is none.
-pub(super) fn unique_index(table: &Table, key: &Key, what: &str) -> String {
-    let width = key.columns.len();
-    let names = key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ");
-    format!(
-        "SELECT {what} FROM information_schema.statistics AS s WHERE s.table_schema = {} AND s.table_name = {} \
-         AND s.non_unique = 0 GROUP BY s.index_name \
-         HAVING COUNT(*) = {width} AND SUM(s.column_name IN ({names}) AND s.sub_part IS NULL) = {width}",
-        table.schema.map_or_else(|| "DATABASE()".to_owned(), text),
-        text(table.name),
-    )
-}
-
-/// Writes a name as a string literal.
-///
-/// The meaning of a backslash hangs on the session, so a name with one is written in digits.
-pub(super) fn text(name: &str) -> String {
-    if !name.contains('\\') {
-        return format!("'{}'", name.replace('\'', "''"));
+    let answer = answer.await?;
+    if answer.first().map_or(Ok(false), |row| row.try_get::<bool, _>(0))? {
+        return Ok(());
     }
-    let mut literal = "_utf8mb4 x'".to_owned();
-    for byte in name.bytes() {
-        // Writing to a `String` cannot fail.
-        let _ = write!(literal, "{byte:02x}");
-    }
-    literal.push('\'');
-    literal
+    link.execute(Statement::plain(&texts.others[ASK_TABLE])).await?;
+    Err(Finding::NoUniqueIndex.into())
 }
 
-/// Finds a row for each of `keys` keys, in their order.
+/// Updates a row and reads it back.
 ///
-/// The branch without rows gives the keys the types and collations of the table's columns: compared in those of the connection, text is an
-/// "illegal mix of collations". MySQL wants the word ROW, and MariaDB refuses it; it takes the comment for one.
-pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
-    let into = DIALECT.table(table);
-    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
-    let name = |column: usize| DIALECT.name(table.columns[column].name);
-    let key_columns = || key.columns.iter().enumerate();
-    let mut sql = format!(
-        "SELECT {columns}, {COMMITS_ITSELF}, s.n AS {NUMBER}, t.{} IS NOT NULL AS {FOUND}, 0 AS {CREATED} FROM (SELECT -1 AS n",
-        name(key.columns[0])
-    );
-    sql.extend(key_columns().map(|(position, &column)| format!(", {} AS c{position}", name(column))));
-    // Writing to a `String` cannot fail.
-    let _ = write!(sql, " FROM {into} WHERE FALSE UNION ALL VALUES ");
-    let placeholders = ",?".repeat(key.columns.len());
-    for number in 0..keys {
-        let comma = if number > 0 { ", " } else { "" };
-        let _ = write!(sql, "{comma}/*!80019 ROW*/({number}{placeholders})");
+/// Neither server gives back what an UPDATE wrote, so the row is read after it, and kept from others meanwhile.
+async fn update_and_read(
+    link: &mut Link<'_, MySql>,
+    texts: &RowStatements,
+    update: &Sql,
+    mut write: Write<'_, MySql>,
+) -> Result<Option<MySqlRow>, sqlx::Error> {
+    let guard = SavepointGuard::begin(link, Guarding::Statements).await?;
+    let outcome = in_one(guard.link, texts, update, &mut write).await;
+    guard.end(outcome).await
+}
+
+async fn in_one(
+    link: &mut Link<'_, MySql>,
+    texts: &RowStatements,
+    update: &Sql,
+    write: &mut Write<'_, MySql>,
+) -> Result<Option<MySqlRow>, sqlx::Error> {
+    // sqlx has the server count the rows found, not the rows that got other values.
+    let found = link.execute_written(statement(update, &mut **write, &[Columns::Updatable, Columns::Key])?).await?;
+    if found == 0 {
+        return Ok(None);
     }
-    let equal = key_columns().map(|(position, &column)| format!("t.{} = s.c{position}", name(column)));
-    let equal = equal.collect::<Vec<_>>().join(" AND ");
-    let _ = write!(sql, ") AS s LEFT JOIN {into} AS t ON {equal} ORDER BY s.n {NO_LIMIT}");
-    sql.into()
+    Ok(link.fetch(statement(&texts.find, &mut **write, &[Columns::Key])?).await?.into_iter().next())
+}
+
+/// Tells used-up numbers from a deadlock on the table's counter.
+///
+/// The deadlock ends the transaction.
+pub(super) async fn explained(link: &mut Link<'_, MySql>, error: sqlx::Error) -> sqlx::Error {
+    if is_no_auto_increment(&error) && matches!(MySql::is_open(link.raw()).await, Ok(true)) {
+        return used_up();
+    }
+    error
 }

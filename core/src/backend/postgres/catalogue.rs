@@ -5,14 +5,72 @@ use sqlx::{
     postgres::{PgRow, PgTypeInfo},
 };
 
-use super::{Attempt, DIALECT, database_error, key_index, one_row, staging};
 use crate::{
-    backend::{CatalogColumn, CatalogIndex, CatalogTable, Engine as _, Fit, Mend},
-    connection::handle::Link,
-    operations::verify::Problem,
+    backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Catalogue, Fit, Mend},
+    backend::postgres::dialect::{DIALECT, table_name, text},
+    backend::postgres::{key_index, row_statements, stage_statements},
+    connection::link::Link,
+    connection::savepoint_guard::{Guarding, SavepointGuard},
+    error::meaning::Meaning,
+    error::postgres::database_error,
+    error::problem::Problem,
+    outcome::SqlFuture,
+    sql::statement::Statement,
     sql::table::{Column, Key, Table},
-    sql::{Sql, Statement},
+    sql::text::Sql,
 };
+
+impl Catalogue for Postgres {
+    fn inspect<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<CatalogTable>> {
+        Box::pin(inspect(link, table))
+    }
+
+    fn refuse_table<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<String>> {
+        Box::pin(refuse_table(link, table))
+    }
+
+    fn fit(kind: &PgTypeInfo, column: &CatalogColumn) -> Fit {
+        fit(kind, &column.kind)
+    }
+
+    fn same_name(one: &str, other: &str) -> bool {
+        one == other
+    }
+
+    fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> Option<String> {
+        add_column(table, column, kind)
+    }
+
+    fn allow_null<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        column: &'static Column,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(allow_null(link, table, column))
+    }
+
+    // The server finds a name that is free: an index that does not count may have the one that would be given here.
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        let columns = DIALECT.columns(table, key.columns.iter().copied(), "");
+        let nulls = if key.nulls_not_distinct { " NULLS NOT DISTINCT" } else { "" };
+        format!("CREATE UNIQUE INDEX ON {} ({columns}){nulls}", DIALECT.table(table))
+    }
+
+    fn mend_index<'l>(link: &'l mut Link<'_, Self>, table: &'static Table, key: &'static Key) -> SqlFuture<'l, Mend> {
+        Box::pin(mend_index(link, table, key))
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(async move {
+            let rows = link.fetch(Statement::plain(&key_index::mismatch_cause(table, key))).await?;
+            rows.first().map_or(Ok(None), |row| row.try_get(0))
+        })
+    }
+}
 
 /// Selects the kind of a relation `c`, and what forbids writing.
 ///
@@ -45,7 +103,7 @@ const BEHIND: &str = "WITH RECURSIVE behind (oid) AS (SELECT pg_catalog.to_regcl
 ///
 /// `None` if its kind is fine.
 pub(super) async fn refuse_table(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
-    let ask = Sql::from(format!("{KIND}({})", key_index::table_name(table)));
+    let ask = Sql::from(format!("{KIND}({})", table_name(table)));
     let rows = link.fetch(Statement::plain(&ask)).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let (kind, takes_rows): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
@@ -85,12 +143,12 @@ async fn refuse_view(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Opt
                  name the table behind it"
             )));
         }
-        let explain = Sql::from(format!("EXPLAIN (COSTS OFF) {}", one_row::probe(table, key)));
-        let mut attempt = Attempt::begin(link).await?;
-        let plan = attempt.link().fetch(Statement::plain(&explain)).await;
-        let plan = match attempt.end(plan).await {
+        let explain = Sql::from(format!("EXPLAIN (COSTS OFF) {}", row_statements::probe(table, key)));
+        let guard = SavepointGuard::begin(link, Guarding::Transaction).await?;
+        let plan = guard.link.fetch(Statement::plain(&explain)).await;
+        let plan = match guard.end(plan).await {
             Ok(plan) => plan,
-            Err(error) if Postgres::is_missing_index(&error) => {
+            Err(error) if Meaning::of(&error).missing_index => {
                 return Ok(Some(format!(
                     "{name} is a view, and the table behind it has no unique index on ({columns})"
                 )));
@@ -125,13 +183,13 @@ async fn is_checked_late(link: &mut Link<'_, Postgres>, table: &Table, plan: &[P
     let mut names = Vec::new();
     for row in plan {
         if let Some(indexes) = row.try_get::<&str, _>(0)?.trim().strip_prefix("Conflict Arbiter Indexes: ") {
-            names.extend(indexes.split(", ").map(key_index::text));
+            names.extend(indexes.split(", ").map(text));
         }
     }
     if names.is_empty() {
         return Ok(false);
     }
-    let behind = BEHIND.replace("{table}", &key_index::table_name(table));
+    let behind = BEHIND.replace("{table}", &table_name(table));
     let ask = format!(
         "{behind} SELECT 1 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
          WHERE i.indrelid IN (SELECT oid FROM behind) AND NOT i.indimmediate AND c.relname IN ({})",
@@ -144,7 +202,7 @@ async fn is_checked_late(link: &mut Link<'_, Postgres>, table: &Table, plan: &[P
 ///
 /// A row needs a value in it. It is asked where one table is behind the view.
 async fn left_out(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Option<String>, sqlx::Error> {
-    let behind = BEHIND.replace("{table}", &key_index::table_name(table));
+    let behind = BEHIND.replace("{table}", &table_name(table));
     let ask = format!(
         "{behind} SELECT a.attname::pg_catalog.text FROM (SELECT pg_catalog.min(c.oid::pg_catalog.int8)::pg_catalog.oid AS oid FROM behind \
          JOIN pg_catalog.pg_class AS c ON c.oid = behind.oid AND c.relkind <> 'v' HAVING count(*) = 1) AS c \
@@ -203,7 +261,7 @@ fn ask_nature(table: &Table) -> Sql {
          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = c.oid AND {FILLING}), \
          c.relkind = 'v' OR c.relispartition OR c.reloftype <> 0 \
          FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass({})",
-        key_index::table_name(table)
+        table_name(table)
     )
     .into()
 }
@@ -238,7 +296,7 @@ async fn nature(link: &mut Link<'_, Postgres>, table: &Table, found: &mut Catalo
 /// key, one that is of a parent, whether there is a good index beside them, whether the table is partitioned by another column, and whether
 /// a partition is foreign.
 fn ask_obstacles(table: &Table, key: &Key) -> Sql {
-    let names: Vec<String> = key.columns.iter().map(|&column| key_index::text(table.columns[column].name)).collect();
+    let names: Vec<String> = key.columns.iter().map(|&column| text(table.columns[column].name)).collect();
     let (on_key, names) = (key_index::on_exactly(table, key), names.join(", "));
     let late = format!(
         "FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_constraint AS o ON o.conindid = i.indexrelid AND o.contype IN ('u', 'p') \
@@ -258,7 +316,7 @@ fn ask_obstacles(table: &Table, key: &Key) -> Sql {
          ON a.attrelid = p.partrelid AND a.attnum = n.number AND n.number > 0 WHERE a.attname IS NULL OR a.attname NOT IN ({names})), \
          EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) AS t JOIN pg_catalog.pg_class AS f ON f.oid = t.relid AND f.relkind = 'f') \
          FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass({})",
-        key_index::table_name(table)
+        table_name(table)
     )
     .into()
 }
@@ -322,8 +380,8 @@ pub(super) async fn allow_null(
          AND a.attnum = ANY (i.indkey::pg_catalog.int2[])) AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS n \
          JOIN pg_catalog.pg_attribute AS p ON p.attrelid = n.inhparent AND p.attname = a.attname AND p.attnotnull \
          WHERE n.inhrelid = a.attrelid)",
-        key_index::table_name(table),
-        key_index::text(column.name)
+        table_name(table),
+        text(column.name)
     );
     let is_free = !link.fetch(Statement::plain(&ask.into())).await?.is_empty();
     let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
@@ -341,7 +399,7 @@ pub(super) fn add_column(table: &Table, column: &Column, kind: &PgTypeInfo) -> O
         (true, _) => return None,
     };
     let (table, name) = (DIALECT.table(table), DIALECT.name(column.name));
-    Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}{counted}", staging::type_name(kind)))
+    Some(format!("ALTER TABLE {table} ADD COLUMN {name} {}{null}{counted}", stage_statements::type_name(kind)))
 }
 
 /// Reads the columns of a table.
@@ -359,7 +417,7 @@ async fn columns(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Cat
          SELECT (pg_catalog.array_agg(pg_catalog.format_type(s.kind, s.limits) ORDER BY s.number DESC))[1] AS kind, \
          pg_catalog.bool_or(s.required) AS required FROM steps AS s) AS base \
          WHERE a.attrelid = pg_catalog.to_regclass({}) AND NOT a.attisdropped ORDER BY a.attnum",
-        key_index::table_name(table)
+        table_name(table)
     ));
     let rows = link.fetch(Statement::plain(&sql)).await?;
     let column = |row: &PgRow| {
@@ -402,7 +460,7 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Cat
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
          WHERE i.indrelid = pg_catalog.to_regclass({}) AND i.indisunique ORDER BY c.relname",
         unusable(),
-        key_index::table_name(table)
+        table_name(table)
     ));
     let rows = link.fetch(Statement::plain(&sql)).await?;
     let index = |row: &PgRow| {
@@ -422,7 +480,7 @@ async fn indexes(link: &mut Link<'_, Postgres>, table: &Table) -> Result<Vec<Cat
 pub(super) fn fit(kind: &PgTypeInfo, declared: &str) -> Fit {
     let declared = without_needless_quotes(declared);
     let declared = declared.as_str();
-    let (sent, held) = (sql_name(staging::type_name(kind)), without_limits(declared));
+    let (sent, held) = (sql_name(stage_statements::type_name(kind)), without_limits(declared));
     let is_text =
         |name: &str| matches!(name, "text" | "character varying" | "character" | "bpchar" | "name" | "citext");
     let limited = held != declared;

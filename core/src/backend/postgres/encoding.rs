@@ -9,6 +9,32 @@ use sqlx::{
     postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, types::Oid},
 };
 
+use crate::driver::encoding::Encoding;
+
+impl Encoding for Postgres {
+    type Encoder = Encoder;
+
+    fn encode<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add(value)
+    }
+
+    fn encode_key<'q, T: Encode<'q, Self> + Type<Self>>(encoder: &mut Encoder, value: &T) -> Result<(), BoxDynError> {
+        encoder.add_key(value)
+    }
+
+    fn stage_encoder(types: &[PgTypeInfo]) -> fn() -> Encoder {
+        if are_fields(types) { Encoder::fields } else { Encoder::default }
+    }
+
+    fn arguments(encoder: Encoder) -> PgArguments {
+        encoder.arguments()
+    }
+
+    fn bytes(encoder: &Encoder) -> usize {
+        encoder.bytes()
+    }
+}
+
 /// Collects the values of rows.
 pub enum Encoder {
     /// To be bound, one placeholder for each.
@@ -86,6 +112,18 @@ impl Encoder {
             Self::Fields(_) => PgArguments::default(),
         }
     }
+}
+
+/// Returns true if all values can be elements of arrays.
+///
+/// These are values of types that every server has, and no arrays.
+pub(super) fn are_fields(types: &[PgTypeInfo]) -> bool {
+    types.iter().all(|kind| is_everywhere(kind) && !kind.name().ends_with("[]"))
+}
+
+/// Returns true if every server knows the type by one number.
+pub(super) fn is_everywhere(kind: &PgTypeInfo) -> bool {
+    kind.oid().is_some() && !matches!(kind.name(), "?" | "RECORD" | "RECORD[]")
 }
 
 /// Returns true if texts are sent for this type.

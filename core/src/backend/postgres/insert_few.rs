@@ -12,19 +12,21 @@ use sqlx::{
     postgres::{PgConnectOptions, PgDatabaseError},
 };
 
-use super::{
-    StagingPlan, compares_as_sent, database_error, key_index, load,
-    merge::{COLLISIONS, counted},
-    session,
-    staging::{self, Arrays, Late},
-};
 use crate::{
-    backend,
-    connection::handle::Link,
+    backend::postgres::dialect::StagingPlan,
+    backend::postgres::merge::{COLLISIONS, counted},
+    backend::postgres::stage_statements::{self, Arrays, Late},
+    backend::postgres::{encoding, load, session, text_columns},
+    connection::link::Link,
     connection::scope::CallScope,
-    operations::bulk::{Chunk, Failure, RowFeed},
+    driver::Driver as _,
+    error::classify::{is_retryable, is_unique_violation},
+    error::postgres::{CHECKED_LATE, database_error},
+    feed::source::Failure,
+    feed::{Chunk, RowFeed},
     retry::Retry,
-    sql::{Sql, Statement},
+    sql::statement::Statement,
+    sql::text::Sql,
 };
 
 /// The most rows whose statement is kept prepared.
@@ -52,22 +54,22 @@ enum Way {
     /// A conflict clause and a join, for a sharded server.
     ///
     /// The table is joined and not looked into.
-    JoinStrategy,
+    Joined,
 }
 
 /// Creates the rows of a short call by one statement.
 ///
 /// The rows travel in arrays. A staging table would cost more than all the rest, up to some ten thousand rows.
 pub(super) async fn insert_few(
-    unit: &mut CallScope<'_, Postgres>,
+    scope: &mut CallScope<'_, Postgres>,
     stage: &StagingPlan,
     feed: &mut RowFeed<'_, Postgres>,
 ) -> Result<Option<u64>, Failure> {
-    if stage.key.nulls_not_distinct || !load::are_fields(&stage.types) {
+    if stage.key.nulls_not_distinct || !encoding::are_fields(&stage.types) {
         return Ok(None);
     }
     let Some(chunk) = load::next_for_arrays(feed).await? else { return Ok(Some(0)) };
-    if feed.has_more().await? || !compares_as_sent(unit.link()?, stage).await? {
+    if feed.has_more().await? || !text_columns::compares_as_sent(scope.link()?, stage).await? {
         feed.take_back(chunk);
         return Ok(None);
     }
@@ -76,9 +78,9 @@ pub(super) async fn insert_few(
     feed.note_sent(chunk.rows);
     if Size::of(chunk.rows) == Size::Many {
         // It is not kept prepared, so it has no name, and behind a pooler its two messages reach one server in a transaction only.
-        unit.begin_transaction().await?;
+        scope.begin_transaction().await?;
     }
-    let link = unit.link()?;
+    let link = scope.link()?;
     let pool = match link {
         Link::Pooled(_, pool) => Some(*pool),
         Link::Bare(_) | Link::Inside(_) => None,
@@ -87,18 +89,18 @@ pub(super) async fn insert_few(
     // With one row, to ask for the unique index beside the INSERT costs as much as the clause where the row is new, and more where it is
     // there.
     let mut way = match Known::of(pool, stage, |known| known.is_sharded) {
-        true => Way::JoinStrategy,
+        true => Way::Joined,
         false if is_own && chunk.rows > 1 => Way::Plain,
         false => Way::OnConflict,
     };
-    let mut retry = Retry::new::<Postgres>();
+    let mut retry = Retry::new(Postgres::ATTEMPTS);
     let mut collisions = 0;
     loop {
         match create(link, pool, stage, &chunk, way).await {
             Err(error) if way == Way::Plain && is_for_conflict_clause(&error) => way = Way::OnConflict,
             Err(error) if way == Way::OnConflict && is_unsupported(&error) => {
                 Known::of(pool, stage, |known| known.is_sharded = true);
-                way = Way::JoinStrategy;
+                way = Way::Joined;
             }
             // A sharded server may know the statements of a staging table only.
             Err(error) if is_unsupported(&error) => {
@@ -106,8 +108,8 @@ pub(super) async fn insert_few(
                 feed.take_back_sent(chunk);
                 return Ok(None);
             }
-            Err(error) if is_own && backend::is_retryable(&error) && retry.again(Some(&error)).await => {}
-            Err(error) if backend::is_unique_violation(&error) && collisions + 1 < COLLISIONS => collisions += 1,
+            Err(error) if is_own && is_retryable(&error) && retry.again(Some(&error)).await => {}
+            Err(error) if is_unique_violation(&error) && collisions + 1 < COLLISIONS => collisions += 1,
             outcome => return Ok(Some(outcome?)),
         }
         undo(link).await?;
@@ -150,17 +152,15 @@ async fn create(
 ///
 /// Another writer got in between, an index is checked late, or the server cannot run the statement without the clause (a sharded one).
 fn is_for_conflict_clause(error: &sqlx::Error) -> bool {
-    let checked_late =
-        |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(key_index::CHECKED_LATE);
-    backend::is_unique_violation(error) || is_unsupported(error) || database_error(error).is_some_and(checked_late)
+    let checked_late = |error: &PgDatabaseError| error.code() == "22P02" && error.message().contains(CHECKED_LATE);
+    is_unique_violation(error) || is_unsupported(error) || database_error(error).is_some_and(checked_late)
 }
 
 /// Returns true if the server cannot run a form of statement.
 ///
 /// A sharded one says so, or fails inside.
 fn is_unsupported(error: &sqlx::Error) -> bool {
-    !backend::is_unique_violation(error)
-        && database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "XX000"))
+    !is_unique_violation(error) && database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "XX000"))
 }
 
 /// A statement that creates rows.
@@ -195,10 +195,10 @@ impl Text {
     fn sql(self, stage: &StagingPlan) -> String {
         let arrays = if self.size == Size::Many { Arrays::Counted } else { Arrays::Hidden };
         match (self.way, self.size) {
-            (Way::OnConflict, Size::One) => staging::merge_one(stage),
-            (Way::OnConflict, _) => staging::merge_arrays(stage, arrays),
-            (Way::Plain, _) => staging::merge_arrays_plainly(stage, arrays, self.late),
-            (Way::JoinStrategy, _) => staging::merge_arrays_joined(stage, arrays),
+            (Way::OnConflict, Size::One) => stage_statements::merge_one(stage),
+            (Way::OnConflict, _) => stage_statements::merge_arrays(stage, arrays),
+            (Way::Plain, _) => stage_statements::merge_arrays_plainly(stage, arrays, self.late),
+            (Way::Joined, _) => stage_statements::merge_arrays_joined(stage, arrays),
         }
     }
 }

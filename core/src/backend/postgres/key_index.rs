@@ -2,21 +2,12 @@
 //!
 //! They are for where ON CONFLICT does not ask enough about the indexes.
 
-use super::DIALECT;
 use crate::{
-    sql::Sql,
+    backend::postgres::dialect::{table_name, text},
+    error::postgres::{CHECKED_LATE, MISSING_INDEX, TOO_OLD},
     sql::table::{Key, Table},
+    sql::text::Sql,
 };
-
-/// The text that fails a statement without the index.
-///
-/// The statement reads it as a number, which it is not.
-pub(super) const MISSING: &str = "upsertable: no unique index on the key";
-
-/// The text that fails a statement on a server too old.
-///
-/// It has no NULLS NOT DISTINCT. The statement reads the text as a number, which it is not.
-pub(super) const TOO_OLD: &str = "upsertable: no NULLS NOT DISTINCT on this server";
 
 /// Returns a condition that the index takes two NULLs for equal.
 ///
@@ -26,7 +17,7 @@ pub(super) fn takes_nulls_for_equal(table: &Table, key: &Key) -> String {
         "CAST(CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000 THEN '{TOO_OLD}' \
          WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i WHERE {} AND i.indimmediate \
          AND (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool) \
-         THEN '1' ELSE '{MISSING}' END AS pg_catalog.int4) = 1",
+         THEN '1' ELSE '{MISSING_INDEX}' END AS pg_catalog.int4) = 1",
         on_exactly(table, key)
     )
 }
@@ -42,16 +33,11 @@ pub(super) fn is_there(table: &Table, key: &Key) -> String {
     format!(
         "CAST(CASE WHEN (SELECT COALESCE(pg_catalog.bool_and(i.indimmediate), \
          (SELECT c.relkind NOT IN ('r', 'p') FROM pg_catalog.pg_class AS c WHERE c.oid = {}::pg_catalog.regclass)) \
-         FROM pg_catalog.pg_index AS i WHERE {}) IS FALSE THEN '{MISSING}' ELSE '1' END AS pg_catalog.int4) = 1",
+         FROM pg_catalog.pg_index AS i WHERE {}) IS FALSE THEN '{MISSING_INDEX}' ELSE '1' END AS pg_catalog.int4) = 1",
         table_name(table),
         on_exactly(table, key)
     )
 }
-
-/// The text that fails a statement on an index checked late.
-///
-/// It fails in the same way as by [`MISSING`], where any unique index is checked late.
-pub(super) const CHECKED_LATE: &str = "upsertable: a unique index is checked late";
 
 /// Returns a condition that no unique index is checked late.
 ///
@@ -173,19 +159,4 @@ pub(super) fn text_columns(table: &Table) -> Sql {
         table_name(table)
     )
     .into()
-}
-
-/// Returns the table's quoted name as a string literal.
-///
-/// It is to be cast to `regclass`.
-pub(super) fn table_name(table: &Table) -> String {
-    text(&DIALECT.table(table))
-}
-
-/// Writes a name as a string literal.
-///
-/// It works whatever the server takes a backslash for.
-pub(super) fn text(name: &str) -> String {
-    let quoted = name.replace('\'', "''");
-    if name.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

@@ -11,21 +11,22 @@ use sqlx::{
     postgres::{PgArguments, PgCopyIn, PgTypeInfo, types::Oid},
 };
 
-use super::{
-    Attempt, database_error,
-    encoding::{Array, Encoder, Fields},
-    staging,
-};
 use crate::{
-    Error,
-    backend::{self, account_for, is_connection_lost},
-    connection::handle::Link,
-    operations::bulk::{Chunk, Failure, RowFeed},
-    sql::{Sql, Statement},
-    testing,
+    backend::postgres::dialect::{MAX_BINDS, StagingPlan},
+    backend::postgres::encoding::{Array, Encoder, Fields, are_fields, is_everywhere},
+    backend::postgres::stage_statements,
+    connection::link::Link,
+    connection::savepoint_guard::{Guarding, SavepointGuard},
+    error::Error,
+    error::classify::is_connection_lost,
+    error::finding::account_for,
+    error::postgres::database_error,
+    feed::source::Failure,
+    feed::{Chunk, RowFeed},
+    sql::statement::Statement,
+    sql::text::Sql,
+    trace::statement_log,
 };
-
-type StagingPlan = backend::StagingPlan<Postgres>;
 
 /// Rows of one statement where they travel as arrays.
 ///
@@ -44,7 +45,6 @@ const COPY_BYTES: usize = 1 << 18;
 ///
 /// [`MAX_BINDS`] is the most values that a statement can carry.
 const VALUES_ROWS: usize = 1_000;
-const MAX_BINDS: usize = 65_535;
 
 pub(super) async fn fill(
     link: &mut Link<'_, Postgres>,
@@ -59,18 +59,6 @@ pub(super) async fn fill(
     Ok(())
 }
 
-/// Returns true if all values can be elements of arrays.
-///
-/// These are values of types that every server has, and no arrays.
-pub(super) fn are_fields(types: &[PgTypeInfo]) -> bool {
-    types.iter().all(|kind| is_everywhere(kind) && !kind.name().ends_with("[]"))
-}
-
-/// Returns true if every server knows the type by one number.
-pub(super) fn is_everywhere(kind: &PgTypeInfo) -> bool {
-    kind.oid().is_some() && !matches!(kind.name(), "?" | "RECORD" | "RECORD[]")
-}
-
 /// Takes the rows of one statement of arrays from the feed.
 pub(super) async fn next_for_arrays(feed: &mut RowFeed<'_, Postgres>) -> Result<Option<Chunk<Postgres>>, Failure> {
     feed.chunk_while(|chunk| chunk.rows < ARRAY_ROWS && chunk.values.bytes() < CHUNK_BYTES).await
@@ -82,7 +70,7 @@ async fn fill_by_arrays(
     feed: &mut RowFeed<'_, Postgres>,
 ) -> Result<(), Failure> {
     feed.note_way("stage");
-    let text = staging::stage_arrays(stage);
+    let text = stage_statements::stage_arrays(stage);
     while let Some(chunk) = next_for_arrays(feed).await? {
         if can_copy(link) && feed.has_more().await? {
             return copy(link, stage, feed, Some(chunk)).await;
@@ -129,7 +117,7 @@ async fn fill_by_values(
         let first = feed.sent() == 0;
         let mut arguments = values.arguments();
         arguments.add(sent(feed)).map_err(sqlx::Error::Encode)?;
-        let text = staging::stage_values(stage, rows);
+        let text = stage_statements::stage_values(stage, rows);
         let staged = if first {
             // For the driver may have to ask for types inside the values, after which the server knows a statement that runs once no more.
             stage_knowing_types(link, &text, arguments).await?
@@ -153,9 +141,9 @@ async fn stage_knowing_types(
     text: &Sql,
     arguments: PgArguments,
 ) -> Result<u64, sqlx::Error> {
-    let mut attempt = Attempt::begin(link).await?;
-    let outcome = attempt.link().execute(Statement::once(text, arguments.clone())).await;
-    match attempt.end(outcome).await {
+    let guard = SavepointGuard::begin(link, Guarding::Transaction).await?;
+    let outcome = guard.link.execute(Statement::once(text, arguments.clone())).await;
+    match guard.end(outcome).await {
         Err(error) if database_error(&error).is_some_and(|error| error.code() == "26000") => {
             link.execute(Statement::once(text, arguments)).await
         }
@@ -179,7 +167,7 @@ async fn can_copy_types(link: &mut Link<'_, Postgres>, types: &[PgTypeInfo]) -> 
     let wanted = names.len();
     let mut arguments = PgArguments::default();
     arguments.add(names).map_err(sqlx::Error::Encode)?;
-    let rows = link.fetch(Statement::cached(&staging::scalar_types(), arguments)).await?;
+    let rows = link.fetch(Statement::cached(&stage_statements::scalar_types(), arguments)).await?;
     let scalars: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     Ok(usize::try_from(scalars) == Ok(wanted))
 }
@@ -192,8 +180,8 @@ async fn copy(
     feed: &mut RowFeed<'_, Postgres>,
     first: Option<Chunk<Postgres>>,
 ) -> Result<(), Failure> {
-    let text = staging::copy(stage);
-    testing::record(&text);
+    let text = stage_statements::copy(stage);
+    statement_log::record(&text);
     feed.note_way("copy");
     let (before, bytes, start) = (feed.sent(), feed.sent_bytes(), Instant::now());
     let (streamed, finished) = copy_on(link.raw(), &text, stage.columns.len(), feed, first).await;

@@ -2,15 +2,15 @@
 
 use sqlx::{Postgres, Row as _, postgres::PgRow};
 
-use super::{
-    StagingPlan, database_error,
-    planner::{self, JoinSettings, Of},
-    staging,
-};
 use crate::{
-    backend,
-    connection::handle::Link,
-    sql::{Sql, Statement},
+    backend::postgres::dialect::StagingPlan,
+    backend::postgres::planner::{self, JoinSettings, Of},
+    backend::postgres::stage_statements,
+    connection::link::Link,
+    error::classify::is_unique_violation,
+    error::postgres::database_error,
+    sql::statement::Statement,
+    sql::text::Sql,
 };
 
 /// Tries of a statement that fails despite its conflict clause.
@@ -21,10 +21,10 @@ pub(super) const COLLISIONS: u32 = 3;
 
 pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     let joins = JoinSettings::choose(link, stage, Of::Rows).await?;
-    let created = match link.execute(Statement::plain(&staging::merge_new(stage))).await {
-        Err(error) if backend::is_unique_violation(&error) => {
-            link.execute(Statement::plain(&staging::undo())).await?;
-            colliding(link, &staging::merge_colliding(stage)).await?
+    let created = match link.execute(Statement::plain(&stage_statements::merge_new(stage))).await {
+        Err(error) if is_unique_violation(&error) => {
+            link.execute(Statement::plain(&stage_statements::undo())).await?;
+            colliding(link, &stage_statements::merge_colliding(stage)).await?
         }
         outcome => outcome?,
     };
@@ -34,14 +34,14 @@ pub(super) async fn merge_new(link: &mut Link<'_, Postgres>, stage: &StagingPlan
 
 pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
     let joins = JoinSettings::choose(link, stage, Of::Rows).await?;
-    link.execute(Statement::plain(&staging::mark_new(stage))).await?;
+    link.execute(Statement::plain(&stage_statements::mark_new(stage))).await?;
     joins.restore(link).await?;
     analyze_marks(link, stage).await?;
-    match link.execute(Statement::plain(&staging::insert_marked(stage))).await {
-        Err(error) if backend::is_unique_violation(&error) => {
-            link.execute(Statement::plain(&staging::undo())).await?;
+    match link.execute(Statement::plain(&stage_statements::insert_marked(stage))).await {
+        Err(error) if is_unique_violation(&error) => {
+            link.execute(Statement::plain(&stage_statements::undo())).await?;
             joins.restore(link).await?;
-            let created = colliding(link, &staging::insert_and_mark(stage)).await?;
+            let created = colliding(link, &stage_statements::insert_and_mark(stage)).await?;
             analyze_marks(link, stage).await?;
             Ok(created)
         }
@@ -54,7 +54,7 @@ pub(super) async fn merge_marked(link: &mut Link<'_, Postgres>, stage: &StagingP
 /// The marks are joined with the staged rows, of which the planner would take them to be one or none.
 async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<(), sqlx::Error> {
     if stage.rows() > planner::FEW_MARKED {
-        link.execute(Statement::plain(&staging::analyze_marks(stage))).await?;
+        link.execute(Statement::plain(&stage_statements::analyze_marks(stage))).await?;
     }
     Ok(())
 }
@@ -62,8 +62,8 @@ async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Re
 async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sqlx::Error> {
     for _ in 1..COLLISIONS {
         match count(link, merge).await {
-            Err(error) if backend::is_unique_violation(&error) => {
-                link.execute(Statement::plain(&staging::undo())).await?;
+            Err(error) if is_unique_violation(&error) => {
+                link.execute(Statement::plain(&stage_statements::undo())).await?;
             }
             outcome => return outcome,
         }
@@ -82,9 +82,9 @@ pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stagi
 }
 
 async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
-    let wanted = count(link, &staging::mark_last(stage)).await?;
+    let wanted = count(link, &stage_statements::mark_last(stage)).await?;
     analyze_marks(link, stage).await?;
-    let Some(update) = staging::update_marked(stage) else { return Ok(wanted) };
+    let Some(update) = stage_statements::update_marked(stage) else { return Ok(wanted) };
     // A row that was deleted since its key was found taken.
     if wanted > 0 && lock_marked(link, stage).await? < wanted {
         return Err(sqlx::Error::RowNotFound);
@@ -98,17 +98,17 @@ async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Re
 /// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot
 /// be locked so. Then a deadlock can end the merge, which is done again on a pool.
 async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
-    match count(link, &staging::lock_marked(stage)).await {
+    match count(link, &stage_statements::lock_marked(stage)).await {
         Err(error) if is_refused_sharded(&error) => {}
         outcome => return outcome,
     }
-    link.execute(Statement::plain(&staging::undo())).await?;
-    match link.fetch(Statement::plain(&staging::lock_marked_rows(stage))).await {
+    link.execute(Statement::plain(&stage_statements::undo())).await?;
+    match link.fetch(Statement::plain(&stage_statements::lock_marked_rows(stage))).await {
         Err(error) if is_refused_sharded(&error) => {}
         outcome => return outcome.map(|rows| rows.len() as u64),
     }
-    link.execute(Statement::plain(&staging::undo())).await?;
-    count(link, &staging::count_marked(stage)).await
+    link.execute(Statement::plain(&stage_statements::undo())).await?;
+    count(link, &stage_statements::count_marked(stage)).await
 }
 
 /// Returns true if a sharded server refuses a form of statement.

@@ -1,226 +1,127 @@
-//! The statements for rows by key.
+//! Rows by key.
 
-use super::{DIALECT, key_index};
+use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, postgres::PgRow};
+
 use crate::{
-    backend::RowStatements,
+    backend::one_row::{InsertOutcome, Limits, OneRow, fetch_padded},
+    backend::postgres::dialect::MAX_BINDS,
+    backend::postgres::encoding::{self, Encoder},
+    backend::postgres::{row_statements, text_columns},
+    connection::link::Link,
+    connection::savepoint_guard::{Guarding, SavepointGuard},
+    driver::bind::{Columns, Write, statement},
+    error::classify::is_unique_violation,
+    outcome::SqlFuture,
+    sql::row_statements::RowStatements,
+    sql::statement::Statement,
     sql::table::{Key, Table},
-    sql::{Bound, Sql},
+    sql::text::Sql,
 };
 
-/// The names of a mark's columns.
+/// Keys of one statement.
 ///
-/// They are such that no column of a model is taken for one.
-pub(super) const NUMBER: &str = "upsertable_number";
-pub(super) const FOUND: &str = "upsertable_found";
-pub(super) const CREATED: &str = "upsertable_created";
+/// Each is a row of placeholders, which the server has to read.
+const FIND_ROWS: usize = 5_000;
 
-pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
-    let find = find(table, key);
-    RowStatements {
-        reread: find.clone(),
-        find,
-        create: create_row(table, key),
-        update: update_row(table, key),
-        others: Vec::new(),
+/// The most keys whose statement is kept prepared.
+///
+/// There is one for each power of two.
+const PREPARED_KEYS: usize = 512;
+
+impl OneRow for Postgres {
+    const CACHE: usize = 1;
+    const LIMITS: Limits = Limits { binds: MAX_BINDS, keys: FIND_ROWS };
+
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        row_statements::row_statements(table, key)
     }
-}
 
-pub(super) fn find(table: &Table, key: &Key) -> Sql {
-    format!("SELECT {} FROM {} WHERE {} LIMIT 2", all(table), DIALECT.table(table), key_is(table, key, 1)).into()
-}
-
-fn all(table: &Table) -> String {
-    DIALECT.columns(table, 0..table.columns.len(), "")
-}
-
-/// Returns the INSERT of a row unless its key exists.
-///
-/// The key is named, so that PostgreSQL refuses the statement where there is no unique index on it, and reports a conflict on another.
-/// Behind the row's values come the key's once more: a row that is stored with another key fails the statement.
-fn create_row(table: &Table, key: &Key) -> Sql {
-    let width = table.supplied().count();
-    let mut values = DIALECT.placeholders(1, width, 1);
-    if key.nulls_not_distinct {
-        let only_if = key_index::takes_nulls_for_equal(table, key);
-        values = format!("SELECT {} WHERE {only_if}", values.trim_matches(['(', ')']));
-    } else {
-        values.insert_str(0, "VALUES ");
-    }
-    format!(
-        "INSERT INTO {} ({}) {values} ON CONFLICT ({}) DO NOTHING RETURNING {}, \
-         CAST(CASE WHEN {} THEN '1' ELSE '{OTHER_KEY}' END AS pg_catalog.int4) AS upsertable_key",
-        DIALECT.table(table),
-        DIALECT.columns(table, table.supplied(), ""),
-        DIALECT.columns(table, key.columns.iter().copied(), ""),
-        all(table),
-        key_is(table, key, width + 1),
-    )
-    .into()
-}
-
-/// The text that makes an INSERT with another key fail.
-///
-/// The statement reads it as a number, which it is not, where the row that it made has another key.
-pub(super) const OTHER_KEY: &str = "upsertable: the row is stored with another key";
-
-/// Returns the UPDATE of a row, which checks the index too.
-///
-/// An UPDATE alone would not notice that the index is missing, and change every row with the key.
-fn update_row(table: &Table, key: &Key) -> Option<Sql> {
-    let mut number = 0;
-    let set: Vec<String> = table
-        .updatable(key)
-        .map(|column| {
-            number += 1;
-            format!("{} = ${number}", DIALECT.name(table.columns[column].name))
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowStatements,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, InsertOutcome<Self>> {
+        Box::pin(async move {
+            let mut values = Encoder::default();
+            write(Columns::Row, &mut values)?;
+            write(Columns::Key, &mut values)?;
+            match attempt(link, Statement::cached(&texts.create, values.arguments())).await {
+                // Another writer of the same row may have been in another index first: the server looks only into the key's again.
+                Err(error) if is_unique_violation(&error) && goes_on(link).await => {
+                    Ok(InsertOutcome::SomethingExists(error))
+                }
+                made => Ok(made?.map_or(InsertOutcome::KeyExists, InsertOutcome::Made)),
+            }
         })
-        .collect();
-    let only_if = if key.nulls_not_distinct {
-        format!(" AND {}", key_index::takes_nulls_for_equal(table, key))
-    } else {
-        String::new()
-    };
-    let update = format!(
-        "WITH upsertable_probe AS ({}) UPDATE {} SET {} WHERE {}{only_if} RETURNING {}",
-        probe(table, key),
-        DIALECT.table(table),
-        set.join(", "),
-        key_is(table, key, number + 1),
-        all(table),
-    );
-    (!set.is_empty()).then(|| update.into())
-}
-
-/// Returns an INSERT of nothing that probes for the index.
-///
-/// It is refused where there is no unique index on the key.
-pub(super) fn probe(table: &Table, key: &Key) -> String {
-    let into = DIALECT.table(table);
-    let columns = DIALECT.columns(table, table.supplied(), "");
-    let key = DIALECT.columns(table, key.columns.iter().copied(), "");
-    format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {into} WHERE false ON CONFLICT ({key}) DO NOTHING")
-}
-
-/// Returns a condition that the row has this key.
-///
-/// IS NOT DISTINCT FROM would say the same as the OR, and use no index.
-fn key_is(table: &Table, key: &Key, first: usize) -> String {
-    let equal = key.columns.iter().enumerate().map(|(position, &column)| {
-        let (name, number) = (DIALECT.name(table.columns[column].name), first + position);
-        if key.nulls_not_distinct && table.columns[column].nullable {
-            format!("({name} = ${number} OR ({name} IS NULL AND ${number} IS NULL))")
-        } else {
-            format!("{name} = ${number}")
-        }
-    });
-    equal.collect::<Vec<_>>().join(" AND ")
-}
-
-/// Returns the bound of a key, with NULLs last.
-///
-/// Where a column can be NULL, rows cannot be compared as a whole: `ORDER BY` puts NULL behind every value, and a comparison says nothing
-/// of it.
-///
-/// Between two values that it does not know, the server expects half a hundredth of a table, and would read and sort all that is there for
-/// one page of it. Of rows that it compares as a whole it expects a ninth.
-pub(super) fn key_bound(table: &Table, key: &Key, first: usize, bound: Bound) -> String {
-    if !key.columns.iter().any(|&column| table.columns[column].nullable) {
-        return match (bound, &key.columns[..]) {
-            (Bound::End, &[column]) => format!("({}, 0) <= (${first}, 0)", DIALECT.name(table.columns[column].name)),
-            _ => DIALECT.key_bound(table, key, first, bound),
-        };
     }
-    let named = || key.columns.iter().zip(first..).map(|(&column, number)| (column, number));
-    let name = |column: usize| DIALECT.name(table.columns[column].name);
-    let same = |(column, number)| format!("({0} = ${number} OR ({0} IS NULL AND ${number} IS NULL))", name(column));
-    let beyond = |(column, number)| match bound {
-        Bound::After => format!("({0} > ${number} OR ({0} IS NULL AND ${number} IS NOT NULL))", name(column)),
-        Bound::UpTo | Bound::End => {
-            format!("({0} < ${number} OR ({0} IS NOT NULL AND ${number} IS NULL))", name(column))
-        }
-    };
-    let at = |position: usize| {
-        named().take(position).map(same).chain(named().nth(position).map(beyond)).collect::<Vec<_>>().join(" AND ")
-    };
-    let mut ways: Vec<String> = (0..key.columns.len()).map(at).collect();
-    if bound != Bound::After {
-        ways.push(named().map(same).collect::<Vec<_>>().join(" AND "));
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        _: &'l RowStatements,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<PgRow>> {
+        Box::pin(async move { attempt(link, statement(update, write, &[Columns::Updatable, Columns::Key])?).await })
     }
-    format!("({})", ways.join(" OR "))
-}
 
-/// Finds a row for each of `keys` keys.
-///
-/// `casts` are the types that the key's values are to be compared as, where they are not their own.
-pub(super) fn find_many(table: &Table, key: &Key, keys: usize, casts: &[Option<String>]) -> Sql {
-    let columns = DIALECT.columns(table, 0..table.columns.len(), "t.");
-    let width = key.columns.len();
-    let names: Vec<String> = (0..width).map(|position| format!("c{position}")).collect();
-    let equal = key.columns.iter().zip(&names).enumerate().map(|(position, (&column, name))| {
-        let cast = casts.get(position).and_then(Option::as_ref).map_or(String::new(), |kind| format!("::{kind}"));
-        same(table, key, column, &format!("s.{name}{cast}"))
-    });
-    format!(
-        "SELECT {columns}, s.n AS {NUMBER}, {} AS {FOUND}, false AS {CREATED} FROM (VALUES {}) AS s (n, {}) \
-         LEFT JOIN {} AS t ON {} ORDER BY s.n",
-        is_there(table, key, true),
-        numbered_values(keys, width, 1),
-        names.join(", "),
-        DIALECT.table(table),
-        equal.collect::<Vec<_>>().join(" AND "),
-    )
-    .into()
-}
-
-/// Returns a condition that `t`'s column has the value.
-///
-/// Where NULLs are equal, it holds for two NULLs too.
-///
-/// For those it is said twice. An OR is good for a look into the index, and all that it leaves many rows is to compare each with each.
-/// Arrays of NULLs are equal, and can be hashed and sorted; the CASE makes what is in them one type, and is gone before the server plans.
-pub(super) fn same(table: &Table, key: &Key, column: usize, value: &str) -> String {
-    let name = DIALECT.name(table.columns[column].name);
-    if key.nulls_not_distinct && table.columns[column].nullable {
-        format!(
-            "(t.{name} = {value} OR (t.{name} IS NULL AND {value} IS NULL)) \
-             AND ARRAY[CASE WHEN false THEN {value} ELSE t.{name} END] = ARRAY[CASE WHEN false THEN t.{name} ELSE {value} END]"
-        )
-    } else {
-        format!("t.{name} = {value}")
+    // A text in a list of rows is a `text`, and has to be made what the column is to compare as the column does.
+    fn find_keys<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        keys: usize,
+        values: Encoder,
+    ) -> SqlFuture<'l, Vec<PgRow>> {
+        Box::pin(async move {
+            let texts = if values.has_key_text() { text_columns::of_table(link, table).await? } else { Vec::new() };
+            let cast = |&column: &usize| {
+                let text = texts.iter().find(|text| text.column == table.columns[column].name)?;
+                (!text.is_plain).then(|| text.kind.clone())
+            };
+            let casts: Vec<Option<String>> = key.columns.iter().map(cast).collect();
+            know_types(link, table, key).await?;
+            let mut values = values.arguments();
+            if keys <= PREPARED_KEYS {
+                let padded = keys.next_power_of_two();
+                for _ in 0..(padded - keys) * key.columns.len() {
+                    values.add(encoding::Null).map_err(sqlx::Error::Encode)?;
+                }
+                let find = Statement::cached(&row_statements::find_many(table, key, padded, &casts), values);
+                return fetch_padded(link, find, keys, padded).await;
+            }
+            let guard = SavepointGuard::begin(link, Guarding::Statements).await?;
+            let find = Statement::once(&row_statements::find_many(table, key, keys, &casts), values);
+            let rows = guard.link.fetch(find).await;
+            guard.end(rows).await
+        })
     }
 }
 
-/// Returns a condition that a row `t` was joined or not.
+/// Lets the driver learn the types of the table's columns.
 ///
-/// A column of the key tells it, and lets the planner see an anti-join, where one cannot be NULL.
-pub(super) fn is_there(table: &Table, key: &Key, there: bool) -> String {
-    let certain = key.columns.iter().find(|&&column| !(key.nulls_not_distinct && table.columns[column].nullable));
-    match certain {
-        Some(&column) => {
-            let not = if there { "NOT " } else { "" };
-            format!("t.{} IS {not}NULL", DIALECT.name(table.columns[column].name))
-        }
-        // IS NULL is true of a row of NULLs too.
-        None => format!("t IS {}DISTINCT FROM NULL", if there { "" } else { "NOT " }),
-    }
+/// It would ask between the two messages of a statement that runs once, and the server has forgotten the first then (error 26000).
+pub(super) async fn know_types(link: &mut Link<'_, Postgres>, table: &Table, key: &Key) -> Result<(), sqlx::Error> {
+    let prepared = link.raw().prepare(row_statements::find(table, key).text()).await.map(drop);
+    link.track_result(prepared)
 }
 
-/// Returns `(0, $1, ..), (1, $3, ..), ..`.
+/// Runs a statement whose failure a transaction outlives.
 ///
-/// The placeholders are counted on from `first`.
-pub(super) fn numbered_values(rows: usize, width: usize, first: usize) -> String {
-    let mut values = String::new();
-    for row in 0..rows {
-        values.push_str(if row == 0 { "(" } else { ", (" });
-        values.push_str(&row.to_string());
-        if row == 0 {
-            values.push_str("::pg_catalog.int8");
+/// It gives one row at most.
+async fn attempt(link: &mut Link<'_, Postgres>, statement: Statement<Postgres>) -> Result<Option<PgRow>, sqlx::Error> {
+    let guard = SavepointGuard::begin(link, Guarding::Transaction).await?;
+    let outcome = guard.link.fetch(statement).await;
+    Ok(guard.end(outcome).await?.into_iter().next())
+}
+
+/// Tests if statements run after one that failed.
+///
+/// They do not in a transaction begun with plain SQL, where no savepoint is set.
+async fn goes_on(link: &mut Link<'_, Postgres>) -> bool {
+    match link {
+        Link::Bare(conn) if !conn.is_in_transaction() => {
+            link.execute(Statement::plain(&"SELECT 1".into())).await.is_ok()
         }
-        for column in 0..width {
-            values.push(',');
-            DIALECT.push_placeholder(&mut values, first + row * width + column);
-        }
-        values.push(')');
+        _ => true,
     }
-    values
 }

@@ -7,20 +7,15 @@
 //!   bucket). So it may take a look into the index for each row for the shorter way however many they are.
 //! * It does not count that looks in the order of the key find their page in the caches. So it may read a whole table for few rows.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::{
-        Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-
 use sqlx::{Postgres, Row as _};
 
-use super::{DIALECT, StagingPlan, key_index, staging};
+use crate::backend::postgres::stage_state::{JoinStrategy, Sizes};
 use crate::{
-    connection::handle::Link,
-    sql::{Sql, Statement},
+    backend::postgres::dialect::{DIALECT, StagingPlan, table_name},
+    backend::postgres::stage_statements,
+    connection::link::Link,
+    sql::statement::Statement,
+    sql::text::Sql,
 };
 
 /// Staged rows below which the planner decides alone.
@@ -60,57 +55,6 @@ const TIMES_LARGER: u64 = 10;
 /// the time. Where they cost more than that, there is no index that serves, the table is so large that they would read from the disk, or
 /// the keys are of a short range that another way reads alone.
 const TIMES_DEARER: f64 = 2.0;
-
-/// The way in which the merge joins staged rows and table.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JoinStrategy {
-    /// The way that the database finds best.
-    #[default]
-    AsPlanned,
-    /// The database's choice, after a sort by the key.
-    ///
-    /// It is the staged rows that are sorted.
-    ByKey,
-    /// A look into the index for each, in key order.
-    ///
-    /// The rows have been sorted by the key before.
-    ByLooks,
-    /// A hash, or a sort of both.
-    ByHash,
-}
-
-/// The facts that are known of a staging table.
-pub struct StageState {
-    /// Its name, quoted and with its schema.
-    ///
-    /// Each has one of its own, so that no call can take another's table for its own.
-    pub(super) name: String,
-    joined: Mutex<JoinStrategy>,
-    sizes: OnceLock<Sizes>,
-}
-
-impl Default for StageState {
-    fn default() -> Self {
-        static CALLS: AtomicU64 = AtomicU64::new(0);
-        // A new `RandomState` is seeded anew.
-        let chance = RandomState::new().hash_one(CALLS.fetch_add(1, Ordering::Relaxed));
-        Self {
-            name: format!("pg_temp.upsertable_staged_{chance:016x}"),
-            joined: Mutex::default(),
-            sizes: OnceLock::new(),
-        }
-    }
-}
-
-impl StageState {
-    fn note(&self, joined: JoinStrategy) {
-        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = joined;
-    }
-
-    pub(super) fn joined(&self) -> JoinStrategy {
-        *self.joined.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The tables that a statement joins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -210,7 +154,7 @@ fn turn_off(joined: JoinStrategy) -> Sql {
 
 /// Returns the statement that explains the merge as of now.
 pub(super) fn explain(stage: &StagingPlan) -> Sql {
-    let explain = format!("EXPLAIN {}", staging::insert_new(stage));
+    let explain = format!("EXPLAIN {}", stage_statements::insert_new(stage));
     match stage.notes.joined() {
         JoinStrategy::AsPlanned | JoinStrategy::ByKey => explain.into(),
         // Outside a transaction statements that are sent together are one.
@@ -220,7 +164,7 @@ pub(super) fn explain(stage: &StagingPlan) -> Sql {
 
 /// Reads the planner's cost of the merge, where it tells.
 async fn cost(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<Option<f64>, sqlx::Error> {
-    let plan = format!("EXPLAIN {}", staging::insert_new(stage));
+    let plan = format!("EXPLAIN {}", stage_statements::insert_new(stage));
     let rows = link.fetch(Statement::plain(&plan.into())).await?;
     rows.first().map_or(Ok(None), |row| row.try_get(0).map(read_cost))
 }
@@ -232,24 +176,6 @@ fn read_cost(line: &str) -> Option<f64> {
     let (_, behind) = line.split_once("(cost=")?;
     let (_, whole) = behind.split_once("..")?;
     whole.split(' ').next()?.parse().ok()
-}
-
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a column of one answer")]
-struct Sizes {
-    /// True if the table is not far larger than its staging.
-    ///
-    /// It is up to [`TIMES_LARGER`] times as large as what is staged.
-    similar: bool,
-    far_larger: bool,
-    /// True if the server greatly underestimates the table's rows.
-    ///
-    /// It takes the table to have far fewer rows than it can have.
-    is_misjudged: bool,
-    /// True if nothing else runs within the merge.
-    ///
-    /// Triggers would run under its settings, and keep the plans of their statements; and rules and policies bring joins of their own.
-    may_change: bool,
 }
 
 impl Sizes {
@@ -267,7 +193,7 @@ impl Sizes {
              WHERE c.relpages > 0 AND c.reltuples < {LEAST_DENSITY} * c.relpages AND c.reltuples >= 0), NOT EXISTS (\
              SELECT 1 FROM pg_catalog.pg_class AS c JOIN parts ON c.oid = parts.part WHERE c.relrowsecurity OR c.relhasrules \
              OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)) FROM size",
-            key_index::table_name(stage.table),
+            table_name(stage.table),
             stage.notes.name,
         );
         let rows = link.fetch(Statement::plain(&ask.into())).await?;

@@ -1,16 +1,56 @@
 //! Questions to SQLite's schema about a table.
 
+use sqlx::{TypeInfo as _, sqlite::SqliteTypeInfo};
+
 use std::collections::HashSet;
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
-use super::{DIALECT, SHOWN};
 use crate::{
-    backend::{CatalogColumn, CatalogIndex, CatalogTable, Engine as _, Fit, Mend},
-    connection::handle::Link,
+    backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Catalogue, Fit, Mend},
+    backend::sqlite::dialect::{DIALECT, SHOWN},
+    backend::sqlite::{one_row, row_statements},
+    connection::link::Link,
+    outcome::SqlFuture,
+    sql::dialect::index_name,
+    sql::statement::Statement,
     sql::table::{Column, Key, Table},
-    sql::{Sql, Statement, index_name},
+    sql::text::Sql,
 };
+
+impl Catalogue for Sqlite {
+    fn inspect<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<CatalogTable>> {
+        Box::pin(inspect(link, table))
+    }
+
+    fn refuse_table<'l>(link: &'l mut Link<'_, Self>, table: &'static Table) -> SqlFuture<'l, Option<String>> {
+        Box::pin(refuse_table(link, table))
+    }
+
+    fn fit(kind: &SqliteTypeInfo, column: &CatalogColumn) -> Fit {
+        fit(kind.name(), column)
+    }
+
+    fn add_column(table: &Table, column: &Column, kind: &SqliteTypeInfo) -> Option<String> {
+        add_column(table, column, kind.name())
+    }
+
+    fn create_unique_index(table: &Table, key: &Key) -> String {
+        create_index(table, key, &index_name(table, key), table.schema)
+    }
+
+    fn mend_index<'l>(link: &'l mut Link<'_, Self>, table: &'static Table, key: &'static Key) -> SqlFuture<'l, Mend> {
+        Box::pin(mend_index(link, table, key))
+    }
+
+    fn mismatch_cause<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+    ) -> SqlFuture<'l, Option<String>> {
+        Box::pin(async move { one_row::cause(link, &row_statements::mismatch_cause(table, key)).await })
+    }
+}
 
 /// Selects the columns of a table, computed ones included.
 ///

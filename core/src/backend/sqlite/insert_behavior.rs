@@ -2,14 +2,12 @@
 
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::{
-    DIALECT,
-    one_row::{OR_ABORT, text},
-};
 use crate::{
-    connection::handle::Link,
+    backend::sqlite::dialect::{DIALECT, OR_ABORT, StagingPlan, text},
+    connection::link::Link,
+    sql::statement::Statement,
     sql::table::Table,
-    sql::{Sql, Statement},
+    sql::text::Sql,
 };
 
 /// The behavior of a table's INSERT or UPDATE.
@@ -93,4 +91,13 @@ pub(super) fn ask(table: &Table, schema: &str) -> Sql {
         of("temp")
     )
     .into()
+}
+
+/// Returns the INSERT behavior of the target, asked once a call.
+pub(super) async fn of_stage(link: &mut Link<'_, Sqlite>, stage: &StagingPlan) -> Result<InsertBehavior, sqlx::Error> {
+    if let Some(nature) = stage.notes.get() {
+        return Ok(*nature);
+    }
+    let nature = InsertBehavior::ask(link, stage.table).await?;
+    Ok(*stage.notes.get_or_init(|| nature))
 }

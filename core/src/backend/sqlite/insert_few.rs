@@ -4,23 +4,26 @@ use std::fmt::Write as _;
 
 use sqlx::{Sqlite, TypeInfo as _};
 
-use super::{
-    DIALECT, chunk_rows, count,
-    insert_behavior::InsertBehavior,
-    is_refused,
-    key_index::{self, KeyColumn},
-    one_row::{self, OR_ABORT},
-    staging::{self, StagingPlan},
-    watched,
-};
 use crate::{
-    Error,
-    connection::handle::Link,
+    backend::sqlite::dialect::{DIALECT, MAX_BINDS, OR_ABORT, StagingPlan},
+    backend::sqlite::insert_behavior::{self, InsertBehavior},
+    backend::sqlite::key_index::{self, KeyColumn},
+    backend::sqlite::{one_row, row_statements, stage_statements},
+    connection::link::Link,
     connection::scope::CallScope,
-    operations::bulk::{Chunk, Failure, RowFeed},
+    driver::Driver as _,
+    error::Error,
+    error::finding::other_key,
+    error::sqlite::is_refused,
+    feed::source::Failure,
+    feed::{Chunk, RowFeed},
     retry::Retry,
-    sql::{Sql, Statement},
+    sql::statement::Statement,
+    sql::text::Sql,
 };
+
+/// The most rows of a call that is not staged.
+const MOST_ROWS: usize = 1_000;
 
 /// Tests if the statement for so many rows is kept prepared.
 ///
@@ -34,7 +37,7 @@ fn is_kept(rows: usize) -> bool {
 /// What a staging table costs beside it shows most in the shortest calls, where making it and dropping it takes ten times as long as the
 /// rows.
 pub(super) async fn insert_few(
-    unit: &mut CallScope<'_, Sqlite>,
+    scope: &mut CallScope<'_, Sqlite>,
     stage: &StagingPlan,
     feed: &mut RowFeed<'_, Sqlite>,
 ) -> Result<Option<u64>, Failure> {
@@ -47,61 +50,61 @@ pub(super) async fn insert_few(
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
     // One row is created or not. Of several a part could be kept.
-    let mut nature = if chunk.rows > 1 { Some(super::nature(unit.link()?, stage).await?) } else { None };
-    let is_pooled = matches!(unit.link()?, Link::Pooled(..));
+    let mut nature = if chunk.rows > 1 { Some(insert_behavior::of_stage(scope.link()?, stage).await?) } else { None };
+    let is_pooled = matches!(scope.link()?, Link::Pooled(..));
     if !is_pooled || nature.is_some_and(|nature| !nature.fails_as_a_whole()) {
-        unit.drop_stage_on_drop();
+        scope.drop_stage_on_drop();
     }
     let mut skips_quietly = nature.is_some_and(|nature| nature.skips_quietly);
     let mut text = if skips_quietly {
         create_as_they_come(stage, chunk.rows)
     } else {
-        create_missing(unit.link()?, stage, chunk.rows, nature).await?
+        create_missing(scope.link()?, stage, chunk.rows, nature).await?
     };
-    let mut retry = Retry::new::<Sqlite>();
+    let mut retry = Retry::new(Sqlite::ATTEMPTS);
     loop {
-        let error = match create(unit, stage, &text, &chunk, nature).await {
+        let error = match create(scope, stage, &text, &chunk, nature).await {
             Ok(created) => return Ok(Some(created)),
             Err(error) => error,
         };
-        if nature.is_none() && error.as_sql().is_some_and(watched::finds_triggers) {
-            let found = super::nature(unit.link()?, stage).await?;
+        if nature.is_none() && error.as_sql().is_some_and(one_row::finds_triggers) {
+            let found = insert_behavior::of_stage(scope.link()?, stage).await?;
             nature = Some(found);
-            unit.drop_stage_on_drop();
-            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
+            scope.drop_stage_on_drop();
+            text = create_missing(scope.link()?, stage, chunk.rows, nature).await?;
             continue;
         }
         if skips_quietly && error.as_sql().is_some_and(is_refused) {
-            unit.rollback_merge().await?;
+            scope.rollback_merge().await?;
             skips_quietly = false;
-            text = create_missing(unit.link()?, stage, chunk.rows, nature).await?;
+            text = create_missing(scope.link()?, stage, chunk.rows, nature).await?;
             continue;
         }
-        if !((is_pooled || unit.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
+        if !((is_pooled || scope.is_own()) && error.is_retryable() && retry.again(error.as_sql()).await) {
             return Err(error.into());
         }
-        unit.rollback_merge().await?;
+        scope.rollback_merge().await?;
     }
 }
 
 async fn create(
-    unit: &mut CallScope<'_, Sqlite>,
+    scope: &mut CallScope<'_, Sqlite>,
     stage: &StagingPlan,
     text: &Sql,
     chunk: &Chunk<Sqlite>,
     nature: Option<InsertBehavior>,
 ) -> Result<u64, Error> {
-    unit.begin_merge().await?;
+    scope.begin_merge().await?;
     let statement = |text: &Sql| {
         let values = chunk.values.clone();
         if is_kept(chunk.rows) { Statement::cached(text, values) } else { Statement::once(text, values) }
     };
     let created = if nature.is_some_and(|nature| nature.triggers) {
-        create_watched(unit.link()?, stage, text, chunk.rows, statement).await?
+        create_watched(scope.link()?, stage, text, chunk.rows, statement).await?
     } else {
-        unit.link()?.execute(statement(text)).await?
+        scope.link()?.execute(statement(text)).await?
     };
-    unit.commit_merge().await?;
+    scope.commit_merge().await?;
     Ok(created)
 }
 
@@ -117,13 +120,13 @@ async fn create_watched(
 ) -> Result<u64, Error> {
     let key = key_columns(link, stage).await?;
     let new = count_new(stage, key.as_deref(), rows);
-    link.execute(Statement::plain(&staging::take_write_lock(stage))).await?;
-    let before = count(link, statement(&new)).await?;
+    link.execute(Statement::plain(&stage_statements::take_write_lock(stage))).await?;
+    let before = link.count(statement(&new)).await?;
     let created = link.execute(statement(text)).await?;
-    let after = count(link, statement(&new)).await?;
+    let after = link.count(statement(&new)).await?;
     if before.saturating_sub(after) < created {
-        let cause = watched::cause(link, &one_row::mismatch_cause(stage.table, stage.key)).await?;
-        return Err(watched::mismatch(cause).into());
+        let cause = one_row::cause(link, &row_statements::mismatch_cause(stage.table, stage.key)).await?;
+        return Err(other_key(cause).into());
     }
     Ok(created)
 }
@@ -177,8 +180,10 @@ async fn create_missing(
 fn create_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize, nature: Option<InsertBehavior>) -> Sql {
     let table = stage.table;
     // Where the table was not asked for triggers, the statement asks it.
-    let (or_abort, condition) = nature
-        .map_or_else(|| (OR_ABORT, one_row::without_triggers(table)), |nature| (nature.or_abort(), "true".to_owned()));
+    let (or_abort, condition) = nature.map_or_else(
+        || (OR_ABORT, row_statements::without_triggers(table)),
+        |nature| (nature.or_abort(), "true".to_owned()),
+    );
     let (with, missing) = missing_rows(stage, key, rows);
     format!(
         "{with} INSERT{or_abort} INTO {} ({}) SELECT {} FROM ({missing}) WHERE {condition} ON CONFLICT ({}) DO NOTHING",
@@ -233,4 +238,9 @@ fn missing_rows(stage: &StagingPlan, key: Option<&[KeyColumn]>, rows: usize) -> 
         grouped.collect::<Vec<_>>().join(", "),
     );
     (sql, missing)
+}
+
+/// Returns the most rows of a call that is not staged.
+fn chunk_rows(stage: &StagingPlan) -> usize {
+    (MAX_BINDS / stage.columns.len().max(1)).clamp(1, MOST_ROWS)
 }

@@ -2,11 +2,12 @@
 
 use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
 
-use super::DIALECT;
 use crate::{
-    connection::handle::Link,
+    backend::sqlite::dialect::DIALECT,
+    connection::link::Link,
+    sql::statement::Statement,
     sql::table::{Key, Table},
-    sql::{Sql, Statement},
+    sql::text::Sql,
 };
 
 /// The comparison of a key column's values.

@@ -1,226 +1,197 @@
-//! The statements for rows by key.
+//! Rows by key.
+//!
+//! A trigger can store a row with another key, so on a table with triggers the row is read before it is kept.
 
-use super::{DIALECT, insert_behavior, key_index::KeyColumn};
-use crate::{
-    backend::RowStatements,
-    sql::Sql,
-    sql::table::{Key, Table},
+use sqlx::{
+    Row as _, Sqlite,
+    sqlite::{SqliteArguments, SqliteRow},
 };
 
-/// Index of the INSERT where triggers are watched.
-///
-/// It is one in [`RowStatements::others`], as the next are.
-///
-/// The other two are what is asked of the table.
-pub(super) const CREATE_WATCHED: usize = 0;
-pub(super) const ASK_NATURE: usize = 1;
-pub(super) const ASK_CAUSE: usize = 2;
+use crate::{
+    backend::one_row::{InsertOutcome, Limits, OneRow},
+    backend::sqlite::dialect::{MAX_BINDS, OR_ABORT},
+    backend::sqlite::insert_behavior::InsertBehavior,
+    backend::sqlite::key_index,
+    backend::sqlite::row_statements::{self, ASK_CAUSE, ASK_NATURE, CREATE_WATCHED, FAILED_KEY, FAILED_TRIGGERS},
+    connection::link::Link,
+    connection::savepoint_guard::{Guarding, SavepointGuard},
+    driver::bind::{Columns, Write, statement},
+    error::finding::other_key,
+    error::sqlite::{is_constraint, says},
+    outcome::SqlFuture,
+    sql::row_statements::RowStatements,
+    sql::statement::Statement,
+    sql::table::{Key, Table},
+    sql::text::Sql,
+};
 
-/// An expression that fails a statement on a table with triggers.
-///
-/// It fails with "integer overflow", which no other error but that of a CHECK says.
-const FAIL_TRIGGERS: &str = "abs(-9223372036854775808)";
-pub(super) const FAILED_TRIGGERS: &str = "integer overflow";
+impl OneRow for Sqlite {
+    const CACHE: usize = 0;
+    const LIMITS: Limits = Limits { binds: MAX_BINDS, keys: MAX_BINDS };
+    const NULLS_ARE_DISTINCT: Option<&'static str> = Some(
+        "a unique index of SQLite never takes two NULLs for equal, so a key with `nulls_not_distinct` works on PostgreSQL 15 and later only",
+    );
 
-/// An expression that fails an INSERT whose key is stored differently.
-const FAIL_KEY: &str = "'' LIKE '' ESCAPE ''";
-pub(super) const FAILED_KEY: &str = "ESCAPE expression must be a single character";
+    fn selected(table: &Table) -> String {
+        row_statements::selected(table, "")
+    }
 
-/// The conflict clause of a statement, over any of the table.
-///
-/// It counts for the statements of triggers too, over their own.
-pub(super) const OR_ABORT: &str = " OR ABORT";
+    fn row_statements(table: &Table, key: &Key) -> RowStatements {
+        row_statements::row_statements(table, key)
+    }
 
-/// Returns the columns, each with its own name for its name.
-///
-/// `PRAGMA short_column_names` and `full_column_names` give others where a statement says none.
-pub(super) fn selected(table: &Table, prefix: &str) -> String {
-    let column = |column: &crate::sql::table::Column| {
-        let name = DIALECT.name(column.name);
-        format!("{prefix}{name} AS {name}")
-    };
-    table.columns.iter().map(column).collect::<Vec<_>>().join(", ")
-}
+    fn create_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowStatements,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, InsertOutcome<Self>> {
+        Box::pin(create(link, texts, write))
+    }
 
-pub(super) fn row_statements(table: &Table, key: &Key) -> RowStatements {
-    let into = DIALECT.table(table);
-    let all = selected(table, "");
-    let supplied = DIALECT.columns(table, table.supplied(), "");
-    let key_columns = DIALECT.columns(table, key.columns.iter().copied(), "");
-    let values = DIALECT.placeholders(1, table.supplied().count(), 1);
-    let found = DIALECT.key_is(table, key, 1);
-    let find = Sql::from(format!("SELECT {all} FROM {into} WHERE {found} LIMIT 2"));
-    let selected_values = vec!["?"; table.supplied().count()].join(", ");
-    RowStatements {
-        reread: find.clone(),
-        find,
-        create: format!(
-            "INSERT{OR_ABORT} INTO {into} ({supplied}) SELECT {selected_values} WHERE {} ON CONFLICT ({key_columns}) DO NOTHING \
-             RETURNING {all}, CASE WHEN {found} THEN 1 ELSE {FAIL_KEY} END AS \"upsertable: found\"",
-            without_triggers(table)
-        )
-        .into(),
-        update: update_row(table, key, &all),
-        others: vec![
-            format!("INSERT INTO {into} ({supplied}) VALUES {values} ON CONFLICT ({key_columns}) DO NOTHING RETURNING 1")
-                .into(),
-            insert_behavior::ask(table, table.schema.unwrap_or("main")),
-            mismatch_cause(table, key),
-        ],
+    // An index on a column of another collation, as in `CREATE UNIQUE INDEX .. (email COLLATE NOCASE)`.
+    fn find_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<SqliteRow>> {
+        Box::pin(async move {
+            let Some(columns) = key_index::key_columns(link, table, key).await? else { return Ok(None) };
+            let find = row_statements::find_as_index(table, key, &columns);
+            Ok(link.fetch(statement(&find, write, &[Columns::Key])?).await?.pop())
+        })
+    }
+
+    fn update_as_index<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<SqliteRow>> {
+        Box::pin(async move {
+            let columns = key_index::key_columns(link, table, key).await?;
+            let Some(update) = columns.and_then(|columns| row_statements::update_as_index(table, key, &columns)) else {
+                return Ok(None);
+            };
+            run_update(link, &row_statements::row_statements(table, key), &update, write).await
+        })
+    }
+
+    fn update_row<'l>(
+        link: &'l mut Link<'_, Self>,
+        texts: &'l RowStatements,
+        update: &'l Sql,
+        write: Write<'l, Self>,
+    ) -> SqlFuture<'l, Option<SqliteRow>> {
+        Box::pin(run_update(link, texts, update, write))
+    }
+
+    fn find_keys<'l>(
+        link: &'l mut Link<'_, Self>,
+        table: &'static Table,
+        key: &'static Key,
+        keys: usize,
+        values: SqliteArguments,
+    ) -> SqlFuture<'l, Vec<SqliteRow>> {
+        let find = Statement::once(&row_statements::find_many(table, key, keys), values);
+        Box::pin(async move { link.fetch(find).await })
     }
 }
 
-/// Returns a condition that the table has no trigger.
+/// Asks what in the table can change a stored key.
+pub(super) async fn cause(link: &mut Link<'_, Sqlite>, ask: &Sql) -> Result<Option<String>, sqlx::Error> {
+    link.fetch(Statement::plain(ask)).await?.first().map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// Returns true if a statement stopped because its table has triggers.
 ///
-/// It fails the statement otherwise.
-pub(super) fn without_triggers(table: &Table) -> String {
-    let schema = table.schema.unwrap_or("main");
-    let name = text(table.name);
-    let temporary = if schema.eq_ignore_ascii_case("temp") {
-        String::new()
+/// It has done nothing then.
+pub(super) fn finds_triggers(error: &sqlx::Error) -> bool {
+    says(error, FAILED_TRIGGERS)
+}
+
+/// Inserts the row unless its key is there.
+async fn create(
+    link: &mut Link<'_, Sqlite>,
+    texts: &RowStatements,
+    write: Write<'_, Sqlite>,
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
+    let mut values = SqliteArguments::default();
+    write(Columns::Row, &mut values)?;
+    write(Columns::Key, &mut values)?;
+    match link.fetch_written(Statement::cached(&texts.create, values)).await {
+        Ok(made) => Ok(made.into_iter().next().map_or(InsertOutcome::KeyExists, InsertOutcome::Made)),
+        Err(error) if finds_triggers(&error) => create_watched(link, texts, write).await,
+        Err(error) if says(&error, FAILED_KEY) => Err(other_key(cause(link, &texts.others[ASK_CAUSE]).await?)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Inserts the row unless its key exists, and reads it back.
+///
+/// A trigger may do anything with the row: what is given is what is stored after it.
+async fn create_watched(
+    link: &mut Link<'_, Sqlite>,
+    texts: &RowStatements,
+    write: Write<'_, Sqlite>,
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
+    let leaves = leaves_to_triggers(link, texts).await?;
+    let guard = SavepointGuard::begin(link, Guarding::Both).await?;
+    let outcome = insert_and_read(guard.link, texts, write, leaves).await;
+    let keep = matches!(outcome, Ok(InsertOutcome::Made(_)));
+    guard.end_as(keep, outcome).await
+}
+
+async fn insert_and_read(
+    link: &mut Link<'_, Sqlite>,
+    texts: &RowStatements,
+    write: Write<'_, Sqlite>,
+    leaves: bool,
+) -> Result<InsertOutcome<Sqlite>, sqlx::Error> {
+    let plain = &texts.others[CREATE_WATCHED];
+    let with_abort;
+    let insert = if leaves {
+        plain
     } else {
-        format!(" AND NOT EXISTS (SELECT 1 FROM temp.sqlite_schema WHERE tbl_name = {name} COLLATE NOCASE)")
+        with_abort = Sql::from(plain.as_str().replacen("INSERT", &format!("INSERT{OR_ABORT}"), 1));
+        &with_abort
     };
-    format!(
-        "CASE WHEN (SELECT sum(type = 'table') = 1 AND sum(type = 'trigger') = 0 FROM {}.sqlite_schema \
-         WHERE tbl_name = {name} COLLATE NOCASE){temporary} THEN 1 ELSE {FAIL_TRIGGERS} END",
-        DIALECT.name(schema)
-    )
+    if link.fetch_written(statement(insert, &mut *write, &[Columns::Row])?).await?.is_empty() {
+        return Ok(InsertOutcome::KeyExists);
+    }
+    let made = link.fetch_written(statement(&texts.find, write, &[Columns::Key])?).await?;
+    match made.into_iter().next() {
+        Some(row) => Ok(InsertOutcome::Made(row)),
+        None => Err(other_key(cause(link, &texts.others[ASK_CAUSE]).await?)),
+    }
 }
 
-/// Selects what can make a stored key differ or be dropped.
-pub(super) fn mismatch_cause(table: &Table, key: &Key) -> Sql {
-    let name = text(table.name);
-    let of_table = of_table(table);
-    let names = key_names(table, key);
-    format!(
-        "SELECT coalesce(\
-         (SELECT 'the trigger ' || name || ' can change or drop a row' FROM (\
-         SELECT type, name, tbl_name, sql FROM {}.sqlite_schema UNION ALL SELECT type, name, tbl_name, sql FROM temp.sqlite_schema) \
-         WHERE type = 'trigger' AND tbl_name = {name} COLLATE NOCASE AND instr(lower(sql), 'insert') > 0 ORDER BY name LIMIT 1), \
-         (SELECT 'the column ' || name || ' is declared ' || type || ', which rounds numbers' FROM pragma_table_xinfo({of_table}) \
-         WHERE name COLLATE NOCASE IN ({names}) AND instr(lower(type), 'int') = 0 AND instr(lower(type), 'char') = 0 \
-         AND instr(lower(type), 'clob') = 0 AND instr(lower(type), 'text') = 0 AND instr(lower(type), 'blob') = 0 \
-         AND (instr(lower(type), 'real') OR instr(lower(type), 'floa') OR instr(lower(type), 'doub')) ORDER BY cid LIMIT 1))",
-        DIALECT.name(table.schema.unwrap_or("main"))
-    )
-    .into()
+/// Returns true if triggers decide what a conflict does.
+async fn leaves_to_triggers(link: &mut Link<'_, Sqlite>, texts: &RowStatements) -> Result<bool, sqlx::Error> {
+    let row = link.fetch(Statement::plain(&texts.others[ASK_NATURE])).await?.pop();
+    Ok(row.map(|row| InsertBehavior::read(&row)).transpose()?.flatten().is_none_or(InsertBehavior::leaves_to_triggers))
 }
 
-pub(super) fn find_many(table: &Table, key: &Key, keys: usize) -> Sql {
-    let columns = selected(table, "t.");
-    let names: Vec<String> = (0..key.columns.len()).map(|position| format!("\"c{position}\"")).collect();
-    let equal = key
-        .columns
-        .iter()
-        .zip(&names)
-        .map(|(&column, name)| format!("t.{} = s.{name}", DIALECT.name(table.columns[column].name)));
-    let found = format!("t.{}", DIALECT.name(table.columns[key.columns[0]].name));
-    format!(
-        "WITH \"upsertable_keys\"(\"n\", {}) AS (VALUES {}) \
-         SELECT {columns}, s.\"n\" AS \"upsertable: n\", {found} IS NOT NULL AS \"upsertable: found\", 0 AS \"upsertable: created\" \
-         FROM \"upsertable_keys\" AS s LEFT JOIN {} AS t ON {} ORDER BY s.\"n\"",
-        names.join(", "),
-        numbered_values(keys, key.columns.len()),
-        DIALECT.table(table),
-        equal.collect::<Vec<_>>().join(" AND "),
-    )
-    .into()
-}
-
-/// Reads the row by the key as its index compares.
-pub(super) fn find_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Sql {
-    let all = selected(table, "");
-    format!("SELECT {all} FROM {} WHERE {}", DIALECT.table(table), key_as_index(table, key, columns)).into()
-}
-
-/// Updates the row by the key as its index compares.
-pub(super) fn update_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> Option<Sql> {
-    let set = assignments(table, key);
-    let all = selected(table, "");
-    let update = format!(
-        "UPDATE{OR_ABORT} {} SET {set} WHERE {} RETURNING {all}",
-        DIALECT.table(table),
-        key_as_index(table, key, columns)
-    );
-    (!set.is_empty()).then(|| update.into())
-}
-
-/// Removes the conflict clause from a statement.
+/// Updates a row and returns it.
 ///
-/// So its triggers and its table say what a conflict does.
-pub(super) fn without_abort(update: &Sql) -> Sql {
-    update.as_str().replacen(OR_ABORT, "", 1).into()
-}
-
-fn key_as_index(table: &Table, key: &Key, columns: &[KeyColumn]) -> String {
-    let equal = key.columns.iter().zip(columns).map(|(&column, KeyColumn { collation, .. })| {
-        format!("{} COLLATE {} = ?", DIALECT.name(table.columns[column].name), DIALECT.name(collation))
-    });
-    equal.collect::<Vec<_>>().join(" AND ")
-}
-
-/// Returns the assignments of an upsert.
-fn assignments(table: &Table, key: &Key) -> String {
-    let set = table.updatable(key).map(|column| format!("{} = ?", DIALECT.name(table.columns[column].name)));
-    set.collect::<Vec<_>>().join(", ")
-}
-
-/// Returns the UPDATE of a row, which checks the index too.
-///
-/// Without the index nothing may be written, and an UPDATE alone would not notice.
-fn update_row(table: &Table, key: &Key, all: &str) -> Option<Sql> {
-    let set = assignments(table, key);
-    let width = key.columns.len();
-    let names = key_names(table, key);
-    let update = format!(
-        "UPDATE{OR_ABORT} {} SET {} WHERE {} AND (\
-         EXISTS (SELECT 1 FROM {}) \
-         OR (SELECT count(*) = {width} AND sum(name COLLATE NOCASE IN ({names})) = {width} \
-         FROM pragma_table_xinfo({}) WHERE pk > 0)) RETURNING {all}",
-        DIALECT.table(table),
-        set,
-        DIALECT.key_is(table, key, 1),
-        unique_indexes(table, key),
-        of_table(table),
-    );
-    (!set.is_empty()).then(|| update.into())
-}
-
-/// Names the usable unique indexes on exactly the key's columns.
-///
-/// It stands behind FROM.
-pub(super) fn unique_indexes(table: &Table, key: &Key) -> String {
-    let width = key.columns.len();
-    let names = key_names(table, key);
-    format!(
-        "pragma_index_list({}) AS il WHERE il.\"unique\" = 1 AND il.partial = 0 AND (\
-         SELECT count(*) = {width} AND sum(name COLLATE NOCASE IN ({names})) = {width} \
-         FROM pragma_index_xinfo(il.name{}) WHERE key = 1)",
-        of_table(table),
-        of_index(table)
-    )
-}
-
-fn key_names(table: &Table, key: &Key) -> String {
-    key.columns.iter().map(|&column| text(table.columns[column].name)).collect::<Vec<_>>().join(", ")
-}
-
-fn of_table(table: &Table) -> String {
-    format!("{}{}", text(table.name), of_index(table))
-}
-
-pub(super) fn of_index(table: &Table) -> String {
-    table.schema.map_or_else(String::new, |schema| format!(", {}", text(schema)))
-}
-
-/// Writes a name as a string literal.
-pub(super) fn text(name: &str) -> String {
-    format!("'{}'", name.replace('\'', "''"))
-}
-
-/// Returns `(0, ?, ..), (1, ?, ..), ..`.
-fn numbered_values(rows: usize, width: usize) -> String {
-    let row = |number| format!("({number}{})", ",?".repeat(width));
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+/// Where the table has triggers that say what a conflict of theirs does, a statement that says it too fails, and is done again without.
+async fn run_update(
+    link: &mut Link<'_, Sqlite>,
+    texts: &RowStatements,
+    update: &Sql,
+    write: Write<'_, Sqlite>,
+) -> Result<Option<SqliteRow>, sqlx::Error> {
+    let updated = link.fetch_written(statement(update, &mut *write, &[Columns::Updatable, Columns::Key])?).await;
+    let updated = match updated {
+        Err(error) if is_constraint(&error) && leaves_to_triggers(link, texts).await? => {
+            link.fetch_written(statement(
+                &row_statements::without_abort(update),
+                write,
+                &[Columns::Updatable, Columns::Key],
+            )?)
+            .await?
+        }
+        updated => updated?,
+    };
+    Ok(updated.into_iter().next())
 }

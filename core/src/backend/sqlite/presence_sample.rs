@@ -2,11 +2,12 @@
 
 use sqlx::{Row as _, Sqlite};
 
-use super::{
-    DIALECT,
-    staging::{self, STAGE, StagingPlan},
+use crate::{
+    backend::sqlite::dialect::{DIALECT, StagingPlan},
+    backend::sqlite::stage_statements::{self, STAGE},
+    connection::link::Link,
+    sql::statement::Statement,
 };
-use crate::{connection::handle::Link, sql::Statement};
 
 /// Number of places of the staging table that are looked at.
 ///
@@ -74,6 +75,6 @@ fn look(stage: &StagingPlan) -> String {
         before.join(", "),
         places.join(", "),
         DIALECT.table(stage.table),
-        staging::same_key(stage),
+        stage_statements::same_key(stage),
     )
 }

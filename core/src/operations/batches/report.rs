@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Failures that are kept with their keys, at most.
 ///

@@ -1,8 +1,6 @@
 //! A run over a table: one transaction for each page.
 
 use std::{
-    any::Any,
-    marker::PhantomData,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
@@ -19,57 +17,32 @@ use futures_util::{
 };
 use sqlx::Pool;
 
-use super::{
-    BatchProgress, BatchReport, Batches, Bind, CallEach,
-    pace::Pace,
-    span::{Span, Spans},
-};
 use crate::{
-    BoxError, Error,
-    backend::{Backend, paging::Rows},
-    connection::handle::{Link, Session},
-    error::EndReason,
+    backend::Backend,
+    backend::paging::Rows,
+    connection::handle::Session,
+    connection::link::Link,
+    error::end_reason::EndReason,
+    error::meaning::Meaning,
+    error::{BoxError, Error},
     model::values::KeyRow,
-    model::{self, On, UniqueKey as _},
+    model::{On, UniqueKey as _, erased},
+    operations::batches::pace::Pace,
+    operations::batches::report::{BatchProgress, BatchReport},
+    operations::batches::settings::{Bind, Settings, join},
+    operations::batches::span::{Span, Spans},
+    operations::batches::work::{Work, panic_message},
+    operations::target::Target,
     retry::Retry,
-    sql::table::{Table, Target},
-    sql::{Sql, Statement},
-    transaction::{Transaction, TransactionOptions},
+    sql::statement::Statement,
+    sql::table::Table,
+    sql::text::Sql,
+    transaction::Transaction,
+    transaction::options::TransactionOptions,
 };
 
 const ROWS_COME_AGAIN: &str = "rows come to lie ahead of the run as fast as it does them, so that it would not end; where the closure \
      changes the key by which the table is paged, say a filter that holds no longer for a row that is done, or use a model whose first key stays";
-
-/// Work for each row, with the closure's type erased.
-pub(super) trait Work<DB: Backend, M>: Send + Sync {
-    fn row<'t>(&'t self, tx: &'t mut Transaction<DB>, row: M) -> BoxFuture<'t, Result<(), BoxError>>;
-}
-
-pub(super) struct Erased<F, E> {
-    work: F,
-    error: PhantomData<fn() -> E>,
-}
-
-impl<F, E> Erased<F, E> {
-    pub(super) fn new(work: F) -> Self {
-        Self { work, error: PhantomData }
-    }
-}
-
-impl<DB, M, F, E> Work<DB, M> for Erased<F, E>
-where
-    DB: Backend,
-    M: On<DB>,
-    E: Into<BoxError> + Send,
-    for<'t> F: AsyncFn(&'t mut Transaction<DB>, M) -> Result<(), E>
-        + CallEach<&'t mut Transaction<DB>, M, Result<(), E>, Fut: Send>
-        + Send
-        + Sync,
-{
-    fn row<'t>(&'t self, tx: &'t mut Transaction<DB>, row: M) -> BoxFuture<'t, Result<(), BoxError>> {
-        Box::pin(async move { (self.work)(tx, row).await.map_err(Into::into) })
-    }
-}
 
 /// A run, with all that its batches share.
 pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
@@ -87,7 +60,7 @@ pub(super) struct Run<'r, 'a, DB: Backend, M: On<DB>> {
     positions: Vec<usize>,
     /// The first word of the statements that read rows.
     select: String,
-    paging: OnceLock<DB::Paging>,
+    paging: OnceLock<DB::KeyFacts>,
     /// True once the server has refused to lock a page.
     by_rows: AtomicBool,
     state: Mutex<State<'a, DB, M::Key>>,
@@ -216,10 +189,14 @@ impl Abort {
 }
 
 impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
-    pub(super) fn new(batches: Batches<'a, DB, M>, work: &'r dyn Work<DB, M>) -> Result<Self, Error> {
+    pub(super) fn new(
+        pool: &'a Pool<DB>,
+        settings: Settings<'a, DB>,
+        work: &'r dyn Work<DB, M>,
+    ) -> Result<Self, Error> {
         let target = Target::new(Table::of::<M>(), M::Key::INDEX, "batches");
         target.check::<DB>()?;
-        let Batches { pool, conditions, values, size, concurrency, options, on_progress, stop, .. } = batches;
+        let Settings { conditions, values, size, concurrency, options, on_progress, stop } = settings;
         let condition = join::<DB>(&conditions, values.len(), target)?;
         let state = State {
             spans: None,
@@ -230,11 +207,11 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             over: false,
         };
         let stop = stop.shared();
-        let options = match DB::BATCH_ISOLATION {
+        let options = match DB::SESSIONS.batch_isolation {
             Some(isolation) if options.isolation.is_none() => options.isolation(isolation),
             _ => options,
         };
-        let types = model::types::<DB, M>();
+        let types = erased::types::<DB, M>();
         let select = DB::select_sorted(target.key, &types);
         let (paging, state) = (OnceLock::new(), Mutex::new(state));
         Ok(Self {
@@ -480,7 +457,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     }
 
     async fn do_row(&self, tx: &mut Transaction<DB>, row: DB::Row) -> Result<(), BoxError> {
-        let model = model::read::<DB, M>(&row)?;
+        let model = erased::read::<DB, M>(&row)?;
         drop(row);
         let outcome = AssertUnwindSafe(self.work.row(tx, model)).catch_unwind().await;
         outcome.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()).into()))
@@ -496,7 +473,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             let rows = self.read(&self.rows(&all).last::<DB>(&self.select, paging), &all).await?;
             let Some(row) = rows.first() else { return Ok(None) };
             if paging.is_none() {
-                let (found, again) = DB::paging(row, self.target.table, self.target.key)?;
+                let (found, again) = DB::learn(row, self.target.table, self.target.key)?;
                 self.paging.get_or_init(|| found);
                 if again {
                     continue;
@@ -510,7 +487,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     ///
     /// It does so without a transaction, and again where another transaction stood in the way.
     async fn read_keys(&self, span: &Span<At<DB, M::Key>>) -> Result<Vec<Known<At<DB, M::Key>>>, Error> {
-        let paging = self.paging.get_or_init(DB::Paging::default);
+        let paging = self.paging.get_or_init(DB::KeyFacts::default);
         let rows = self.read(&self.rows(span).keys::<DB>(&self.select, paging, self.size), span).await?;
         let key = |row: &DB::Row| {
             let at = self.at_key(row)?;
@@ -527,20 +504,20 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
 
     /// Key and place of a row, by the key's positions.
     fn at(&self, key: KeyRow<'_, DB>, row: &DB::Row, positions: &[usize]) -> Result<At<DB, M::Key>, sqlx::Error> {
-        let paging = self.paging.get_or_init(DB::Paging::default);
+        let paging = self.paging.get_or_init(DB::KeyFacts::default);
         let place = DB::place(row, self.target.key, positions, &self.types, paging)?;
-        Ok(At { key: model::read_key::<DB, M>(key)?, place })
+        Ok(At { key: erased::read_key::<DB, M>(key)?, place })
     }
 
     async fn count(&self, span: &Span<At<DB, M::Key>>) -> Result<u64, Error> {
         let rows = self.read(&self.rows(span).count::<DB>(self.paging.get()), span).await?;
-        let count = rows.first().map_or(Ok(0), DB::number)?;
+        let count = rows.first().map_or(Ok(0), |row| DB::number(row, 0))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
     async fn read(&self, sql: &Sql, span: &Span<At<DB, M::Key>>) -> Result<Vec<DB::Row>, Error> {
         let mut session = Session::pool(self.pool);
-        let mut retry = Retry::new::<DB>();
+        let mut retry = Retry::new(DB::ATTEMPTS);
         loop {
             let outcome = match session.link().await {
                 Ok(mut link) => link.fetch(self.statement(sql, span)?).await.map_err(Error::from),
@@ -581,7 +558,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         loop {
             let sql = self.rows(&part.span).take::<DB>(
                 &self.select,
-                self.paging.get_or_init(DB::Paging::default),
+                self.paging.get_or_init(DB::KeyFacts::default),
                 part.limit,
                 part.wait,
             );
@@ -591,7 +568,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
             }
             match link.fetch(statement).await {
                 Err(error) if DB::cannot_skip(&error) => {}
-                Err(error) if DB::cannot_lock_page(&error) => {
+                Err(error) if Meaning::of(&error).cannot_lock_page => {
                     self.by_rows.store(true, Ordering::Relaxed);
                     return Err(Abort::Refused);
                 }
@@ -608,7 +585,7 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
         link: &mut Link<'_, DB>,
         part: &Part<'_, At<DB, M::Key>>,
     ) -> Result<Vec<DB::Row>, Error> {
-        let paging = self.paging.get_or_init(DB::Paging::default);
+        let paging = self.paging.get_or_init(DB::KeyFacts::default);
         let keys = self.rows(&part.span).keys::<DB>(&self.select, paging, part.limit);
         let all = self.rows(&Span { after: None, up_to: None });
         let take = all.take_one::<DB>(&self.select, paging, part.wait);
@@ -656,35 +633,8 @@ impl<'r, 'a, DB: Backend, M: On<DB>> Run<'r, 'a, DB, M> {
     fn write(&self, at: &At<DB, M::Key>, encoder: &mut DB::Encoder) -> Result<(), sqlx::Error> {
         match &at.place {
             Some(place) => DB::put_place(encoder, place),
-            None => model::put_key::<DB, M, M::Key>(&at.key, self.target, encoder)?,
+            None => erased::put_key::<DB, M, M::Key>(&at.key, self.target.table, self.target.key, encoder)?,
         }
         Ok(())
     }
-}
-
-/// Joins the filters into one condition.
-///
-/// It has to have as many placeholders as there are values: a missing value would be NULL on SQLite, and the filter then hold for no row.
-fn join<DB: Backend>(conditions: &[String], values: usize, target: Target) -> Result<Option<String>, Error> {
-    let mut joined = String::new();
-    let mut count = 0;
-    for condition in conditions {
-        let (text, placeholders) = DB::QUOTING.placeholders(condition, DB::DIALECT, count + 1);
-        count += placeholders;
-        if joined.is_empty() {
-            joined = text;
-        } else {
-            joined = format!("{joined}\n) AND ({text}");
-        }
-    }
-    if count != values {
-        let what = format!("the filter has {count} `?` and {values} bound values; call `bind` once for each `?`");
-        return Err(target.unsupported(what));
-    }
-    Ok((!conditions.is_empty()).then_some(joined))
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the closure panicked: {}", text.unwrap_or("no message"))
 }

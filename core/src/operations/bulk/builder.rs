@@ -4,15 +4,19 @@ use std::marker::PhantomData;
 
 use futures_core::Stream;
 
-use super::{
-    BulkCreated, BulkUpserted, Progress, Streamed,
-    call::{BulkCall, Options},
-};
 use crate::{
-    Error, Outcome,
     backend::Backend,
-    connection::handle::{CallFuture, Handle},
-    model::{self, ModelVTable, On, Row},
+    backend::staging::Mark,
+    connection::handle::Handle,
+    error::Error,
+    feed::progress::Progress,
+    model::On,
+    model::erased::{self, ModelVTable},
+    model::new_row::Row,
+    operations::bulk::call::{BulkCall, Options},
+    operations::bulk::report::{BulkCreated, BulkUpserted},
+    operations::bulk::stream::Streamed,
+    outcome::{CallFuture, Outcome},
 };
 
 /// Builder of a bulk call: see [`Upsertable::bulk`](crate::Upsertable::bulk).
@@ -131,8 +135,8 @@ impl<'a, M, S> Bulk<'a, M, S> {
             let rows = call.get_or_create().await?;
             let mut outcomes = Vec::with_capacity(rows.len());
             for row in &rows {
-                let created = DB::mark(row).map_err(Error::from)?.created;
-                outcomes.push(Outcome { row: model::read::<DB, M>(row).map_err(Error::from)?, created });
+                let created = Mark::read::<DB>(row).map_err(Error::from)?.created;
+                outcomes.push(Outcome { row: erased::read::<DB, M>(row).map_err(Error::from)?, created });
             }
             Ok(outcomes)
         })

@@ -2,13 +2,19 @@
 //!
 //! All of it is compiled once a database, not once a model.
 
-use super::{BulkCreated, BulkUpserted, Failure, Goal, Job, Merged, Plan, Progress, Rows};
 use crate::{
-    Error,
     backend::Backend,
-    connection::handle::{CallFuture, Session},
-    model::ModelVTable,
-    sql::table::Target,
+    backend::staging::Mark,
+    connection::handle::Session,
+    error::Error,
+    feed::progress::Progress,
+    feed::source::{Failure, Rows},
+    model::erased::ModelVTable,
+    operations::bulk::job::{Goal, Job, Merged, Plan},
+    operations::bulk::report::{BulkCreated, BulkUpserted},
+    operations::created,
+    operations::target::Target,
+    outcome::CallFuture,
 };
 
 pub(super) struct BulkCall<'a, DB: Backend, E> {
@@ -27,9 +33,9 @@ pub(super) struct Options<'a> {
 impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
     pub(super) fn create_new(mut self) -> CallFuture<'a, BulkCreated, E> {
         Box::pin(async move {
-            let goal = if self.session.wants_created(&self.model) { Goal::CreateAndRead } else { Goal::Create };
+            let goal = if created::are_wanted(&self.session, &self.model) { Goal::CreateAndRead } else { Goal::Create };
             let merged = self.run(goal, "bulk_create_new").await?;
-            self.session.created(&self.model, &merged.rows)?;
+            created::hand_on(&mut self.session, &self.model, &merged.rows)?;
             Ok(BulkCreated { received: merged.received, created: merged.created })
         })
     }
@@ -39,8 +45,8 @@ impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
         Box::pin(async move {
             let rows = self.run(Goal::GetOrCreate, "bulk_get_or_create").await?.rows;
             for row in &rows {
-                if DB::mark(row).map_err(Error::from)?.created {
-                    self.session.created(&self.model, std::slice::from_ref(row))?;
+                if Mark::read::<DB>(row).map_err(Error::from)?.created {
+                    created::hand_on(&mut self.session, &self.model, std::slice::from_ref(row))?;
                 }
             }
             Ok(rows)
@@ -49,16 +55,16 @@ impl<'a, DB: Backend, E: From<Error> + Send + 'a> BulkCall<'a, DB, E> {
 
     pub(super) fn upsert(mut self) -> CallFuture<'a, BulkUpserted, E> {
         Box::pin(async move {
-            let goal = if self.session.wants_created(&self.model) { Goal::UpsertAndRead } else { Goal::Upsert };
+            let goal = if created::are_wanted(&self.session, &self.model) { Goal::UpsertAndRead } else { Goal::Upsert };
             let merged = self.run(goal, "bulk_upsert").await?;
-            self.session.created(&self.model, &merged.rows)?;
+            created::hand_on(&mut self.session, &self.model, &merged.rows)?;
             Ok(BulkUpserted { received: merged.received, created: merged.created, updated: merged.updated })
         })
     }
 
     async fn run(&mut self, goal: Goal, operation: &'static str) -> Result<Merged<DB>, E> {
         let target = Target::new(self.model.table, 0, operation);
-        let watch = target.watch();
+        let watch = target.span();
         let mut ignore = |_: Progress| {};
         let job = Job {
             plan: Plan { target, goal },

@@ -3,6 +3,8 @@
 //! The values are those that the server has sent, bound again as they came: what Rust reads from them can be written otherwise. ENUM and
 //! SET are sorted by a number and sent as text, so of them the number is asked for.
 
+use std::{fmt::Write as _, sync::atomic::Ordering};
+
 use std::sync::Arc;
 
 use sqlx::{
@@ -10,24 +12,90 @@ use sqlx::{
     mysql::{MySqlRow, MySqlTypeInfo},
 };
 
-use super::{DIALECT, NO_SKIP_LOCKED, Ordering, encoding::Encoder, one_row::text, staging};
-use crate::sql::table::{Key, Table};
+use crate::{
+    backend::mysql::dialect::{DIALECT, text},
+    backend::mysql::encoding::Encoder,
+    backend::mysql::server::NO_SKIP_LOCKED,
+    backend::mysql::stage_statements,
+    backend::paging::Paging,
+    error::mysql::is_syntax_error,
+    sql::dialect::Bound,
+    sql::table::{Key, Table},
+};
 
-pub(in crate::backend) type Place = Arc<Encoder>;
+impl Paging for MySql {
+    type KeyFacts = KeyFacts;
+    type Place = Place;
+
+    // Whoever inserts a row that refers to one of these waits. InnoDB has no lock of a row that keeps out another of its kind and not
+    // theirs.
+    fn lock_rows(wait: bool) -> &'static str {
+        if wait || NO_SKIP_LOCKED.load(Ordering::Relaxed) { " FOR UPDATE" } else { " FOR UPDATE SKIP LOCKED" }
+    }
+
+    fn cannot_skip(error: &sqlx::Error) -> bool {
+        is_syntax_error(error) && !NO_SKIP_LOCKED.swap(true, Ordering::Relaxed)
+    }
+
+    fn bound(table: &Table, key: &Key, _: Option<&KeyFacts>, _: usize, bound: Bound) -> String {
+        side_of(table, key, bound)
+    }
+
+    fn select_sorted(key: &Key, types: &[MySqlTypeInfo]) -> String {
+        let is_long = |&column: &usize| stage_statements::is_long_type(types[column].name());
+        stage_statements::set_for(
+            &[if key.columns.iter().any(is_long) { stage_statements::SORTS_ALL } else { "" }],
+            "SELECT",
+        )
+    }
+
+    fn place_columns(table: &Table, key: &Key, facts: Option<&KeyFacts>) -> String {
+        place_columns(table, key, facts)
+    }
+
+    fn learn(row: &MySqlRow, table: &Table, key: &Key) -> Result<(KeyFacts, bool), sqlx::Error> {
+        learn_facts(row, table, key)
+    }
+
+    fn place(
+        row: &MySqlRow,
+        key: &Key,
+        positions: &[usize],
+        types: &[MySqlTypeInfo],
+        facts: &KeyFacts,
+    ) -> Result<Option<Place>, sqlx::Error> {
+        stored_place(row, key, positions, types, facts).map(Some)
+    }
+
+    fn put_place(encoder: &mut Encoder, place: &Place) {
+        encoder.add_all(place);
+    }
+
+    fn identity(
+        _: Option<&Place>,
+        write: impl FnOnce(&mut Encoder) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        let mut encoder = Encoder::default();
+        write(&mut encoder)?;
+        Ok(encoder.into_identity())
+    }
+}
+
+pub(super) type Place = Arc<Encoder>;
 
 /// The key's columns that are sorted by a number.
 ///
 /// They are sent as text.
 #[derive(Debug, Default)]
-pub struct Paging {
+pub struct KeyFacts {
     worded: Vec<usize>,
 }
 
 /// Returns the extra columns of a page.
 ///
 /// In the row that is read first they are the names of a table's columns that are sorted by a number, and the server's version.
-pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
-    let Some(paging) = paging else {
+fn place_columns(table: &Table, key: &Key, facts: Option<&KeyFacts>) -> String {
+    let Some(facts) = facts else {
         let schema = table.schema.map_or_else(|| "DATABASE()".to_owned(), text);
         return format!(
             ", (SELECT CAST(GROUP_CONCAT(LOWER(c.column_name) SEPARATOR '\n') AS CHAR) FROM information_schema.columns AS c \
@@ -40,10 +108,10 @@ pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> Stri
         let name = DIALECT.name(table.columns[key.columns[number]].name);
         format!(", CAST({name} + 0 AS UNSIGNED) AS `upsertable_place_{number}`")
     };
-    paging.worded.iter().map(number).collect()
+    facts.worded.iter().map(number).collect()
 }
 
-pub(super) fn learn(row: &MySqlRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
+fn learn_facts(row: &MySqlRow, table: &Table, key: &Key) -> Result<(KeyFacts, bool), sqlx::Error> {
     let worded: Option<String> = row.try_get("upsertable_worded")?;
     let version: String = row.try_get("upsertable_version")?;
     if locks_in_vain(&version) {
@@ -56,7 +124,7 @@ pub(super) fn learn(row: &MySqlRow, table: &Table, key: &Key) -> Result<(Paging,
     };
     let worded: Vec<usize> = (0..key.columns.len()).filter(is_worded).collect();
     let again = !worded.is_empty();
-    Ok((Paging { worded }, again))
+    Ok((KeyFacts { worded }, again))
 }
 
 /// Returns true for `TiDB`, whose SKIP LOCKED skips nothing.
@@ -69,17 +137,17 @@ fn locks_in_vain(version: &str) -> bool {
 /// Reads the place of a row from the key's columns.
 ///
 /// They are at these positions.
-pub(super) fn place(
+fn stored_place(
     row: &MySqlRow,
     key: &Key,
     positions: &[usize],
     types: &[MySqlTypeInfo],
-    paging: &Paging,
+    facts: &KeyFacts,
 ) -> Result<Place, sqlx::Error> {
     let mut place = Encoder::default();
     for (number, (&position, &column)) in positions.iter().zip(&key.columns).enumerate() {
-        let behind = paging.worded.iter().position(|worded| *worded == number);
-        match behind.map(|behind| row.len() - paging.worded.len() + behind) {
+        let behind = facts.worded.iter().position(|worded| *worded == number);
+        match behind.map(|behind| row.len() - facts.worded.len() + behind) {
             Some(at) => place.add(&row.try_get::<u64, _>(at)?),
             None => add_as_sent(&mut place, row, position, &types[column]),
         }
@@ -112,7 +180,7 @@ fn add_as_sent(
         "BOOLEAN" | "FLOAT" | "DOUBLE" | "DATE" | "TIME" | "DATETIME" | "TIMESTAMP" => place.add_encoded(kind, bytes),
         name if name.contains("INT") => place.add_encoded(kind, bytes),
         "DECIMAL" => add_long(place, kind, bytes)?,
-        _ if staging::is_text(field.name()) => add_long(place, <str as Type<MySql>>::type_info(), bytes)?,
+        _ if stage_statements::is_text(field.name()) => add_long(place, <str as Type<MySql>>::type_info(), bytes)?,
         _ => add_long(place, <[u8] as Type<MySql>>::type_info(), bytes)?,
     }
     Ok(())
@@ -124,6 +192,24 @@ fn add_long(place: &mut Encoder, kind: MySqlTypeInfo, bytes: &[u8]) -> Result<()
     let _ = sqlx::Encode::<MySql>::encode_by_ref(&bytes, &mut encoded)?;
     place.add_encoded(kind, &encoded);
     Ok(())
+}
+
+/// Returns the bound of a key, written out column by column.
+///
+/// A comparison of whole rows uses no index: <https://dev.mysql.com/doc/refman/8.4/en/row-constructor-optimization.html>.
+fn side_of(table: &Table, key: &Key, bound: Bound) -> String {
+    let names: Vec<String> = key.columns.iter().map(|&column| DIALECT.name(table.columns[column].name)).collect();
+    let mut way = String::new();
+    let ways = names.iter().enumerate().map(|(position, name)| {
+        let before = way.clone();
+        let _ = write!(way, "{name} = ? AND ");
+        if position + 1 == names.len() {
+            format!("{before}{name} {} ?", bound.last())
+        } else {
+            format!("{before}{name} {} ?", bound.inner())
+        }
+    });
+    format!("({})", ways.collect::<Vec<_>>().join(" OR "))
 }
 
 #[cfg(test)]

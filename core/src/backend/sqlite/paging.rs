@@ -3,6 +3,8 @@
 //! The values are those that are stored, bound again as they came: what Rust reads from them can be written otherwise, as a time can. The
 //! rows are sorted as the unique index compares them, so that no two are in one place.
 
+use sqlx::sqlite::SqliteTypeInfo;
+
 use std::sync::Arc;
 
 use sqlx::{
@@ -10,9 +12,11 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{DIALECT, one_row};
 use crate::{
-    sql::Bound,
+    backend::paging::Paging,
+    backend::sqlite::dialect::{DIALECT, text},
+    backend::sqlite::row_statements,
+    sql::dialect::Bound,
     sql::table::{Key, Table},
 };
 
@@ -26,12 +30,54 @@ pub enum Stored {
     Blob(Vec<u8>),
 }
 
-pub(in crate::backend) type Place = Arc<[Stored]>;
+pub(super) type Place = Arc<[Stored]>;
 
 /// The collations of the key's columns in its unique index.
 ///
 /// They are given where they have to be said.
-pub(in crate::backend) type Paging = Vec<String>;
+pub(super) type Collations = Vec<String>;
+
+impl Paging for Sqlite {
+    type KeyFacts = Collations;
+    type Place = Place;
+
+    fn bound(table: &Table, key: &Key, facts: Option<&Collations>, first: usize, bound: Bound) -> String {
+        side_of(table, key, facts, first, bound)
+    }
+
+    fn order(table: &Table, key: &Key, facts: Option<&Collations>) -> Vec<String> {
+        sorted_by(table, key, facts)
+    }
+
+    fn place_columns(table: &Table, key: &Key, facts: Option<&Collations>) -> String {
+        collation_columns(table, key, facts)
+    }
+
+    fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Collations, bool), sqlx::Error> {
+        learn_collations(row, table, key)
+    }
+
+    fn place(
+        row: &SqliteRow,
+        _: &Key,
+        positions: &[usize],
+        _: &[SqliteTypeInfo],
+        _: &Collations,
+    ) -> Result<Option<Place>, sqlx::Error> {
+        stored_place(row, positions).map(Some)
+    }
+
+    fn put_place(encoder: &mut SqliteArguments, place: &Place) {
+        put_stored(encoder, place);
+    }
+
+    fn identity(
+        place: Option<&Place>,
+        _: impl FnOnce(&mut SqliteArguments) -> Result<(), sqlx::Error>,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        Ok(place.map_or_else(Vec::new, identity_of))
+    }
+}
 
 const COLLATIONS: &str = "upsertable: collations";
 const COLLATED: &str = "upsertable: collated";
@@ -39,29 +85,29 @@ const COLLATED: &str = "upsertable: collated";
 /// Returns the extra columns of the row that is read first.
 ///
 /// They are the unique index's columns with their collations, and whether the table says a collation.
-pub(super) fn columns(table: &Table, key: &Key, paging: Option<&Paging>) -> String {
-    if paging.is_some() {
+fn collation_columns(table: &Table, key: &Key, facts: Option<&Collations>) -> String {
+    if facts.is_some() {
         return String::new();
     }
-    let of_index = one_row::of_index(table);
+    let of_index = row_statements::of_index(table);
     let schema = DIALECT.name(table.schema.unwrap_or("main"));
-    let name = one_row::text(table.name);
+    let name = text(table.name);
     format!(
         ", (SELECT group_concat(name || char(9) || coll, char(10)) FROM pragma_index_xinfo((SELECT il.name FROM {} LIMIT 1){of_index}) \
          WHERE key = 1) AS \"{COLLATIONS}\", \
          (SELECT coalesce(max(instr(lower(sql), 'collate')), 1) FROM (\
          SELECT name, type, sql FROM {schema}.sqlite_schema UNION ALL SELECT name, type, sql FROM temp.sqlite_schema) \
          WHERE type = 'table' AND name = {name} COLLATE NOCASE) AS \"{COLLATED}\"",
-        one_row::unique_indexes(table, key),
+        row_statements::unique_indexes(table, key),
     )
 }
 
 /// Learns the collations from the row that is read first.
 ///
 /// It returns also whether that row was found by other collations.
-pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging, bool), sqlx::Error> {
+fn learn_collations(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Collations, bool), sqlx::Error> {
     // A row id is a number.
-    let Some(found) = row.try_get::<Option<String>, _>(COLLATIONS)? else { return Ok((Paging::new(), false)) };
+    let Some(found) = row.try_get::<Option<String>, _>(COLLATIONS)? else { return Ok((Collations::new(), false)) };
     let collation = |&column: &usize| {
         let wanted = table.columns[column].name;
         let of_column = |line: &str| {
@@ -70,29 +116,29 @@ pub(super) fn learn(row: &SqliteRow, table: &Table, key: &Key) -> Result<(Paging
         };
         found.lines().find_map(of_column).unwrap_or_else(|| "BINARY".to_owned())
     };
-    let collations: Paging = key.columns.iter().map(collation).collect();
+    let collations: Collations = key.columns.iter().map(collation).collect();
     let plain = row.try_get::<i64, _>(COLLATED)? == 0 && collations.iter().all(|collation| collation == "BINARY");
-    Ok(if plain { (Paging::new(), false) } else { (collations, true) })
+    Ok(if plain { (Collations::new(), false) } else { (collations, true) })
 }
 
-pub(super) fn order(table: &Table, key: &Key, paging: Option<&Paging>) -> Vec<String> {
+fn sorted_by(table: &Table, key: &Key, facts: Option<&Collations>) -> Vec<String> {
     let sorted = |(number, &column): (usize, &usize)| {
-        let collation = paging.and_then(|paging| paging.get(number));
+        let collation = facts.and_then(|facts| facts.get(number));
         let collation = collation.map_or(String::new(), |name| format!(" COLLATE {}", DIALECT.name(name)));
         format!("{}{collation}", DIALECT.name(table.columns[column].name))
     };
     key.columns.iter().enumerate().map(sorted).collect()
 }
 
-pub(super) fn bound(table: &Table, key: &Key, paging: Option<&Paging>, first: usize, bound: Bound) -> String {
-    let columns = order(table, key, paging).join(", ");
+fn side_of(table: &Table, key: &Key, facts: Option<&Collations>, first: usize, bound: Bound) -> String {
+    let columns = sorted_by(table, key, facts).join(", ");
     format!("({columns}) {} {}", bound.last(), DIALECT.placeholders(1, key.columns.len(), first))
 }
 
 /// Reads the place of a row from the key's columns.
 ///
 /// They are at these positions.
-pub(super) fn place(row: &SqliteRow, positions: &[usize]) -> Result<Place, sqlx::Error> {
+fn stored_place(row: &SqliteRow, positions: &[usize]) -> Result<Place, sqlx::Error> {
     positions.iter().map(|&position| stored(row, position)).collect()
 }
 
@@ -112,7 +158,7 @@ fn stored(row: &SqliteRow, position: usize) -> Result<Stored, sqlx::Error> {
     read.map_err(|source| sqlx::Error::ColumnDecode { index: position.to_string(), source })
 }
 
-pub(super) fn put(encoder: &mut SqliteArguments, place: &Place) {
+fn put_stored(encoder: &mut SqliteArguments, place: &Place) {
     for value in &**place {
         // None of these fails to be encoded.
         let _ = match value {
@@ -126,7 +172,7 @@ pub(super) fn put(encoder: &mut SqliteArguments, place: &Place) {
 }
 
 /// Returns bytes that are the same for the same values only.
-pub(super) fn identity(place: &Place) -> Vec<u8> {
+fn identity_of(place: &Place) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     for value in &**place {
         let (kind, value) = match value {

@@ -1,6 +1,6 @@
 //! Reads the caller's own SQL: its placeholders, statements and words.
 
-use crate::sql::Dialect;
+use crate::sql::dialect::Dialect;
 
 /// A database's syntax of quoted names, texts and comments.
 #[derive(Debug, Clone, Copy)]

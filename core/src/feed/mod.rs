@@ -1,20 +1,25 @@
 //! Rows of a bulk call on their way to the database.
 
+pub(crate) mod progress;
+pub(crate) mod source;
+
 use std::collections::VecDeque;
 
 #[cfg(feature = "sqlite")]
 use futures_util::FutureExt as _;
 
-use super::{Failure, Progress, Source};
 use crate::{
-    backend::Backend,
-    model::values::{Only, Values},
+    driver::bind::Columns,
+    driver::encoding::Encoding,
+    feed::progress::Progress,
+    feed::source::{Failure, Source},
+    model::values::Values,
     sql::table::Table,
     trace::span::CallSpan,
 };
 
 /// Hands a backend its rows, a chunk at a time.
-pub struct RowFeed<'f, DB: Backend> {
+pub struct RowFeed<'f, DB: Encoding> {
     table: &'static Table,
     source: &'f mut dyn Source<DB>,
     on_progress: &'f mut (dyn FnMut(Progress) + Send),
@@ -30,12 +35,12 @@ pub struct RowFeed<'f, DB: Backend> {
 }
 
 /// Rows that have been written and not yet sent.
-pub(crate) struct Chunk<DB: Backend> {
+pub(crate) struct Chunk<DB: Encoding> {
     pub(crate) rows: usize,
     pub(crate) values: DB::Encoder,
 }
 
-impl<'f, DB: Backend> RowFeed<'f, DB> {
+impl<'f, DB: Encoding> RowFeed<'f, DB> {
     /// Reads the first row, before there is a connection.
     ///
     /// Gives `None` where there is no row, as there is nothing to feed then.
@@ -153,7 +158,7 @@ impl<'f, DB: Backend> RowFeed<'f, DB> {
     ///
     /// At the end it says `false`.
     async fn add_row(&mut self, values: &mut DB::Encoder) -> Result<bool, Failure> {
-        let mut values = Values::new(self.table, Only::Everything, values);
+        let mut values = Values::new(self.table, None, Columns::Row, values);
         let written = std::future::poll_fn(|context| self.source.poll_row(context, &mut values)).await;
         self.ended = written.is_none();
         match written {
