@@ -76,7 +76,8 @@ fn code(path: &Path) -> String {
 
 /// The paths of a `use` tree, each with its leaf.
 fn expand(tree: &str, before: &[String], paths: &mut Vec<Vec<String>>) {
-    let words = |path: &str| path.split("::").map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let words =
+        |path: &str| path.split("::").map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let Some((head, inner)) = tree.split_once('{') else {
         let leaf: Vec<String> = words(tree.split(" as ").next().unwrap());
         return paths.push([before, &leaf].concat());

@@ -1,10 +1,11 @@
 //! Models with their types erased.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 
 use crate::{
     driver::bind::Columns,
     driver::encoding::Encoding,
+    model::model_id::ModelId,
     model::values::{KeyRow, Types, Values},
     model::{AnyKey, On, Reading, RowOperation, UniqueKey},
     sql::table::{Key, Table},
@@ -15,7 +16,7 @@ use crate::{
 /// What is given this and not the type is compiled once a database, not once a model.
 pub(crate) struct ModelVTable<DB: Encoding> {
     pub(crate) table: &'static Table,
-    pub(crate) id: TypeId,
+    pub(crate) id: ModelId,
     pub(crate) types: fn() -> Vec<DB::TypeInfo>,
     /// Reads a row and hands it on as an `Option` of the model.
     pub(crate) read: fn(&DB::Row, &mut dyn FnMut(&mut dyn Any)) -> Result<(), sqlx::Error>,
@@ -23,7 +24,7 @@ pub(crate) struct ModelVTable<DB: Encoding> {
 
 impl<DB: Encoding> ModelVTable<DB> {
     pub(crate) fn new<M: On<DB>>() -> Self {
-        Self { table: Table::of::<M>(), id: TypeId::of::<M>(), types: types::<DB, M>, read: hand_on::<DB, M> }
+        Self { table: Table::of::<M>(), id: ModelId::of::<M>(), types: types::<DB, M>, read: hand_on::<DB, M> }
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod column;
 pub(crate) mod debug;
 pub(crate) mod erased;
+pub(crate) mod model_id;
 pub(crate) mod new_row;
 pub(crate) mod values;
 

@@ -1,13 +1,6 @@
 //! Hooks on the rows that a transaction creates.
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-    future::Future,
-    panic::Location,
-    sync::Arc,
-};
+use std::{any::Any, collections::HashMap, fmt, future::Future, panic::Location, sync::Arc};
 
 use crate::transaction::callback::{Callback, Output};
 
@@ -78,7 +71,7 @@ type MakeCallback = Arc<dyn Fn(&mut CreatedRows) -> Option<Callback> + Send + Sy
 /// Work for the rows of one model.
 #[derive(Clone)]
 pub(crate) struct Hook {
-    model: TypeId,
+    model: ModelId,
     make: MakeCallback,
     /// Makes the collection for the model's rows.
     ///
@@ -101,7 +94,7 @@ impl Hook {
             let work = work.clone();
             Some(Callback::at(place, async move { work(rows).await }))
         };
-        Self { model: TypeId::of::<M>(), make: Arc::new(make), gather: || Box::new(Gathered::<M>::default()) }
+        Self { model: ModelId::of::<M>(), make: Arc::new(make), gather: || Box::new(Gathered::<M>::default()) }
     }
 
     pub(crate) fn callback(&self, created: &mut CreatedRows) -> Option<Callback> {
@@ -113,7 +106,7 @@ impl Hook {
 ///
 /// Each model's rows are in the order created.
 #[derive(Default)]
-pub(crate) struct CreatedRows(HashMap<TypeId, OfModel>);
+pub(crate) struct CreatedRows(HashMap<ModelId, OfModel>);
 
 struct OfModel {
     /// Place of the model's first hook in the queue.
@@ -129,26 +122,26 @@ impl CreatedRows {
         self.0.entry(hook.model).or_insert_with(|| OfModel { since: place, rows: (hook.gather)() });
     }
 
-    pub(crate) fn gathers(&self, model: TypeId) -> bool {
+    pub(crate) fn gathers(&self, model: ModelId) -> bool {
         self.0.contains_key(&model)
     }
 
     /// Takes a row out of its `Option<M>`, if there is a hook.
-    pub(crate) fn push(&mut self, model: TypeId, row: &mut dyn Any) {
+    pub(crate) fn push(&mut self, model: ModelId, row: &mut dyn Any) {
         if let Some(of_model) = self.0.get_mut(&model) {
             of_model.rows.push(row);
         }
     }
 
     /// Number of rows of each model.
-    pub(crate) fn lengths(&self) -> HashMap<TypeId, usize> {
+    pub(crate) fn lengths(&self) -> HashMap<ModelId, usize> {
         self.0.iter().map(|(model, of_model)| (*model, of_model.rows.len())).collect()
     }
 
     /// Returns to the state in which a savepoint was set.
     ///
     /// Forgets the models whose first hook has this place or a later one, and the rows that came after `lengths` were taken.
-    pub(crate) fn return_to(&mut self, place: usize, lengths: &HashMap<TypeId, usize>) {
+    pub(crate) fn return_to(&mut self, place: usize, lengths: &HashMap<ModelId, usize>) {
         self.0.retain(|_, of_model| of_model.since < place);
         for (model, of_model) in &mut self.0 {
             of_model.rows.truncate(lengths.get(model).copied().unwrap_or(0));
@@ -159,7 +152,7 @@ impl CreatedRows {
     ///
     /// `None` where there are none.
     fn shared<M: Send + Sync + 'static>(&mut self) -> Option<Arc<[M]>> {
-        let gathered = self.0.get_mut(&TypeId::of::<M>())?.rows.as_any().downcast_mut::<Gathered<M>>()?;
+        let gathered = self.0.get_mut(&ModelId::of::<M>())?.rows.as_any().downcast_mut::<Gathered<M>>()?;
         let rows = &mut gathered.rows;
         let shared = gathered.shared.get_or_insert_with(|| std::mem::take(rows).into());
         (!shared.is_empty()).then(|| Arc::clone(shared))

@@ -2,12 +2,10 @@
 //!
 //! The created rows are those that the hooks are for.
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-};
+use std::{any::Any, collections::HashMap};
 
 use crate::{
+    model::model_id::ModelId,
     transaction::callback::Callback,
     transaction::hooks::{CreatedRows, Hook, Hooks},
 };
@@ -36,7 +34,7 @@ enum Waiting {
 /// The length of the queue when a savepoint was set.
 pub(super) struct Mark {
     place: usize,
-    created: HashMap<TypeId, usize>,
+    created: HashMap<ModelId, usize>,
 }
 
 impl Queue {
@@ -58,14 +56,14 @@ impl Queue {
     }
 
     /// Tests if a hook waits for this model's created rows.
-    pub(crate) fn wants_created(&self, model: TypeId) -> bool {
+    pub(crate) fn wants_created(&self, model: ModelId) -> bool {
         self.created.gathers(model)
     }
 
     /// Takes a row out of its `Option<M>`, if a hook waits.
     ///
     /// The row is a created one of this model.
-    pub(crate) fn created(&mut self, model: TypeId, row: &mut dyn Any) {
+    pub(crate) fn created(&mut self, model: ModelId, row: &mut dyn Any) {
         self.created.push(model, row);
     }
 
@@ -102,7 +100,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::transaction::callback::run_callbacks;
+    use crate::{model::model_id::COMPARED, transaction::callback::run_callbacks};
 
     type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -117,7 +115,7 @@ mod tests {
     }
 
     fn create<M: Send + 'static>(queue: &mut Queue, row: M) {
-        queue.created(TypeId::of::<M>(), &mut Some(row));
+        queue.created(ModelId::of::<M>(), &mut Some(row));
     }
 
     fn ran(queue: &mut Queue, seen: &Seen) -> Vec<String> {
@@ -144,6 +142,25 @@ mod tests {
         assert_eq!((queue.waiting.len(), queue.created.len()), (3_000, 2));
         assert_eq!(queue.take().len(), 1_000, "no row was created, so no hook has anything to do");
         assert_eq!(queue.created.len(), 0);
+    }
+
+    #[test]
+    fn a_row_is_compared_with_no_more_models_than_have_hooks_however_much_waits() {
+        let seen = Seen::default();
+        let mut queue = Queue::default();
+        for _ in 0..1_000 {
+            queue.hook(hook::<u8>("a", &seen));
+            queue.callback(callback("between", &seen));
+        }
+        queue.hook(hook::<i64>("b", &seen));
+        for row in 0..1_000_i64 {
+            COMPARED.set(0);
+            create(&mut queue, row);
+            create(&mut queue, 'c');
+            assert!(queue.wants_created(ModelId::of::<i64>()) && !queue.wants_created(ModelId::of::<char>()));
+            let compared = COMPARED.get();
+            assert!((2..=4 * queue.created.len()).contains(&compared), "{compared} comparisons for row {row}");
+        }
     }
 
     #[test]
@@ -184,9 +201,9 @@ mod tests {
         create(&mut queue, 3_u8);
         create(&mut queue, 8_i64);
         queue.return_to(&inner);
-        assert!(queue.wants_created(TypeId::of::<i64>()));
+        assert!(queue.wants_created(ModelId::of::<i64>()));
         queue.return_to(&outer);
-        assert!(queue.wants_created(TypeId::of::<u8>()) && !queue.wants_created(TypeId::of::<i64>()));
+        assert!(queue.wants_created(ModelId::of::<u8>()) && !queue.wants_created(ModelId::of::<i64>()));
         create(&mut queue, 4_u8);
         create(&mut queue, 9_i64);
         queue.hook(hook::<i64>("later", &seen));
