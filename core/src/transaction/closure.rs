@@ -116,8 +116,8 @@ struct Failed<E> {
     outdated: bool,
 }
 
-async fn finish<DB: Driver, R, E: From<Error>>(tx: Transaction<DB>, outcome: Result<R, E>) -> Result<R, Failed<E>> {
-    let (conflict, outdated) = (tx.0.lost(), tx.0.state.outdated);
+async fn finish<DB: Driver, R, E: From<Error>>(mut tx: Transaction<DB>, outcome: Result<R, E>) -> Result<R, Failed<E>> {
+    let (conflict, outdated) = (tx.0.may_run_again().await, tx.0.state.outdated);
     match outcome {
         Ok(value) => match tx.commit().await {
             Ok(_) => Ok(value),

@@ -167,6 +167,14 @@ impl<DB: Driver> Conn<DB> {
             && (self.state.conflict || self.state.ended == Some(EndReason::Conflict))
     }
 
+    /// Tests if the work lost and nothing of it can be saved.
+    ///
+    /// Where a statement of the caller may have ended the transaction, the database is asked first.
+    pub(super) async fn may_run_again(&mut self) -> bool {
+        let is_callers = self.state.ask.is_some_and(EndReason::is_callers);
+        self.lost() && (!is_callers || self.check().await.is_ok())
+    }
+
     /// Notes that the work here has lost, whatever has succeeded since.
     pub(crate) fn set_lost(&mut self) {
         self.state.conflict = true;

@@ -230,7 +230,9 @@ impl Underway<'_> {
         self.failed = true;
         let asked = self.state.ask.take();
         self.state.observe(error);
-        if self.controls.statements > 1 && asked.is_some() && self.state.ended.is_some() {
+        // LOAD DATA commits nothing.
+        let committed = matches!(asked, Some(EndReason::ImplicitCommit(word)) if word != "LOAD");
+        if (self.controls.statements > 1 && asked.is_some() || committed) && self.state.ended.is_some() {
             self.state.ended = asked;
         }
         self.state.ask = match asked {

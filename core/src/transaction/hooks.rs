@@ -2,7 +2,10 @@
 
 use std::{any::Any, collections::HashMap, fmt, future::Future, panic::Location, sync::Arc};
 
-use crate::transaction::callback::{Callback, Output};
+use crate::{
+    model::model_id::ModelId,
+    transaction::callback::{Callback, Output},
+};
 
 /// Hooks for every transaction that is begun with them.
 ///

@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex};
 use futures_util::{StreamExt as _, future::BoxFuture};
 use sqlx::{Database, Executor as _, SqlSafeStr as _, Statement as _};
 use upsertable::{EndReason, Error, Transaction, Upsertable as _};
-use upsertable_tests::models::{Retweet, RetweetKey, retweet};
+use upsertable_tests::{
+    TestDb as _,
+    models::{Retweet, RetweetKey, retweet},
+};
 
 use super::{Db, Fixture, plain};
+use crate::Subject;
 
 /// Ways in which the caller runs a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,7 @@ fn texts() -> Vec<(&'static str, Fate, &'static str)> {
             ("TRUNCATE TABLE others", Saved, "TRUNCATE"),
             ("ANALYZE TABLE others", Saved, "ANALYZE"),
             ("SET autocommit = 1; SELECT 1", Nothing, ""),
+            ("SET autocommit = 0; SET autocommit = 1", Saved, "SET"),
             ("SET NAMES utf8mb4", Nothing, ""),
             ("CREATE TEMPORARY TABLE made (a INT)", Nothing, ""),
             ("/*!50000 COMMIT */", Saved, "in a comment"),
@@ -131,6 +136,11 @@ async fn fixture() -> Fixture {
         db.run("CREATE TABLE others (a INT)").await;
         db.run("CREATE PROCEDURE commits() COMMIT").await;
         db.run("CREATE PROCEDURE selects() DO 1").await;
+        db.run(
+            "CREATE FUNCTION loses() RETURNS INT DETERMINISTIC BEGIN \
+             SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'lost'; RETURN 1; END",
+        )
+        .await;
     }
     db
 }
@@ -255,6 +265,61 @@ async fn c7_what_runs_after_the_end_is_refused_and_leaves_nothing_at_a_rollback(
     }
 }
 
+/// A statement that fails can end the transaction too.
+///
+/// On PostgreSQL a COMMIT does whose deferred constraints do not hold. What ran after it would be saved by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_commit_of_the_caller_that_fails_leaves_nothing_to_what_comes_after() {
+    if !Subject::DEFERRED_CONSTRAINTS {
+        return;
+    }
+    let db = fixture().await;
+    for text in ["COMMIT", "COMMIT; SELECT 1", "SELECT 1; COMMIT"] {
+        for (call, then) in &CALLS {
+            let ran = Ran::default();
+            let when = format!("{text}, then {call}");
+            let mut tx = upsertable::begin(&db.pool).await.unwrap();
+            ran.on_commit(&mut tx, "ran");
+            let pledge = "INSERT INTO pledges (code, account) VALUES ('p', 4711)";
+            run(&mut tx, Way::Query, pledge).await.unwrap();
+            run(&mut tx, Way::Raw, text).await.unwrap_err();
+            let then = then(&mut tx).await.map_err(ours);
+            if <Db as Database>::NAME == "PostgreSQL" && *call != "nothing" {
+                assert_eq!(super::kind(&then.unwrap_err()), "Ended", "{when}");
+            }
+            tx.commit().await.unwrap_err();
+            assert_eq!(ran.lines(), [""; 0], "{when}");
+            assert_eq!(db.count("retweets").await + db.count("pledges").await, 0, "{when}");
+            db.assert_pool_clean(&when).await;
+        }
+    }
+}
+
+/// The end of a transaction is seen after a failed statement too.
+///
+/// On PostgreSQL the transaction is aborted then, and takes no savepoint to ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_rollback_of_the_caller_after_a_failed_statement_is_seen() {
+    let db = fixture().await;
+    for text in ["ROLLBACK", "ROLLBACK; BEGIN"] {
+        for (call, then) in &CALLS {
+            let ran = Ran::default();
+            let when = format!("{text}, then {call}");
+            let mut tx = upsertable::begin(&db.pool).await.unwrap();
+            Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
+            ran.on_commit(&mut tx, "ran");
+            run(&mut tx, Way::Raw, "SELECT * FROM no_such_table").await.unwrap_err();
+            run(&mut tx, Way::Raw, text).await.unwrap();
+            let then = then(&mut tx).await.map_err(ours);
+            assert!(*call == "nothing" || then.is_err(), "{when}");
+            assert_blamed(&tx.commit().await.unwrap_err(), "ROLLBACK", &when);
+            assert_eq!(ran.lines(), [""; 0], "{when}");
+            db.assert_pool_clean(&when).await;
+            assert_eq!(db.count("retweets").await, 0, "{when}");
+        }
+    }
+}
+
 /// Another transaction on the connection is not ours.
 ///
 /// What is begun behind our back is not what the callbacks wait for, and is not kept.
@@ -290,6 +355,47 @@ async fn c7_a_closure_that_ends_its_transaction_is_not_run_again() {
         assert_blamed(&outcome.await.unwrap_err(), text, text);
         assert_eq!(*runs.lock().unwrap(), 1, "{text}");
         db.assert_pool_clean(text).await;
+    }
+}
+
+/// Nor is a closure that ends it and loses against another transaction then.
+///
+/// What it has committed would be done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_closure_that_ends_its_transaction_and_loses_then_is_not_run_again() {
+    let texts = match <Db as Database>::NAME {
+        "PostgreSQL" => {
+            let lose = "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = 'serialization_failure'; END $$";
+            vec![
+                (format!("ROLLBACK; {lose}"), 0),
+                (format!("COMMIT; {lose}"), 1),
+                (format!("SELECT 1; END; {lose}"), 1),
+            ]
+        }
+        "MySQL" => vec![
+            ("ROLLBACK; SELECT loses()".to_owned(), 0),
+            ("COMMIT; SELECT loses()".to_owned(), 1),
+            ("CREATE TABLE made AS SELECT loses()".to_owned(), 1),
+        ],
+        // No statement by itself loses there.
+        _ => return,
+    };
+    let db = fixture().await;
+    for (text, rows) in texts {
+        for hidden in [false, true] {
+            reset(&db).await;
+            let runs = Mutex::new(0);
+            let outcome = upsertable::transaction(&db.pool, async |tx| {
+                *runs.lock().unwrap() += 1;
+                Retweet::get_or_create(&mut *tx, retweet(1, 1)).await?;
+                let lost = run(tx, Way::Raw, &text).await.unwrap_err();
+                if hidden { Ok(()) } else { Err(Error::from(lost)) }
+            });
+            outcome.await.unwrap_err();
+            assert_eq!(*runs.lock().unwrap(), 1, "{text}, {hidden}");
+            assert_eq!(db.count("retweets").await, rows, "{text}, {hidden}");
+            db.assert_pool_clean(&text).await;
+        }
     }
 }
 
@@ -356,6 +462,72 @@ async fn c7_a_rollback_to_the_callers_savepoint_drops_what_was_registered_inside
         assert_eq!(ran, kept, "{texts:?}");
         assert_eq!(rows, kept.iter().map(|kept| kept.parse().unwrap()).collect::<Vec<i64>>(), "{texts:?}");
     }
+}
+
+/// Two savepoints of one name are two, except on MySQL and MariaDB.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_savepoint_of_the_caller_is_known_behind_another_of_its_name() {
+    if <Db as Database>::NAME == "MySQL" {
+        return;
+    }
+    let texts = ["SAVEPOINT a", "SAVEPOINT a", "RELEASE SAVEPOINT a", "ROLLBACK TO a"];
+    let (committed, rows, ran) = with_savepoints(&texts).await;
+    committed.unwrap();
+    assert_eq!((rows, ran), (vec![3], vec!["3"]));
+
+    // The inner one goes with ours around it.
+    let db = fixture().await;
+    for undone in [false, true] {
+        let ran = Ran::default();
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        run(&mut tx, Way::Raw, "SAVEPOINT a").await.unwrap();
+        ran.on_commit(&mut tx, "dropped");
+        let outcome: Result<(), Error> = tx
+            .savepoint(async |tx| {
+                run(tx, Way::Raw, "SAVEPOINT a").await?;
+                if undone { Err(Error::from(sqlx::Error::RowNotFound)) } else { Ok(()) }
+            })
+            .await;
+        assert_eq!(outcome.is_err(), undone);
+        run(&mut tx, Way::Raw, "ROLLBACK TO SAVEPOINT a").await.unwrap();
+        ran.on_commit(&mut tx, "kept");
+        tx.commit().await.unwrap();
+        assert_eq!(ran.lines(), ["kept"], "{undone}");
+    }
+}
+
+/// A release of a savepoint around ours takes ours with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_release_of_a_savepoint_around_ours_ends_the_transaction() {
+    let db = fixture().await;
+    let ran = Ran::default();
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    run(&mut tx, Way::Raw, "SAVEPOINT a").await.unwrap();
+    ran.on_commit(&mut tx, "ran");
+    let outcome: Result<(), Error> = tx.savepoint(async |tx| Ok(run(tx, Way::Raw, "RELEASE SAVEPOINT a").await?)).await;
+    assert_blamed(&outcome.unwrap_err(), "RELEASE SAVEPOINT", "savepoint");
+    assert_blamed(&tx.commit().await.unwrap_err(), "RELEASE SAVEPOINT", "commit");
+    assert_eq!(ran.lines(), [""; 0]);
+    db.assert_pool_clean("release").await;
+}
+
+/// A rollback to a savepoint may run behind an answer that is given up.
+///
+/// Nobody knows whether it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_a_rollback_to_a_savepoint_that_may_have_run_ends_the_transaction() {
+    let db = fixture().await;
+    let ran = Ran::default();
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    run(&mut tx, Way::Raw, "SAVEPOINT a").await.unwrap();
+    Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
+    ran.on_commit(&mut tx, "ran");
+    run(&mut tx, Way::Stream, "SELECT 1; ROLLBACK TO SAVEPOINT a").await.unwrap();
+    let error = tx.commit().await.unwrap_err();
+    assert_eq!(super::kind(&error), "Ended", "{error}");
+    assert_eq!(ran.lines(), [""; 0]);
+    db.assert_pool_clean("given up").await;
+    assert_eq!(db.count("retweets").await, 0);
 }
 
 /// A rollback to an unseen savepoint ends the transaction.
