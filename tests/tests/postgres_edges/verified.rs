@@ -461,6 +461,11 @@ const INDEXES: &[Kind] = &[
         &[BARE, "CREATE UNIQUE INDEX i ON parcels (lower(code))"],
         Mended("no unique index on (code)"),
     ),
+    kind(
+        "an expression beside the column",
+        &[BARE, "CREATE UNIQUE INDEX i ON parcels (code, lower(code))"],
+        Mended("no unique index on (code)"),
+    ),
     kind("INCLUDE", &[BARE, "CREATE UNIQUE INDEX i ON parcels (code) INCLUDE (weight)"], Works),
     kind(
         "included only",
