@@ -868,6 +868,37 @@ async fn a4_a_batch_that_is_done_row_by_row_meets_its_rows_once_though_they_move
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a4_rows_that_were_waited_for_are_met_once_too_when_they_are_done_row_by_row() {
+    if !Subject::DEFERRED_CONSTRAINTS || is_sqlite() {
+        return;
+    }
+    let db = jobs(1, 0).await;
+    db.run("INSERT INTO jobs (number, times) VALUES (0, 0), (1000000000, 0)").await;
+    let mut holder = upsertable::begin(&db.outside).await.unwrap();
+    sqlx::query("UPDATE jobs SET times = 0").execute(&mut *holder).await.unwrap();
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let work = async |tx: &mut Transaction<Db>, job: Job| {
+        if job.times == 0 && job.number > 0 {
+            sqlx::query("INSERT INTO pledges (code, account) VALUES ('p', 4711)").execute(&mut **tx).await?;
+        }
+        let next = job.number + 1;
+        move_to(tx, job, next).await
+    };
+    let listener = move |p: upsertable::BatchProgress| told.send(p.done).unwrap();
+    let run = Job::batches(&db.pool).size(2).on_progress(listener).run(work);
+    let release = async {
+        // Both rows are passed over first.
+        assert_eq!(tell.recv().await, Some(0));
+        holder.rollback().await.unwrap();
+    };
+    let (report, ()) = ended(futures_util::future::join(run, release)).await;
+    let report = report.unwrap();
+    assert_eq!((counts(&report), report.failures[0].0.number), ((1, 1, 2), 1_000_000_000));
+    assert_eq!(db.numbers("SELECT times FROM jobs ORDER BY number").await, [1, 0]);
+    assert_eq!(db.count("pledges").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a4_a_long_run_beside_which_others_add_rows_ahead_comes_to_its_end() {
     let db = jobs(2, 0).await;
     Job::bulk_create_new(&db.pool, (0..200).map(|number| Job { number: number * 100, times: 0 })).await.unwrap();
