@@ -61,7 +61,7 @@ pub(crate) fn did_you_mean(word: Option<&str>) -> String {
 }
 
 /// The words as a sentence lists them: `a`, `b` or `c`.
-pub(crate) fn list(words: &[&str], last: &str) -> String {
+pub(crate) fn list(words: &[impl Display], last: &str) -> String {
     // A table of sixty columns would bury the message.
     const SHOWN: usize = 12;
     let quoted: Vec<String> = words.iter().take(SHOWN).map(|word| format!("`{word}`")).collect();

@@ -2,18 +2,21 @@
 //!
 //! That crate exports it as `upsertable::Upsertable`.
 
-mod ast;
 mod attr;
-mod carried;
 mod case;
-mod check;
-mod entry;
 mod errors;
 mod expand;
-mod fallback;
+mod model;
+mod stubs;
 #[cfg(test)]
 mod tests;
-mod types;
+mod validate;
+mod words;
+
+use proc_macro2::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+use crate::{errors::Errors, expand::expand, model::Model, stubs::stubs, validate::validate};
 
 /// Makes a struct a model.
 ///
@@ -84,5 +87,13 @@ mod types;
 /// statements belong to one type.
 #[proc_macro_derive(Upsertable, attributes(upsertable, unique, sqlx))]
 pub fn upsertable(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand::derive(input.into()).into()
+    derive(parse_macro_input!(input)).into()
+}
+
+/// Parses and validates a model, then writes its code, or else its mistakes and stubs.
+fn derive(input: DeriveInput) -> TokenStream {
+    let mut errors = Errors::default();
+    let model = Model::parse(input, &mut errors);
+    validate(&model, &mut errors);
+    if errors.is_empty() { expand(&model) } else { stubs(&model, &errors) }
 }

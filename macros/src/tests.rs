@@ -7,11 +7,11 @@ use proc_macro2::TokenStream;
 use proptest::prelude::*;
 
 use crate::{
-    ast::Model,
     case::RenameAll,
-    check::check,
+    derive,
     errors::{Errors, list, nearest},
-    expand::derive,
+    model::Model,
+    validate::validate,
 };
 
 /// The mistakes in a model, with their tokens and messages.
@@ -20,8 +20,8 @@ use crate::{
 fn mistakes(input: &str) -> Vec<(String, String)> {
     let mut errors = Errors::default();
     let tokens = TokenStream::from_str(input).unwrap();
-    let model = Model::read(syn::parse2(tokens).unwrap(), &mut errors);
-    check(&model, &mut errors);
+    let model = Model::parse(syn::parse2(tokens).unwrap(), &mut errors);
+    validate(&model, &mut errors);
     errors.iter().map(|error| (error.span().source_text().unwrap_or_default(), error.to_string())).collect()
 }
 
@@ -189,7 +189,7 @@ fn the_word_that_was_meant() {
     assert_eq!(nearest("gen", ["generated"]), None);
     assert_eq!(nearest("a", ["b"]), None);
     assert_eq!(nearest("di", ["id"]), Some("id"));
-    assert_eq!(list(&[], "or"), "");
+    assert_eq!(list(&[""; 0], "or"), "");
     assert_eq!(list(&["a"], "or"), "`a`");
     assert_eq!(list(&["a", "b", "c"], "or"), "`a`, `b` or `c`");
     assert!(list(&["a"; 60], "and").ends_with("`a` and 48 more"));
@@ -220,7 +220,7 @@ fn expansion() {
             pub place: Option<Place>,
         }
     "#;
-    let written = prettyplease::unparse(&syn::parse2(derive(TokenStream::from_str(model).unwrap())).unwrap());
+    let written = prettyplease::unparse(&syn::parse2(derive(syn::parse_str(model).unwrap())).unwrap());
     if std::env::var_os("UPDATE_EXPANSION").is_some() {
         std::fs::write(path, &written).unwrap();
     }
@@ -259,12 +259,12 @@ proptest! {
         );
         let tokens = TokenStream::from_str(&input);
         prop_assume!(tokens.is_ok());
-        let tokens = tokens.unwrap();
-        prop_assume!(syn::parse2::<syn::DeriveInput>(tokens.clone()).is_ok());
+        let parsed = syn::parse2(tokens.unwrap());
+        prop_assume!(parsed.is_ok());
         for (on, message) in mistakes(&input) {
             prop_assert!(!on.is_empty() && input.contains(&on), "`{message}` is not in the input: `{on}`");
         }
-        prop_assert!(syn::parse2::<syn::File>(derive(tokens)).is_ok());
+        prop_assert!(syn::parse2::<syn::File>(derive(parsed.unwrap())).is_ok());
     }
 
     #[test]

@@ -1,26 +1,29 @@
-//! The rules across attributes, one function each, with its reason.
+//! Rules across attributes, one function each, with its reason.
 
 use std::collections::HashMap;
 
-use quote::ToTokens;
-use syn::{GenericArgument, GenericParam, PathArguments, Type, ext::IdentExt as _};
+use syn::{GenericParam, ext::IdentExt as _};
 
 use crate::{
-    ast::{Field, Model, Shape, UniqueKey},
-    attr::Json,
-    entry::check_identifier,
+    attr::check_identifier,
     errors::{Errors, list},
+    model::{Field, Model, Nullable, Shape, UniqueKey},
 };
 
-pub(crate) fn check(model: &Model, errors: &mut Errors) {
+/// Reports every mistake of a model that one attribute alone does not show.
+pub(crate) fn validate(model: &Model, errors: &mut Errors) {
     not_generic(model, errors);
     if model.shape != Shape::Named {
         return;
     }
     for field in &model.fields {
-        skipped_means_nothing_else(field, errors);
-        generated_is_never_written(field, errors);
-        read_as_it_is_written(field, errors);
+        if field.is_column() {
+            generated_is_never_written(field, errors);
+            column_has_a_name(field, errors);
+            read_as_it_is_written(field, errors);
+        } else {
+            skipped_means_nothing_else(field, errors);
+        }
     }
     columns_have_different_names(model, errors);
     new_is_written(model, errors);
@@ -33,7 +36,7 @@ pub(crate) fn check(model: &Model, errors: &mut Errors) {
     keys_differ(model, errors);
     first_key_is_never_updated(model, errors);
     if some_column_is_supplied(model, errors) {
-        some_key(model, errors);
+        has_a_key(model, errors);
         first_key_is_supplied(model, errors);
     }
 }
@@ -57,9 +60,6 @@ fn not_generic(model: &Model, errors: &mut Errors) {
 ///
 /// There is no column that they could be about.
 fn skipped_means_nothing_else(field: &Field, errors: &mut Errors) {
-    if field.is_column() {
-        return;
-    }
     for word in [&field.attrs.generated, &field.attrs.create_only].into_iter().flatten() {
         errors.at(word, format!("`{}` is `#[sqlx(skip)]`, so it is not a column that could be `{word}`", field.name()));
     }
@@ -69,7 +69,7 @@ fn skipped_means_nothing_else(field: &Field, errors: &mut Errors) {
 ///
 /// `create_only` says when a column is written, and a generated one never is.
 fn generated_is_never_written(field: &Field, errors: &mut Errors) {
-    if let (true, Some(_), Some(word)) = (field.is_column(), &field.attrs.generated, &field.attrs.create_only) {
+    if let (true, Some(word)) = (field.is_generated(), &field.attrs.create_only) {
         errors.at(
             word,
             format!("`{}` is `generated`: no statement writes it, so it cannot be `create_only`", field.name()),
@@ -77,16 +77,19 @@ fn generated_is_never_written(field: &Field, errors: &mut Errors) {
     }
 }
 
+/// Refuses a `rename` to what no column can be called.
+///
+/// sqlx takes any text for the name of a column that it reads.
+fn column_has_a_name(field: &Field, errors: &mut Errors) {
+    if let Some(rename) = &field.attrs.rename {
+        check_identifier(rename, errors);
+    }
+}
+
 /// Refuses `flatten` and `try_from` on a column.
 ///
 /// Both attributes tell sqlx how to read a value and say nothing of how to write it back.
 fn read_as_it_is_written(field: &Field, errors: &mut Errors) {
-    if !field.is_column() {
-        return;
-    }
-    if let Some(rename) = &field.attrs.rename {
-        check_identifier(rename, errors);
-    }
     if let Some(flatten) = &field.attrs.flatten {
         errors.at(
             flatten,
@@ -152,26 +155,25 @@ fn types_have_different_names(model: &Model, errors: &mut Errors) {
         let name = key.ident.unraw().to_string();
         if let Some(other) = seen.get(&name) {
             let help = "give this key another with `key = ..`";
-            errors.at(name_of(key), format!("`{name}` is already the name of {other}: {help}"));
+            errors.at(key.place(), format!("`{name}` is already the name of {other}: {help}"));
         } else {
             seen.insert(name, "another key");
         }
     }
 }
 
-/// The key's name where it is written, else its attribute.
+/// Refuses a key without fields.
 ///
-/// That is the attribute that the key comes from.
-fn name_of(key: &UniqueKey) -> &dyn ToTokens {
-    if key.named { &key.ident } else { &key.attr }
-}
-
+/// No index is on no column. A key whose fields could not be read was reported.
 fn key_has_fields(key: &UniqueKey, errors: &mut Errors) {
     if key.fields.is_empty() && !key.reported {
         errors.at(&key.attr, "this key is empty: name the fields of a unique index, as in `#[unique(a, b)]`");
     }
 }
 
+/// Refuses a skipped field in a key.
+///
+/// An index is on columns, and a skipped field is none.
 fn key_is_of_columns(model: &Model, key: &UniqueKey, errors: &mut Errors) {
     for (written, field) in model.named_by(key) {
         if !field.is_column() {
@@ -185,11 +187,14 @@ fn key_is_of_columns(model: &Model, key: &UniqueKey, errors: &mut Errors) {
 ///
 /// NULL is not equal to NULL in a unique index, so such a key would let the same row in again and again.
 fn keys_are_not_null(model: &Model, errors: &mut Errors) {
-    for field in model.columns().filter(|field| is_null(field) && model.must_not_be_null(field)) {
+    for field in model.columns().filter(|field| field.nullable() == Nullable::Yes && model.must_not_be_null(field)) {
         errors.at(&field.ty, null_in_key(field));
     }
 }
 
+/// The message for a column in a key that can be NULL.
+///
+/// The code that the derive writes gives it too, for an `Option` behind an alias.
 pub(crate) fn null_in_key(field: &Field) -> String {
     format!(
         "`{}` is part of a key and can be NULL, and a unique index lets any number of NULLs in: use a type that is \
@@ -197,37 +202,6 @@ pub(crate) fn null_in_key(field: &Field) -> String {
         15 and later)",
         field.name()
     )
-}
-
-fn is_null(field: &Field) -> bool {
-    match field.attrs.json {
-        Some(json) => json == Json::SqlNull,
-        None => is_option(&field.ty),
-    }
-}
-
-/// Tests if the type is written as an `Option`.
-///
-/// One behind an alias is found by the constants that the derive writes.
-pub(crate) fn is_option(ty: &Type) -> bool {
-    option_of(ty).is_some()
-}
-
-/// The type `T` of a type written as `Option<T>`.
-///
-/// The argument tells it from a type of the user's that is merely called so.
-pub(crate) fn option_of(ty: &Type) -> Option<&Type> {
-    match ty {
-        Type::Group(group) => option_of(&group.elem),
-        Type::Paren(paren) => option_of(&paren.elem),
-        Type::Path(path) => {
-            let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
-            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-            let Some(GenericArgument::Type(of)) = arguments.args.first() else { return None };
-            Some(of)
-        }
-        _ => None,
-    }
 }
 
 /// Refuses two keys of the same columns.
@@ -252,7 +226,8 @@ fn keys_differ(model: &Model, errors: &mut Errors) {
 fn first_key_is_never_updated(model: &Model, errors: &mut Errors) {
     let Some(key) = model.keys.first() else { return };
     for (_, field) in model.named_by(key) {
-        if let (true, None, Some(word)) = (field.is_column(), &field.attrs.generated, &field.attrs.create_only) {
+        let is_supplied = field.is_column() && !field.is_generated();
+        if let (true, Some(word)) = (is_supplied, &field.attrs.create_only) {
             let name = field.name();
             errors.at(
                 word,
@@ -264,7 +239,7 @@ fn first_key_is_never_updated(model: &Model, errors: &mut Errors) {
 
 /// Refuses a model without supplied columns.
 ///
-/// A row of nothing has nothing to be found by. Tells whether the model has supplied columns.
+/// A row of nothing has nothing to be found by. Returns true if the model has supplied columns.
 fn some_column_is_supplied(model: &Model, errors: &mut Errors) -> bool {
     let supplied = model.supplied().next().is_some();
     if !supplied {
@@ -281,17 +256,16 @@ fn some_column_is_supplied(model: &Model, errors: &mut Errors) -> bool {
 /// Refuses a model without a key.
 ///
 /// A row is looked for by its key.
-fn some_key(model: &Model, errors: &mut Errors) {
+fn has_a_key(model: &Model, errors: &mut Errors) {
     if model.keys.is_empty() {
         let names: Vec<String> = model.supplied().map(|(_, field)| field.name()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         errors.at(
             &model.ident,
             format!(
                 "`{}` has no key: say which fields a unique index of its table is on, as in `#[unique({})]` (it has \
                 {})",
                 model.ident,
-                names.first().unwrap_or(&"field"),
+                names.first().map_or("field", String::as_str),
                 list(&names, "and")
             ),
         );
@@ -303,7 +277,7 @@ fn some_key(model: &Model, errors: &mut Errors) {
 /// Rows are created by that key, so a caller must be able to say it.
 fn first_key_is_supplied(model: &Model, errors: &mut Errors) {
     let Some(key) = model.keys.first() else { return };
-    let generated = model.named_by(key).find(|(_, field)| field.is_column() && field.attrs.generated.is_some());
+    let generated = model.named_by(key).find(|(_, field)| field.is_column() && field.is_generated());
     if let Some((written, field)) = generated {
         let name = field.name();
         errors.at(

@@ -23,7 +23,7 @@ pub(crate) enum Value {
 }
 
 impl Entry {
-    fn read(tokens: &[TokenTree]) -> Option<Self> {
+    fn parse(tokens: &[TokenTree]) -> Option<Self> {
         let (TokenTree::Ident(word), value) = tokens.split_first()? else { return None };
         let value = match value {
             [] => Value::Nothing,
@@ -178,7 +178,7 @@ pub(crate) fn entries(attr: &Attribute, form: &str, entry: &str, errors: &mut Er
 pub(crate) fn split(tokens: TokenStream, expected: &str, errors: &mut Errors) -> Vec<Entry> {
     let mut entries = Vec::new();
     for part in parts(tokens) {
-        match Entry::read(&part.tokens) {
+        match Entry::parse(&part.tokens) {
             Some(entry) => entries.push(entry),
             None => errors.at(or(part.tokens.into_iter().collect(), part.comma), format!("expected {expected}")),
         }

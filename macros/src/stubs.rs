@@ -6,23 +6,23 @@ use std::collections::HashSet;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{GenericParam, Generics, Path, WherePredicate, ext::IdentExt as _, parse_quote};
+use syn::{GenericParam, Generics, WherePredicate, ext::IdentExt as _, parse_quote};
 
 use crate::{
-    ast::{Model, Shape, UniqueKey},
     errors::Errors,
-    types,
+    expand::structs,
+    model::{Model, Shape, UniqueKey},
 };
 
-pub(crate) fn expand(model: &Model, errors: &Errors) -> TokenStream {
+pub(crate) fn stubs(model: &Model, errors: &Errors) -> TokenStream {
     let errors = errors.to_tokens();
     let mut names = HashSet::from([model.ident.unraw().to_string()]);
     // Two types of one name are a mistake that was reported, and would be reported again.
     let mut is_new = |ident: &Ident| names.insert(ident.unraw().to_string());
-    let new = types::new(model).filter(|_| is_new(&model.new_ident())).map(|new| new.whole());
+    let new = structs::new(model).filter(|_| is_new(&model.new_ident())).map(|new| new.whole());
     let keys: Vec<&UniqueKey> = model.keys.iter().filter(|key| is_new(&key.ident)).collect();
-    let key_types = keys.iter().map(|key| types::key(model, key).whole());
-    let impls = model.krate.as_ref().map(|krate| impls(model, &keys, krate));
+    let key_types = keys.iter().map(|key| structs::key(model, key).whole());
+    let impls = (!model.krate_unknown).then(|| impls(model, &keys));
     quote! {
         #errors
         #new
@@ -31,9 +31,10 @@ pub(crate) fn expand(model: &Model, errors: &Errors) -> TokenStream {
     }
 }
 
-fn impls(model: &Model, keys: &[&UniqueKey], krate: &Path) -> TokenStream {
+fn impls(model: &Model, keys: &[&UniqueKey]) -> TokenStream {
+    let krate = &model.krate;
     let up = &quote!(__up);
-    let inert = StubImpls { model, up, ident: types::here(&model.ident), generics: bounded(model) };
+    let inert = StubImpls { model, up, ident: structs::here(&model.ident), generics: bounded(model) };
     let upsertable = inert.upsertable(keys.first().copied());
     let key_impls = keys.iter().enumerate().map(|(index, key)| inert.key(key, index == 0));
     let no_key = keys.is_empty().then(|| inert.no_key());
@@ -169,13 +170,13 @@ impl StubImpls<'_> {
     }
 
     fn new_type(&self) -> TokenStream {
-        let (ident, generics) = (types::here(&self.model.new_ident()), types::generics_of_new(self.model));
+        let (ident, generics) = (structs::here(&self.model.new_ident()), structs::generics_of_new(self.model));
         let (_, arguments, _) = generics.split_for_impl();
         quote!(#ident #arguments)
     }
 
     fn key_type(&self, key: &UniqueKey) -> TokenStream {
-        let (ident, generics) = (types::here(&key.ident), types::generics_of_key(self.model, key));
+        let (ident, generics) = (structs::here(&key.ident), structs::generics_of_key(self.model, key));
         let (_, arguments, _) = generics.split_for_impl();
         quote!(#ident #arguments)
     }

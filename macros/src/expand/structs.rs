@@ -9,10 +9,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Generics, Path, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    ast::{Field, Model, UniqueKey},
-    carried::ForwardedAttrs,
-    check,
+    attr::ForwardedAttrs,
     errors::list,
+    model::{Field, Model, UniqueKey, is_plain, without_option},
 };
 
 /// Values that one call takes at most.
@@ -36,7 +35,6 @@ pub(crate) fn new(model: &Model) -> Option<Struct<'_>> {
 pub(crate) fn key<'a>(model: &'a Model, key: &'a UniqueKey) -> Struct<'a> {
     let fields: Vec<&Field> = model.fields_of(key).collect();
     let names: Vec<String> = fields.iter().map(|field| field.name()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let article = if model.keys.first().is_some_and(|first| std::ptr::eq(first, key)) { " The" } else { " A" };
     let doc = format!("{article} key of a {}: no two rows share {}.", link(model), list(&names, "and"));
     Struct { model, ident: key.ident.clone(), doc, derives: &[], with_serde: false, fields }
@@ -125,7 +123,7 @@ impl Struct<'_> {
         }
         let values = self.fields.iter().map(|field| {
             let (ident, ty) = (here(&field.ident), &field.ty);
-            if is_plain(check::option_of(ty).unwrap_or(ty)) {
+            if is_plain(without_option(ty)) {
                 return quote!(&self.#ident);
             }
             // The compiler's error for a type that cannot be shown is then on that type, and not on the call.
@@ -168,7 +166,7 @@ impl Struct<'_> {
     ///
     /// They are of types of Rust's own, or an `Option` of one.
     fn is_plain(&self) -> bool {
-        self.fields.iter().all(|field| is_plain(check::option_of(&field.ty).unwrap_or(&field.ty)))
+        self.fields.iter().all(|field| is_plain(without_option(&field.ty)))
     }
 
     /// Tests if we write this impl.
@@ -179,7 +177,7 @@ impl Struct<'_> {
     }
 
     fn tokens(&self, with_debug: bool, with_clone: bool) -> TokenStream {
-        let ForwardedAttrs { allows, deprecated, serde, .. } = &self.model.carried;
+        let ForwardedAttrs { allows, deprecated, serde, .. } = &self.model.forwarded;
         let (vis, ident, doc, derives) = (&self.model.vis, here(&self.ident), &self.doc, self.derives);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
@@ -201,7 +199,7 @@ impl Struct<'_> {
     }
 
     fn field(&self, field: &Field) -> TokenStream {
-        let ForwardedAttrs { docs, allows, deprecated, serde } = &field.carried;
+        let ForwardedAttrs { docs, allows, deprecated, serde } = &field.forwarded;
         let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         quote! {
@@ -227,22 +225,12 @@ fn here_at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 
-/// Tests if the type is named like one of Rust's own.
-///
-/// An `Option` is none of these.
-pub(crate) fn is_plain(ty: &Type) -> bool {
-    const PLAIN: [&str; 15] =
-        ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
-    let Type::Path(path) = ty else { return false };
-    path.path.get_ident().is_some_and(|ident| PLAIN.contains(&ident.to_string().as_str()))
-}
-
 /// A field's value for another struct.
 ///
 /// It is a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
 pub(crate) fn copy(field: &Field) -> TokenStream {
     let ident = here(&field.ident);
-    let ty = check::option_of(&field.ty).unwrap_or(&field.ty);
+    let ty = without_option(&field.ty);
     match ty {
         Type::Path(path) if !path.path.is_ident("String") && is_plain(ty) => quote!(#ident: self.#ident),
         _ => quote!(#ident: __up::Clone::clone(&self.#ident)),

@@ -2,38 +2,26 @@
 //!
 //! It consists of constants, and one call a field. It cannot fail.
 
+pub(crate) mod structs;
+
 use std::borrow::Cow;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, Type, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Type, ext::IdentExt as _, spanned::Spanned as _};
 
+use self::structs::Struct;
 use crate::{
-    ast::{Field, Model, UniqueKey},
     attr::Json,
-    check,
-    errors::Errors,
-    fallback,
-    types::{self, Struct},
+    model::{Field, Model, Nullable, UniqueKey},
+    validate::null_in_key,
 };
 
-pub(crate) fn derive(input: TokenStream) -> TokenStream {
-    let input = match syn::parse2(input) {
-        Ok(input) => input,
-        Err(error) => return error.to_compile_error(),
-    };
-    let mut errors = Errors::default();
-    let model = Model::read(input, &mut errors);
-    check::check(&model, &mut errors);
-    match &model.krate {
-        Some(krate) if errors.is_empty() => expand(&model, krate),
-        _ => fallback::expand(&model, &errors),
-    }
-}
-
-fn expand(model: &Model, krate: &Path) -> TokenStream {
+/// Writes a model that was validated.
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let krate = &model.krate;
     let beside: Vec<Struct<'_>> =
-        types::new(model).into_iter().chain(model.keys.iter().map(|key| types::key(model, key))).collect();
+        structs::new(model).into_iter().chain(model.keys.iter().map(|key| structs::key(model, key))).collect();
     let types = beside.iter().map(Struct::without_impls);
     let clone = beside.iter().map(Struct::clone);
     let debug = beside.iter().map(Struct::debug);
@@ -42,7 +30,7 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
     let key_impls = model.keys.iter().enumerate().map(|(index, key)| key_impls(model, index, key));
     let on = on(model);
     let not_null = not_null(model);
-    let plain = model.columns().any(may_be_null).then(|| {
+    let plain = model.columns().any(|field| field.nullable() == Nullable::Unknown).then(|| {
         quote!(
             use __up::NotAnOption as _;
         )
@@ -68,7 +56,7 @@ fn expand(model: &Model, krate: &Path) -> TokenStream {
 ///
 /// They hold where the types are named again.
 fn allows(model: &Model) -> impl Iterator<Item = &syn::Attribute> {
-    model.fields.iter().map(|field| &field.carried).chain([&model.carried]).flat_map(|carried| &carried.allows)
+    model.fields.iter().map(|field| &field.forwarded).chain([&model.forwarded]).flat_map(|forwarded| &forwarded.allows)
 }
 
 /// The table as one text.
@@ -89,15 +77,14 @@ fn table(model: &Model) -> TokenStream {
                 text.extend([" ", word]);
             }
         }
-        match field.attrs.json {
-            Some(Json::SqlNull) => text.push_str(" nullable"),
-            None if check::is_option(&field.ty) => text.push_str(" nullable"),
-            None if may_be_null(field) => {
+        match field.nullable() {
+            Nullable::No => {}
+            Nullable::Yes => text.push_str(" nullable"),
+            Nullable::Unknown => {
                 text.push_str(" asked");
                 let ty = &field.ty;
                 asked.push(quote!(__up::OptionProbe::<#ty>::NULLABLE));
             }
-            Some(Json::Null) | None => {}
         }
         if field.column != name {
             text.extend(["\0named ", &field.column]);
@@ -121,9 +108,9 @@ fn table(model: &Model) -> TokenStream {
 }
 
 fn upsertable(model: &Model) -> TokenStream {
-    let (ident, new) = (types::here(&model.ident), types::here(&model.new_ident()));
+    let (ident, new) = (structs::here(&model.ident), structs::here(&model.new_ident()));
     let first = model.keys.first().map(|key| {
-        let (ident, fields) = (types::here(&key.ident), model.fields_of(key).map(types::copy));
+        let (ident, fields) = (structs::here(&key.ident), model.fields_of(key).map(structs::copy));
         (quote!(#ident), quote!(#ident { #(#fields),* }))
     });
     let (key, value) = first.unwrap_or_default();
@@ -141,10 +128,10 @@ fn upsertable(model: &Model) -> TokenStream {
 }
 
 fn key_impls(model: &Model, index: usize, key: &UniqueKey) -> TokenStream {
-    let (model_ident, ident) = (types::here(&model.ident), types::here(&key.ident));
+    let (model_ident, ident) = (structs::here(&model.ident), structs::here(&key.ident));
     let create = model.creates(key).then(|| {
-        let new = types::here(&model.new_ident());
-        let fields = model.fields_of(key).map(|field| types::here(&field.ident));
+        let new = structs::here(&model.new_ident());
+        let fields = model.fields_of(key).map(|field| structs::here(&field.ident));
         quote! {
             #[automatically_derived]
             impl __up::CreateKey<#model_ident> for #ident {
@@ -168,19 +155,19 @@ fn key_impls(model: &Model, index: usize, key: &UniqueKey) -> TokenStream {
 ///
 /// The compiler proves the bounds for each function anew.
 fn on(model: &Model) -> TokenStream {
-    let ident = types::here(&model.ident);
+    let ident = structs::here(&model.ident);
     let bounds = bounds(model);
     let supplied = put(model.supplied(), "__new");
     let put_key = |key| put(model.columns_of(key), "__key");
     let first = model.keys.first().map(put_key);
     let others = model.keys.iter().skip(1).map(|key| {
-        let (ident, columns) = (types::here(&key.ident), put_key(key));
+        let (ident, columns) = (structs::here(&key.ident), put_key(key));
         quote! {
             if let __up::Some(__key) = __key.of::<#ident>() { #columns }
         }
     });
     let types: Vec<Cow<'_, Type>> = model.columns().map(written).collect();
-    let types = types.chunks(types::AT_ONCE);
+    let types = types.chunks(structs::AT_ONCE);
     let read_key = read_key(model);
     quote! {
         #[automatically_derived]
@@ -208,11 +195,11 @@ fn on(model: &Model) -> TokenStream {
 /// So a row of which another column cannot be read is known by its key. Columns of JSON have no order to page by.
 fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
-    let ident = types::here(&key.ident);
+    let ident = structs::here(&key.ident);
     let (values, fields): (Vec<_>, Vec<_>) =
-        model.columns_of(key).map(|(index, field)| (format_ident!("__v{index}"), types::here(&field.ident))).unzip();
-    let parts = values.chunks(types::AT_ONCE).map(|values| quote!(__up::Some((#(#values,)*))));
-    let reads = (0..values.len()).step_by(types::AT_ONCE).map(|first| quote!(__row.get_all(#first)));
+        model.columns_of(key).map(|(index, field)| (format_ident!("__v{index}"), structs::here(&field.ident))).unzip();
+    let parts = values.chunks(structs::AT_ONCE).map(|values| quote!(__up::Some((#(#values,)*))));
+    let reads = (0..values.len()).step_by(structs::AT_ONCE).map(|first| quote!(__row.get_all(#first)));
     let tuple =
         |parts: Vec<TokenStream>| if let [one] = parts.as_slice() { one.clone() } else { quote!((#(#parts),*)) };
     let (parts, reads) = (tuple(parts.collect()), tuple(reads.collect()));
@@ -292,7 +279,7 @@ fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &str) -> Toke
     let mut calls = TokenStream::new();
     let mut run = Run::default();
     for (index, field) in columns {
-        let ident = types::here(&field.ident);
+        let ident = structs::here(&field.ident);
         let Some(json) = field.attrs.json else {
             run.push(index, ident, row, &mut calls);
             continue;
@@ -325,7 +312,7 @@ struct Run {
 
 impl Run {
     fn push(&mut self, index: usize, field: Ident, row: &Ident, calls: &mut TokenStream) {
-        if index != self.first + self.fields.len() || self.fields.len() == types::AT_ONCE {
+        if index != self.first + self.fields.len() || self.fields.len() == structs::AT_ONCE {
             self.end(row, calls);
         }
         if self.fields.is_empty() {
@@ -344,21 +331,14 @@ impl Run {
     }
 }
 
-/// Tests if the type may be an `Option` behind an alias.
-///
-/// Only the compiler can tell. To find that out costs it more than any other word about a column.
-fn may_be_null(field: &Field) -> bool {
-    field.attrs.json.is_none() && !types::is_plain(&field.ty) && !check::is_option(&field.ty)
-}
-
 /// Catches a key column whose `Option` is behind an alias.
 fn not_null(model: &Model) -> TokenStream {
     model
         .columns()
-        .filter(|field| may_be_null(field) && model.must_not_be_null(field))
+        .filter(|field| field.nullable() == Nullable::Unknown && model.must_not_be_null(field))
         .map(|field| {
             let (ty, span) = (&field.ty, field.ty.span());
-            let message = check::null_in_key(field);
+            let message = null_in_key(field);
             quote_spanned!(span=> const _: () = ::core::assert!(!__up::OptionProbe::<#ty>::NULLABLE, #message);)
         })
         .collect()
