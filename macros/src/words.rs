@@ -30,3 +30,9 @@ pub(crate) const NULLABLE: &str = "nullable";
 pub(crate) const DEFAULT: &str = "default";
 pub(crate) const FLATTEN: &str = "flatten";
 pub(crate) const TRY_FROM: &str = "try_from";
+
+// In the table's text alone, which also has words from above: `core/src/sql/table.rs` reads it at run time.
+pub(crate) const MODEL: &str = "model";
+pub(crate) const COLUMN: &str = "column";
+pub(crate) const NAMED: &str = "named";
+pub(crate) const ASKED: &str = "asked";

@@ -1,13 +1,12 @@
-//! The types that the derive writes beside a model.
-//!
-//! They are that of new rows and those of keys.
+//! Structs beside a model: its new row, and each key.
 
 use std::collections::HashSet;
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Generics, Path, Type, ext::IdentExt as _, spanned::Spanned as _};
 
+use super::respan::{respan, respanned};
 use crate::{
     attr::ForwardedAttrs,
     errors::list,
@@ -40,54 +39,27 @@ pub(crate) fn key<'a>(model: &'a Model, key: &'a UniqueKey) -> Struct<'a> {
     Struct { model, ident: key.ident.clone(), doc, derives: &[], with_serde: false, fields }
 }
 
-/// The parameters of the type of new rows.
-///
-/// Only a model that is refused has any.
-pub(crate) fn generics_of_new(model: &Model) -> Generics {
-    if !model.has_new() {
-        return model.generics.clone();
-    }
-    let fields: Vec<&Field> = model.supplied().map(|(_, field)| field).collect();
-    generics(model, &fields)
+/// The structs beside a model, that of new rows first.
+pub(crate) fn beside(model: &Model) -> impl Iterator<Item = Struct<'_>> {
+    new(model).into_iter().chain(model.keys.iter().map(|of_model| key(model, of_model)))
 }
 
-/// The parameters of the type of a key.
-pub(crate) fn generics_of_key(model: &Model, key: &UniqueKey) -> Generics {
-    let fields: Vec<&Field> = model.fields_of(key).collect();
-    generics(model, &fields)
+/// The type of new rows, with its parameters.
+pub(super) fn new_type(model: &Model) -> TokenStream {
+    new(model).map_or_else(|| with_parameters(&model.ident, &model.generics), |new| new.ty())
 }
 
-/// The model's parameters that the fields name.
-///
-/// One that is not named is an error of its own.
-fn generics(model: &Model, fields: &[&Field]) -> Generics {
-    if model.generics.params.is_empty() {
-        return Generics::default();
-    }
-    let mut named = HashSet::new();
-    for field in fields {
-        names(field.ty.to_token_stream(), &mut named);
-    }
-    let is_named = |parameter: &GenericParam| match parameter {
-        GenericParam::Lifetime(lifetime) => named.contains(&lifetime.lifetime.ident),
-        GenericParam::Type(ty) => named.contains(&ty.ident),
-        GenericParam::Const(of) => named.contains(&of.ident),
-    };
-    let params = model.generics.params.iter().filter(|parameter| is_named(parameter)).cloned().collect();
-    Generics { params, where_clause: None, ..model.generics.clone() }
+/// The type of a key, with its parameters.
+pub(crate) fn key_type(model: &Model, of_model: &UniqueKey) -> TokenStream {
+    key(model, of_model).ty()
 }
 
-fn names(tokens: TokenStream, found: &mut HashSet<Ident>) {
-    for token in tokens {
-        match token {
-            TokenTree::Ident(ident) => drop(found.insert(ident)),
-            TokenTree::Group(group) => names(group.stream(), found),
-            _ => {}
-        }
-    }
+fn with_parameters(ident: &Ident, generics: &Generics) -> TokenStream {
+    let (ident, (_, arguments, _)) = (respan(ident), generics.split_for_impl());
+    quote!(#ident #arguments)
 }
 
-/// A type that stands beside the model.
+/// A struct that the derive writes beside the model.
 pub(crate) struct Struct<'a> {
     model: &'a Model,
     ident: Ident,
@@ -98,36 +70,36 @@ pub(crate) struct Struct<'a> {
 }
 
 impl Struct<'_> {
-    /// The type with all its derives.
+    /// The struct with all its derives.
     pub(crate) fn whole(&self) -> TokenStream {
         self.tokens(self.is_ours("Debug"), self.is_ours("Clone"))
     }
 
-    /// The type without [`debug`](Self::debug) and [`clone`](Self::clone).
+    /// The struct without [`debug`](Self::debug) and [`clone`](Self::clone).
     pub(crate) fn without_impls(&self) -> TokenStream {
         self.tokens(false, self.is_ours("Clone") && !self.is_plain())
     }
 
     /// An impl of `Debug` that makes one call.
     ///
-    /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. It is inlined as that is: nothing
-    /// is compiled of it where no row is shown.
+    /// What `#[derive(Debug)]` writes takes the compiler twice as long as one call with all the values. Both are inlined: nothing is
+    /// compiled of them where no row is shown.
     pub(crate) fn debug(&self) -> Option<TokenStream> {
         if !self.is_ours("Debug") {
             return None;
         }
-        let ident = here(&self.ident);
+        let ident = respan(&self.ident);
         let mut names = self.ident.unraw().to_string();
         for field in &self.fields {
             names.extend([" ", &field.name()]);
         }
         let values = self.fields.iter().map(|field| {
-            let (ident, ty) = (here(&field.ident), &field.ty);
+            let (ident, ty) = (respan(&field.ident), &field.ty);
             if is_plain(without_option(ty)) {
                 return quote!(&self.#ident);
             }
             // The compiler's error for a type that cannot be shown is then on that type, and not on the call.
-            quote_spanned!(here_at(ty.span())=> &(&self.#ident as &dyn __up::fmt::Debug))
+            quote_spanned!(respanned(ty.span())=> &(&self.#ident as &dyn __up::fmt::Debug))
         });
         let values: Vec<TokenStream> = values.collect();
         let values = values.chunks(AT_ONCE).map(|values| quote!((#(#values,)*)));
@@ -151,7 +123,7 @@ impl Struct<'_> {
         if !self.is_ours("Clone") || !self.is_plain() {
             return None;
         }
-        let ident = here(&self.ident);
+        let ident = respan(&self.ident);
         let fields = self.fields.iter().map(|field| copy(field));
         Some(quote! {
             #[automatically_derived]
@@ -169,22 +141,47 @@ impl Struct<'_> {
         self.fields.iter().all(|field| is_plain(without_option(&field.ty)))
     }
 
-    /// Tests if we write this impl.
+    /// Tests if the derive writes the impl of this trait itself.
     ///
-    /// A derive of that name in the list takes the place of ours.
+    /// A derive of that name in `new(derive(..))` takes its place.
     fn is_ours(&self, name: &str) -> bool {
         !self.derives.iter().any(|path| ends_in(path, name))
     }
 
+    fn ty(&self) -> TokenStream {
+        with_parameters(&self.ident, &self.generics())
+    }
+
+    /// The model's parameters that the fields name.
+    ///
+    /// Only a model that is refused has any. One that is not named would be an error of its own.
+    fn generics(&self) -> Generics {
+        let generics = &self.model.generics;
+        if generics.params.is_empty() {
+            return Generics::default();
+        }
+        let mut named = HashSet::new();
+        for field in &self.fields {
+            names(field.ty.to_token_stream(), &mut named);
+        }
+        let is_named = |parameter: &&GenericParam| match parameter {
+            GenericParam::Lifetime(lifetime) => named.contains(&lifetime.lifetime.ident),
+            GenericParam::Type(ty) => named.contains(&ty.ident),
+            GenericParam::Const(of) => named.contains(&of.ident),
+        };
+        let params = generics.params.iter().filter(is_named).cloned().collect();
+        Generics { params, where_clause: None, ..generics.clone() }
+    }
+
     fn tokens(&self, with_debug: bool, with_clone: bool) -> TokenStream {
         let ForwardedAttrs { allows, deprecated, serde, .. } = &self.model.forwarded;
-        let (vis, ident, doc, derives) = (&self.model.vis, here(&self.ident), &self.doc, self.derives);
+        let (vis, ident, doc, derives) = (&self.model.vis, respan(&self.ident), &self.doc, self.derives);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         let debug = with_debug.then(|| quote!(::core::fmt::Debug,));
         let clone = with_clone.then(|| quote!(::core::clone::Clone,));
         let is_derived = with_debug || with_clone || !derives.is_empty();
         let derive = is_derived.then(|| quote!(#[derive(#debug #clone #(#derives),*)]));
-        let generics = generics(self.model, &self.fields);
+        let generics = self.generics();
         let fields = self.fields.iter().map(|field| self.field(field));
         quote! {
             #[doc = #doc]
@@ -200,7 +197,7 @@ impl Struct<'_> {
 
     fn field(&self, field: &Field) -> TokenStream {
         let ForwardedAttrs { docs, allows, deprecated, serde } = &field.forwarded;
-        let (vis, ident, ty) = (&field.vis, here(&field.ident), &field.ty);
+        let (vis, ident, ty) = (&field.vis, respan(&field.ident), &field.ty);
         let serde = if self.with_serde { serde.as_slice() } else { &[] };
         quote! {
             #(#docs)*
@@ -212,24 +209,22 @@ impl Struct<'_> {
     }
 }
 
-/// The identifier where it is, but as the derive's own.
-///
-/// Lints of the user's crate are about what the user wrote.
-pub(crate) fn here(ident: &Ident) -> Ident {
-    let mut ident = ident.clone();
-    ident.set_span(here_at(ident.span()));
-    ident
-}
-
-fn here_at(span: Span) -> Span {
-    Span::call_site().located_at(span)
+/// Collects the identifiers among the tokens.
+fn names(tokens: TokenStream, found: &mut HashSet<Ident>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) => drop(found.insert(ident)),
+            TokenTree::Group(group) => names(group.stream(), found),
+            _ => {}
+        }
+    }
 }
 
 /// A field's value for another struct.
 ///
 /// It is a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
 pub(crate) fn copy(field: &Field) -> TokenStream {
-    let ident = here(&field.ident);
+    let ident = respan(&field.ident);
     let ty = without_option(&field.ty);
     match ty {
         Type::Path(path) if !path.path.is_ident("String") && is_plain(ty) => quote!(#ident: self.#ident),

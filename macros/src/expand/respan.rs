@@ -1,0 +1,17 @@
+//! Spans of what the derive writes in the user's place.
+
+use proc_macro2::{Ident, Span};
+
+/// The identifier as the derive's own, where the user's is.
+///
+/// Lints of the user's crate are about what the user wrote.
+pub(crate) fn respan(ident: &Ident) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(respanned(ident.span()));
+    ident
+}
+
+/// The derive's own span at the same place.
+pub(super) fn respanned(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
