@@ -90,7 +90,7 @@ pub fn upsertable(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(parse_macro_input!(input)).into()
 }
 
-/// Parses and validates a model, then writes its code, or else its mistakes and stubs.
+/// Writes the code of a model, or its mistakes with stubs.
 fn derive(input: DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let model = Model::parse(input, &mut errors);

@@ -18,7 +18,7 @@ use crate::{
     model::{Model, Shape, UniqueKey},
 };
 
-/// Writes the mistakes, the types beside a model, and stubs of the impls of all of them.
+/// Writes the mistakes, the structs beside a model, and stubs of the impls.
 pub(crate) fn stubs(model: &Model, errors: &Errors) -> TokenStream {
     let errors = errors.to_tokens();
     let mut names = HashSet::from([model.ident.unraw().to_string()]);

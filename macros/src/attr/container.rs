@@ -4,9 +4,9 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, LitStr, Path};
 
 use super::{
-    Unique,
     entry::{Entry, Value, entries, once, split},
     known::{IN_NEW, ON_STRUCT},
+    unique::Unique,
 };
 use crate::{
     case::RenameAll,
@@ -64,7 +64,7 @@ impl ContainerAttrs {
         });
     }
 
-    /// Reads the words of sqlx that change columns.
+    /// Reads the word of sqlx that renames all columns.
     ///
     /// sqlx reports the mistakes in its attribute itself.
     fn sqlx(&mut self, attr: &Attribute) {

@@ -69,7 +69,7 @@ impl Entry {
 
     /// Reads the name of a type that the derive writes.
     ///
-    /// `example` is one.
+    /// `example` stands in the message.
     pub(crate) fn type_name(&self, example: &str, errors: &mut Errors) -> Option<Ident> {
         let name = match &self.value {
             Value::Is(value) => syn::parse2(value.clone()).ok(),
@@ -113,7 +113,9 @@ impl Entry {
         (is_word && !text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The wrong value, or the entry where there is none.
+    /// The tokens that a wrong value is reported on.
+    ///
+    /// They are the value, or the entry where there is none.
     fn wrong(&self) -> &TokenStream {
         match &self.value {
             Value::Is(value) => value,
@@ -122,9 +124,9 @@ impl Entry {
     }
 }
 
-/// Tests if the string can name a table, schema or column.
+/// Reports a string that cannot name a table, schema or column.
 ///
-/// It reports a string that cannot.
+/// Returns true if it can.
 pub(crate) fn check_identifier(string: &LitStr, errors: &mut Errors) -> bool {
     let problem = match string.value() {
         value if value.is_empty() => "a name cannot be empty",
@@ -135,7 +137,7 @@ pub(crate) fn check_identifier(string: &LitStr, errors: &mut Errors) -> bool {
     false
 }
 
-/// Compares two paths.
+/// Compares two paths by their text.
 ///
 /// syn's own `==` is a feature that nothing else here needs.
 fn same(one: &Path, other: &Path) -> bool {
@@ -144,7 +146,7 @@ fn same(one: &Path, other: &Path) -> bool {
 
 /// Tests if the string can be parsed as a path.
 ///
-/// It is looked at before it is parsed, as the compiler's lexer reports strange characters on its own, a second time.
+/// To parse a string with strange characters would report them twice: the compiler's lexer does so on its own.
 fn is_path(path: &LitStr) -> bool {
     let value = path.value();
     value.strip_prefix("::").unwrap_or(&value).split("::").all(|part| {
@@ -165,7 +167,7 @@ pub(crate) fn once<T>(slot: &mut Option<T>, value: Option<T>, entry: &Entry, err
 
 /// Reads the entries of an attribute.
 ///
-/// `form` is what the attribute looks like, `entry` what its entries are.
+/// `form` and `entry` say in messages what the attribute and its entries look like.
 pub(crate) fn entries(attr: &Attribute, form: &str, entry: &str, errors: &mut Errors) -> Vec<Entry> {
     if let Meta::List(meta) = &attr.meta {
         return split(meta.tokens.clone(), entry, errors);
@@ -195,7 +197,7 @@ struct Part {
 
 /// Splits a list at its commas.
 ///
-/// It is not read by grammar, so that one wrong entry does not hide the mistakes in those after it.
+/// It is not parsed by a grammar, so that one wrong entry does not hide the mistakes in those after it.
 fn parts(tokens: TokenStream) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut part = Part::default();

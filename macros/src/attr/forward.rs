@@ -1,4 +1,4 @@
-//! Attributes of the model that its new row and its keys get too.
+//! Attributes of a model that the structs beside it get too.
 
 use proc_macro2::{Ident, Span};
 use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta};

@@ -1,4 +1,4 @@
-//! The impls that the derive writes, around bodies that are real or stubs.
+//! Impls of a model and its keys, around bodies that are real or stubs.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -21,7 +21,7 @@ impl Impls {
 
     /// The impl of the model's own trait.
     ///
-    /// `table` is its constants, and `value` the key of `self`.
+    /// `table` is the constants that describe the table, and `value` the key of `self`.
     pub(crate) fn model(&self, key: &TokenStream, table: &TokenStream, value: &TokenStream) -> TokenStream {
         let Self { ident, new, generics } = self;
         let (parameters, arguments, bounds) = generics.split_for_impl();
@@ -39,7 +39,7 @@ impl Impls {
 
     /// The impls of the key with this number.
     ///
-    /// `store` writes the key to a new row, where its columns are all in one.
+    /// `store` writes the key into a new row. A key that no row is created by has none.
     pub(crate) fn key(&self, key: &TokenStream, index: usize, store: Option<TokenStream>) -> TokenStream {
         let Self { ident, new, generics } = self;
         let (parameters, arguments, bounds) = generics.split_for_impl();
@@ -52,7 +52,7 @@ impl Impls {
                 }
             }
         });
-        // The first key's is the trait's own.
+        // The trait's default is the first key's.
         let index = (index > 0).then(|| quote!(const INDEX: ::core::primitive::usize = #index;));
         quote! {
             #[automatically_derived]

@@ -1,6 +1,6 @@
-//! Writes a model without mistakes as Rust.
+//! Writes the code of a model without mistakes.
 //!
-//! It consists of constants, and one call a field. It cannot fail.
+//! It is constants, and one call for some fields at once. It cannot fail.
 
 pub(crate) mod impls;
 pub(crate) mod respan;
@@ -24,7 +24,7 @@ use crate::{
     validate::null_in_key,
 };
 
-/// Writes the types beside a model, and the impls of all of them.
+/// Writes the structs beside a model, and the impls of all of them.
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let krate = &model.krate;
     let beside: Vec<Struct<'_>> = structs::beside(model).collect();
@@ -50,9 +50,9 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     }
 }
 
-/// The user's `allow` attributes for the types of fields.
+/// The `allow` attributes of the model and its fields.
 ///
-/// They hold where the types are named again.
+/// They stand on the impls too, where the types of the fields are named again.
 fn allows(model: &Model) -> impl Iterator<Item = &Attribute> {
     model.fields.iter().map(|field| &field.forwarded).chain([&model.forwarded]).flat_map(|forwarded| &forwarded.allows)
 }

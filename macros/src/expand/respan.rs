@@ -1,8 +1,8 @@
-//! Spans of what the derive writes in the user's place.
+//! The user's identifiers, where the derive writes them again.
 
 use proc_macro2::{Ident, Span};
 
-/// The identifier as the derive's own, where the user's is.
+/// Makes the identifier the derive's own, at its place.
 ///
 /// Lints of the user's crate are about what the user wrote.
 pub(crate) fn respan(ident: &Ident) -> Ident {

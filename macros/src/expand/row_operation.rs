@@ -43,7 +43,7 @@ pub(super) fn work(model: &Model) -> TokenStream {
 
 /// One bound for each type of a column.
 ///
-/// It stands in the place of the type: the compiler's note is then on the field. Lints take it for the user's, so its names are ones that
+/// Its span is the type's, so that the compiler's note is on the field. Lints take it for the user's code, so its names are ones that
 /// nobody imports.
 pub(super) fn bounds(model: &Model) -> Vec<TokenStream> {
     let name = |field: &Field| field.ty.to_token_stream().to_string();
@@ -88,7 +88,7 @@ fn no_json(span: Span) -> TokenStream {
 
 /// Code that writes columns of a row.
 ///
-/// Those that follow one another are put by one call; JSON goes through a wrapper, and by itself.
+/// Those that follow one another are put by one call. JSON is put by itself, as it goes through a wrapper.
 fn put<'a>(columns: impl Iterator<Item = (usize, &'a Field)>, row: &str) -> TokenStream {
     let row = Ident::new(row, Span::call_site());
     let columns: Vec<(usize, &Field)> = columns.collect();
@@ -127,7 +127,7 @@ fn put_json(index: usize, value: &TokenStream, json: Json) -> TokenStream {
 
 /// Code that reads the first key by itself.
 ///
-/// So a row of which another column cannot be read is known by its key. Columns of JSON have no order to page by.
+/// A row with another column that cannot be read is then known by its key. Columns of JSON have no order to page by.
 fn read_key(model: &Model) -> Option<TokenStream> {
     let key = model.keys.first().filter(|key| model.fields_of(key).all(|field| field.attrs.json.is_none()))?;
     let ty = key_type(model, key);

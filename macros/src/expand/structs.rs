@@ -15,7 +15,7 @@ use crate::{
 
 /// Values that one call takes at most.
 ///
-/// The crate knows tuples of no more.
+/// `upsertable` implements its traits for tuples of no more.
 pub(crate) const AT_ONCE: usize = 12;
 
 /// The type of new rows, unless it is the model itself.
@@ -41,7 +41,7 @@ pub(crate) fn key<'a>(model: &'a Model, key: &'a UniqueKey) -> Struct<'a> {
 
 /// The structs beside a model, that of new rows first.
 pub(crate) fn beside(model: &Model) -> impl Iterator<Item = Struct<'_>> {
-    new(model).into_iter().chain(model.keys.iter().map(|of_model| key(model, of_model)))
+    new(model).into_iter().chain(model.keys.iter().map(|unique| key(model, unique)))
 }
 
 /// The type of new rows, with its parameters.
@@ -50,8 +50,8 @@ pub(super) fn new_type(model: &Model) -> TokenStream {
 }
 
 /// The type of a key, with its parameters.
-pub(crate) fn key_type(model: &Model, of_model: &UniqueKey) -> TokenStream {
-    key(model, of_model).ty()
+pub(crate) fn key_type(model: &Model, unique: &UniqueKey) -> TokenStream {
+    key(model, unique).ty()
 }
 
 fn with_parameters(ident: &Ident, generics: &Generics) -> TokenStream {
@@ -154,7 +154,7 @@ impl Struct<'_> {
 
     /// The model's parameters that the fields name.
     ///
-    /// Only a model that is refused has any. One that is not named would be an error of its own.
+    /// Only a model that is refused has any. An unused parameter would be an error of its own.
     fn generics(&self) -> Generics {
         let generics = &self.model.generics;
         if generics.params.is_empty() {
@@ -222,7 +222,7 @@ fn names(tokens: TokenStream, found: &mut HashSet<Ident>) {
 
 /// A field's value for another struct.
 ///
-/// It is a copy, which costs the compiler less than a call, where the type goes by a name that can be copied.
+/// A value of one of Rust's own types is copied, which costs the compiler less than a call.
 pub(crate) fn copy(field: &Field) -> TokenStream {
     let ident = respan(&field.ident);
     let ty = without_option(&field.ty);

@@ -21,14 +21,14 @@ pub(crate) struct Field {
     pub(crate) forwarded: ForwardedAttrs,
 }
 
-/// Answer to the question if a column can be NULL.
+/// Nullability of a column, as far as its tokens show it.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Nullable {
     No,
     Yes,
     /// The type may be an `Option` behind an alias.
     ///
-    /// Only the compiler can tell. To find that out costs it more than any other word about a column.
+    /// Only the compiler can tell, and to ask it costs a build more than any other word about a column.
     Unknown,
 }
 
@@ -75,16 +75,16 @@ impl Field {
 
     /// The key that a `#[unique]` on this field was meant to be.
     ///
-    /// With it, the wrong place of the attribute is the only mistake reported.
+    /// The model then has a key, and the wrong place of the attribute is the only mistake reported.
     pub(super) fn misplaced_unique(&self) -> Option<Unique> {
         let attr = self.attrs.unique.clone()?;
         Some(Unique { attr, fields: vec![self.ident.clone()], name: None, nulls_not_distinct: None, reported: true })
     }
 }
 
-/// Writes the model's name for `Self`.
+/// Replaces `Self` by the model's name.
 ///
-/// In the types that the derive writes, `Self` would be those types.
+/// In the structs beside the model, `Self` would mean those structs.
 fn without_self(ty: Type, model: &Ident) -> Type {
     let tokens = ty.to_token_stream();
     if names_self(tokens.clone()) { syn::parse2(replace_self(tokens, model)).unwrap_or(ty) } else { ty }

@@ -1,4 +1,4 @@
-//! A key of a model: a `#[unique(..)]` whose names are looked up among the fields.
+//! A key of a model: a `#[unique(..)]` with its fields.
 
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
@@ -28,9 +28,7 @@ pub(crate) struct KeyField {
     pub(crate) written: Ident,
     /// Index of the field among the model's fields.
     pub(crate) index: usize,
-    /// True where no field has the written name.
-    ///
-    /// This field is then the nearest.
+    /// True where no field has the written name, and this is the nearest.
     pub(crate) guessed: bool,
 }
 
@@ -80,7 +78,7 @@ impl UniqueKey {
         }
     }
 
-    /// Reports a name of no field, and gives the nearest.
+    /// Reports a name that no field has, and returns the nearest.
     fn guess<'a>(
         &mut self,
         written: &Ident,
@@ -96,13 +94,15 @@ impl UniqueKey {
         near
     }
 
-    /// The key's name where it is written, else its attribute.
+    /// The tokens that a mistake in the key's name is reported on.
+    ///
+    /// They are the name where it is written, else the attribute.
     pub(crate) fn place(&self) -> &dyn ToTokens {
         if self.named { &self.ident } else { &self.attr }
     }
 }
 
-/// Makes the name of a type from names of types and fields.
+/// Makes the name of a type that the derive writes.
 ///
 /// The compiler may still refuse it: some letters change into two when they become capitals.
 pub(super) fn type_ident(name: &str, span: Span) -> Ident {

@@ -83,9 +83,7 @@ impl Model {
         self.fields.iter().filter(|field| field.is_column())
     }
 
-    /// The columns that a caller supplies, with their indexes.
-    ///
-    /// An index is the place among the columns.
+    /// The columns that a caller supplies, with their indexes among all columns.
     pub(crate) fn supplied(&self) -> impl Iterator<Item = (usize, &Field)> {
         self.columns().enumerate().filter(|(_, field)| !field.is_generated())
     }
@@ -110,30 +108,32 @@ impl Model {
         key.fields.iter().filter_map(|field| self.fields.get(field.index))
     }
 
-    /// The fields that a key names without a slip.
+    /// The fields that a key names exactly, with the names as written.
     ///
-    /// Each comes with its name as it is written there: what follows from a guess is no mistake of the user's.
+    /// A guessed field is left out: what follows from a guess is no mistake of the user's.
     pub(crate) fn named_by<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = (&'a Ident, &'a Field)> {
-        let sure = key.fields.iter().filter(|field| !field.guessed);
-        sure.filter_map(|field| Some((&field.written, self.fields.get(field.index)?)))
+        let exact = key.fields.iter().filter(|field| !field.guessed);
+        exact.filter_map(|field| Some((&field.written, self.fields.get(field.index)?)))
     }
 
-    /// The columns of a key, with their indexes.
+    /// The columns of a key, with their indexes among all columns.
     ///
-    /// They are in the order of the model's columns; an index is the place among these.
+    /// They are in the order of the model's columns.
     pub(crate) fn columns_of<'a>(&'a self, key: &'a UniqueKey) -> impl Iterator<Item = (usize, &'a Field)> {
         self.columns().enumerate().filter(|(_, field)| self.fields_of(key).any(|of_key| std::ptr::eq(of_key, *field)))
     }
 
     /// Tests if a key forbids NULL in the field.
     ///
-    /// In such a key NULL would not be equal to NULL.
+    /// NULL is not equal to NULL in a unique index that is not `NULLS NOT DISTINCT`.
     pub(crate) fn must_not_be_null(&self, field: &Field) -> bool {
         let mut keys = self.keys.iter().filter(|key| !key.nulls_not_distinct);
         keys.any(|key| self.named_by(key).any(|(_, of_key)| std::ptr::eq(of_key, field)))
     }
 
-    /// Tests if a caller supplies every column of the key.
+    /// Tests if rows can be created by the key.
+    ///
+    /// A caller then supplies each of its columns.
     pub(crate) fn creates(&self, key: &UniqueKey) -> bool {
         !self.fields_of(key).any(Field::is_generated)
     }

@@ -4,14 +4,14 @@ use syn::{GenericArgument, PathArguments, Type};
 
 /// Tests if the type is written as an `Option`.
 ///
-/// One behind an alias is found by the constants that the derive writes.
+/// One behind an alias is found by the compiler, in constants that the derive writes.
 pub(crate) fn is_option(ty: &Type) -> bool {
     option_of(ty).is_some()
 }
 
 /// The type `T` of a type written as `Option<T>`.
 ///
-/// The argument tells it from a type of the user's that is merely called so.
+/// An `Option` without an argument is a type of the user's.
 fn option_of(ty: &Type) -> Option<&Type> {
     match ty {
         Type::Group(group) => option_of(&group.elem),
@@ -31,9 +31,9 @@ pub(crate) fn without_option(ty: &Type) -> &Type {
     option_of(ty).unwrap_or(ty)
 }
 
-/// Tests if the type is named like one of Rust's own.
+/// Tests if the type is a number, `bool`, `char` or `String`.
 ///
-/// An `Option` is none of these.
+/// It goes by the name. An `Option` is none of these.
 pub(crate) fn is_plain(ty: &Type) -> bool {
     const PLAIN: [&str; 15] =
         ["String", "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "u128", "u16", "u32", "u64", "u8"];
