@@ -58,6 +58,11 @@ pub use transaction::options::TransactionOptions;
 pub use transaction::savepoint::CallOnce;
 pub use upsertable_macros::Upsertable;
 
+/// The derive's example, which the macro crate cannot compile by itself.
+#[cfg(doctest)]
+#[doc = include_str!("../../macros/src/example.md")]
+struct DeriveExample;
+
 /// [Verifies](Upsertable::verify) several models in one call.
 ///
 /// A future that gives the warnings of all models, or one error with everything that was found.

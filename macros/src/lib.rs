@@ -22,18 +22,7 @@ use crate::{errors::Errors, expand::expand, model::Model, stubs::stubs, validate
 ///
 /// A model is a table that `upsertable` finds, creates and merges rows in.
 ///
-/// ```ignore
-/// #[derive(Debug, Clone, sqlx::FromRow, Upsertable)]
-/// #[upsertable(table = "retweets")]
-/// #[unique(tweet, retweeter)]
-/// pub struct Retweet {
-///     #[upsertable(generated)]
-///     pub id: i64,
-///     pub tweet: i64,
-///     pub retweeter: i64,
-///     pub original_author: i64,
-/// }
-/// ```
+#[doc = include_str!("example.md")]
 ///
 /// # What it writes
 ///

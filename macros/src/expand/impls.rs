@@ -27,12 +27,12 @@ impl Impls {
         let (parameters, arguments, bounds) = generics.split_for_impl();
         quote! {
             #[automatically_derived]
-            impl #parameters __up::Upsertable for #ident #arguments #bounds {
+            impl #parameters __up::Model for #ident #arguments #bounds {
                 type New = #new;
                 type Key = #key;
                 #table
                 #[inline]
-                fn key(&self) -> #key { #value }
+                fn unique_key(&self) -> #key { #value }
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let clone = beside.iter().map(Struct::clone);
     let debug = beside.iter().map(Struct::debug);
     let allows = allows(model);
-    let option_probe = model.columns().any(is_unknown).then(|| quote! { use __up::Plain as _; });
+    let option_probe = model.columns().any(is_unknown).then(|| quote! { use __up::NotAnOption as _; });
     let impls = impls(model);
     let not_null = not_null(model);
     quote! {
