@@ -1,6 +1,6 @@
-//! Memory that a bulk call takes.
+//! Memory that a bulk call takes, in a process of its own.
 //!
-//! The test is alone in its program, for what it measures is the program's.
+//! What the test measures is the memory of its process, so no other test may run there.
 
 use std::time::Duration;
 

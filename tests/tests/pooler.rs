@@ -7,5 +7,6 @@
 
 #[path = "contract/mod.rs"]
 mod contract;
+mod pooler_edges;
 
 use upsertable_tests::OnPooler as Subject;

@@ -19,6 +19,7 @@ mod find_all;
 mod handles;
 mod hooks;
 mod hours;
+mod isolation;
 mod plain_sql;
 mod recorded;
 mod redaction;

@@ -24,8 +24,9 @@ mod settings;
 mod statements;
 mod tables;
 mod types;
-mod verified;
 mod verify;
+mod verify_kinds;
+mod without_autocommit;
 mod worded_keys;
 
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, MySqlPool};

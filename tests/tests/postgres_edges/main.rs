@@ -21,8 +21,8 @@ mod tables;
 mod texts;
 mod transactions;
 mod types;
-mod verified;
 mod verify;
+mod verify_kinds;
 
 use sqlx::{AssertSqlSafe, PgPool};
 use upsertable_tests::{Fixture, OnPostgres};

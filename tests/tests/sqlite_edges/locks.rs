@@ -2,15 +2,24 @@
 
 use std::{
     future::Future,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use sqlx::Sqlite;
 use upsertable::{Transaction, TransactionOptions, Upsertable as _, testing::statements};
-use upsertable_tests::{OnSqlite, TestDb as _};
+use upsertable_tests::{
+    OnSqlite, TestDb as _,
+    models::{Retweet, RetweetKey, retweet},
+};
 
-use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_file, number, person, run};
+use crate::{
+    Fixture, PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_file, number, person, retweets, run,
+    with_rollback_journal, with_schema,
+};
 
 /// Waits for work within a limit that only a hang exceeds.
 async fn in_time<F: Future>(work: F) -> F::Output {
@@ -112,4 +121,114 @@ async fn c6_a_transaction_whose_begin_is_not_let_in_is_tried_again() {
     let (created, ()) = tokio::join!(waiting, async { writer.commit().await.map(drop).unwrap() });
     assert!(!created.unwrap());
     assert_eq!((runs.into_inner(), number(&pool, "SELECT age FROM people").await), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn begin_takes_the_write_lock_so_that_reading_first_is_safe() {
+    const ROUNDS: i64 = 50;
+    let db = Fixture::new().await;
+    db.run("INSERT INTO accounts (email, handle, age) VALUES ('a@x', 'a', 0)").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let pool = db.pool.clone();
+        tasks.spawn(async move {
+            for _ in 0..ROUNDS {
+                let mut tx = upsertable::begin(&pool).await.unwrap();
+                let age: i64 = sqlx::query_scalar("SELECT age FROM accounts").fetch_one(&mut *tx).await.unwrap();
+                sqlx::query("UPDATE accounts SET age = ?").bind(age + 1).execute(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(db.number("SELECT age FROM accounts").await, 8 * ROUNDS);
+    let (tx, seen) = statements(upsertable::begin(&db.pool)).await;
+    tx.unwrap().rollback().await.unwrap();
+    assert_eq!(seen, ["BEGIN IMMEDIATE"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_never_granted_is_a_retryable_error() {
+    let home = tempfile::tempdir().unwrap();
+    let pool = in_file(&home, 2, Duration::ZERO).await;
+    with_schema(&pool).await;
+    let mut writer = upsertable::begin(&pool).await.unwrap();
+    Retweet::get_or_create(&mut writer, retweet(1, 1)).await.unwrap();
+
+    let (single, seen) = statements(Retweet::get_or_create(&pool, retweet(2, 2))).await;
+    let single = single.unwrap_err();
+    assert_eq!(seen.iter().filter(|sql| sql.starts_with("INSERT")).count(), 5, "five tries: {seen:?}");
+    let bulk = Retweet::bulk_create_new(&pool, [retweet(2, 2)]).await.unwrap_err();
+    let begun = upsertable::begin(&pool).await.map(drop).unwrap_err();
+    for error in [single, bulk, begun] {
+        assert!(error.is_retryable(), "{error}");
+    }
+    // On a connection of the caller's the work is the caller's to do again.
+    let mut conn = pool.acquire().await.unwrap();
+    let (single, seen) = statements(Retweet::get_or_create(&mut *conn, retweet(2, 2))).await;
+    assert!(single.unwrap_err().is_retryable());
+    assert_eq!(seen.iter().filter(|sql| sql.starts_with("INSERT")).count(), 1, "{seen:?}");
+    drop(conn);
+    // Reading needs no lock that a writer holds.
+    let found = Retweet::find(&pool, RetweetKey { tweet: 1, retweeter: 1 }).await.unwrap();
+    assert_eq!(found, None);
+    writer.commit().await.unwrap();
+    assert!(Retweet::get_or_create(&pool, retweet(2, 2)).await.unwrap().created);
+    assert_eq!(Retweet::bulk_create_new(&pool, [retweet(2, 2), retweet(3, 3)]).await.unwrap().created, 1);
+    assert_eq!(retweets(&pool).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_a_merge_that_is_not_let_in_is_tried_again_without_staging_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let pool = in_file(&home, 2, Duration::ZERO).await;
+    with_schema(&pool).await;
+    let writer = upsertable::begin(&pool).await.unwrap();
+    // More than one statement carries.
+    let rows = || (0..12_000).map(|number| retweet(1, number));
+    let (done, seen) = statements(Retweet::bulk_create_new(&pool, rows())).await;
+    assert!(done.unwrap_err().is_retryable());
+    let count = |word: &str| seen.iter().filter(|sql| sql.starts_with(word)).count();
+    assert_eq!((count("CREATE"), count("INSERT OR ABORT INTO `retweets`")), (1, 5), "{:?}", short(&seen));
+    writer.rollback().await.unwrap();
+    assert_eq!(Retweet::bulk_create_new(&pool, rows()).await.unwrap().created, 12_000);
+}
+
+fn short(statements: &[String]) -> Vec<&str> {
+    statements.iter().map(|sql| sql.split(" VALUES ").next().unwrap_or_default()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c1_a_commit_that_a_reader_stands_in_the_way_of_runs_no_callback() {
+    let home = tempfile::tempdir().unwrap();
+    // With a rollback journal COMMIT waits for readers.
+    let pool = with_rollback_journal(&home, 2).await;
+    with_schema(&pool).await;
+    Retweet::get_or_create(&pool, retweet(1, 1)).await.unwrap();
+    let mut reader = pool.begin().await.unwrap();
+    let _: i64 = sqlx::query_scalar("SELECT count(*) FROM retweets").fetch_one(&mut *reader).await.unwrap();
+
+    let ran = Arc::new(());
+    let mut tx = upsertable::begin(&pool).await.unwrap();
+    Retweet::get_or_create(&mut tx, retweet(2, 2)).await.unwrap();
+    let held = Arc::clone(&ran);
+    tx.on_commit(async move {
+        std::mem::forget(held);
+    });
+    let error = tx.commit().await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    reader.rollback().await.unwrap();
+    // With both connections in hand, what was begun on them before is over.
+    let both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    drop(both);
+    assert_eq!(Arc::strong_count(&ran), 1, "the callback was dropped and did not run");
+    assert_eq!(retweets(&pool).await, 1, "what was not committed is rolled back");
+
+    // Both connections can be used as if nothing had been.
+    for tweet in 3..7 {
+        let mut tx = upsertable::begin(&pool).await.unwrap();
+        assert!(Retweet::get_or_create(&mut tx, retweet(tweet, 1)).await.unwrap().created);
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(Retweet::bulk_create_new(&pool, [retweet(9, 9)]).await.unwrap().created, 1);
 }

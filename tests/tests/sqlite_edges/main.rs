@@ -4,16 +4,20 @@
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
 mod clauses;
+mod ended;
 mod faults;
 mod locks;
+mod memory_database;
 mod merges;
 mod mismatch;
+mod names;
 mod pages;
 mod plans;
 mod settings;
 mod tables;
 mod types;
 mod verify;
+mod verify_kinds;
 
 use std::time::Duration;
 
@@ -23,7 +27,9 @@ use sqlx::{
 };
 use tempfile::TempDir;
 use upsertable::{Error, Handle, Upsertable};
-use upsertable_tests::{OnSqlite, TestDb as _};
+use upsertable_tests::{OnSqlite, TestDb as _, schema};
+
+type Fixture = upsertable_tests::Fixture<OnSqlite>;
 
 /// A database in memory, with one connection.
 async fn in_memory(tables: &[&str]) -> SqlitePool {
@@ -35,17 +41,37 @@ async fn in_memory(tables: &[&str]) -> SqlitePool {
     pool
 }
 
-/// A database in a file.
+/// A database in a file, with a write-ahead log.
 async fn in_file(home: &TempDir, connections: u32, busy_timeout: Duration) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(home.path().join("edges.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(busy_timeout);
+    let options = file(home).journal_mode(SqliteJournalMode::Wal).busy_timeout(busy_timeout);
     // The first connection alone turns on the write-ahead log.
     drop(SqliteConnection::connect_with(&options).await.unwrap());
+    at(options, connections).await
+}
+
+/// A database in a file, where COMMIT waits for readers and nobody for a lock.
+async fn with_rollback_journal(home: &TempDir, connections: u32) -> SqlitePool {
+    at(file(home).journal_mode(SqliteJournalMode::Delete).busy_timeout(Duration::ZERO), connections).await
+}
+
+fn file(home: &TempDir) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(home.path().join("edges.db")).create_if_missing(true)
+}
+
+async fn at(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
     let pool = SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None);
     pool.connect_with(options).await.unwrap()
+}
+
+/// Makes the tables of the contract.
+async fn with_schema(pool: &SqlitePool) {
+    for table in schema::<OnSqlite>() {
+        run(pool, &table).await;
+    }
+}
+
+async fn retweets(pool: &SqlitePool) -> i64 {
+    number(pool, "SELECT count(*) FROM retweets").await
 }
 
 async fn run(pool: &SqlitePool, sql: &str) {

@@ -2,9 +2,12 @@
 //!
 //! One by one as they came, or sorted and looked for first: no outcome tells which.
 
-use upsertable::{Upsertable as _, testing::statements};
+use std::time::Duration;
 
-use crate::{NewPerson, Person, assert_clean, by_email, call, in_memory, number, person, run};
+use upsertable::{Upsertable as _, testing::statements};
+use upsertable_tests::models::{Retweet, retweet};
+
+use crate::{NewPerson, Person, assert_clean, by_email, call, in_file, in_memory, number, person, run, with_schema};
 
 const COLUMNS: &str = "email TEXT NOT NULL UNIQUE, age INTEGER NOT NULL CHECK (age >= 0)";
 
@@ -161,4 +164,16 @@ async fn b8_rows_that_would_go_in_as_they_came_are_refused_without_the_index() {
         assert_eq!(number(&pool, "SELECT count(*) FROM people").await, 0);
         call("find", &pool).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b2_of_rows_with_one_key_a_short_call_keeps_the_first_and_uses_up_no_id() {
+    let home = tempfile::tempdir().unwrap();
+    let pool = in_file(&home, 2, Duration::ZERO).await;
+    with_schema(&pool).await;
+    for last in [2, 4] {
+        let rows = (1..=last).flat_map(|number| [retweet(1, number), retweet(1, number), retweet(1, 1)]);
+        assert_eq!(Retweet::bulk_create_new(&pool, rows).await.unwrap().created, 2);
+    }
+    assert_eq!(number(&pool, "SELECT max(id) FROM retweets").await, 4);
 }

@@ -2,8 +2,9 @@
 
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use upsertable::{Upsertable as _, testing::statements};
+use upsertable_tests::models::{Account, Retweet, account, retweet};
 
-use crate::{PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_memory, number, person, run};
+use crate::{Fixture, PEOPLE, Person, READS, WRITES, assert_clean, by_email, call, in_memory, number, person, run};
 
 /// States of statistics that mislead a planner most.
 ///
@@ -116,4 +117,30 @@ async fn of_many_rows_the_first_of_each_key_wins_as_the_index_compares() {
         assert_eq!(Person::find(&pool, by_email(email)).await.unwrap().unwrap().age, age, "{email}");
     }
     assert_clean(&pool, "many rows").await;
+}
+
+/// A merge from the staging table never reads the whole target.
+///
+/// Short calls have no staging table: these have one, for their rows are asked for.
+#[tokio::test]
+async fn b6_a_merge_from_the_staging_table_never_reads_the_whole_target() {
+    let db = Fixture::new().await;
+    let (_, found) = statements(Retweet::bulk_get_or_create(&db.pool, [retweet(1, 1)])).await;
+    let (_, updated) = statements(Account::bulk_upsert(&db.pool, [account("a@x", "a")])).await;
+    db.run("DELETE FROM retweets").await;
+    db.run("DELETE FROM accounts").await;
+    for state in STATES {
+        match state {
+            "analysed" => drop(db.run("ANALYZE").await),
+            "grown since" => drop(Retweet::bulk_create_new(&db.pool, (0..5_000).map(|n| retweet(1, n))).await.unwrap()),
+            _ => {}
+        }
+        let pool = db.another_pool(1).await;
+        for (seen, table) in [(&found, "retweets"), (&updated, "accounts")] {
+            let merges =
+                seen.iter().filter(|sql| sql.contains(&format!("`{table}`")) && sql.contains("upsertable_staged"));
+            assert!(merges.count() >= 2, "{seen:#?}");
+            assert_eq!(scans(&pool, seen, table).await, Vec::<String>::new(), "{state}, {table}");
+        }
+    }
 }

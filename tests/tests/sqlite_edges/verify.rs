@@ -1,468 +1,143 @@
-//! Every kind of table and index that SQLite documents.
-//!
-//! What `verify` says of it is what the calls do.
-//!
-//! <https://www.sqlite.org/lang_createtable.html>, <https://www.sqlite.org/lang_createindex.html>, <https://www.sqlite.org/withoutrowid.html>,
-//! <https://www.sqlite.org/stricttables.html>, <https://www.sqlite.org/gencol.html>, <https://www.sqlite.org/vtab.html>
+//! `verify`: everything that is wrong with a table, in one error.
 
-use upsertable::Upsertable;
-use upsertable_tests::kinds::{Kind, Mended, Parcel, Refused, Specimen, Warned, Works, try_kind};
+use upsertable::{Error, Problem, Upsertable};
 
 use crate::{in_memory, run};
 
-const fn kind(name: &'static str, ddl: &'static [&'static str], expect: upsertable_tests::kinds::Expect) -> Kind {
-    Kind { name, ddl, expect }
-}
-
-const TABLES: [Kind; 33] = [
-    kind(
-        "rowid",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Works,
-    ),
-    kind(
-        "AUTOINCREMENT",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-        ],
-        Works,
-    ),
-    kind(
-        "a row id that is named as a constraint, backwards",
-        &[
-            "CREATE TABLE parcels (id INTEGER, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL, PRIMARY KEY (id DESC))",
-        ],
-        Works,
-    ),
-    kind(
-        "INTEGER PRIMARY KEY DESC is no row id",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY DESC, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Refused("column id is `generated`"),
-    ),
-    kind(
-        "INT PRIMARY KEY is no row id",
-        &["CREATE TABLE parcels (id INT PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Refused("column id is `generated`"),
-    ),
-    kind(
-        "WITHOUT ROWID, and nothing fills the key in",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL) WITHOUT ROWID",
-        ],
-        Refused("column id is `generated`"),
-    ),
-    kind(
-        "WITHOUT ROWID, filled in",
-        &[
-            "CREATE TABLE parcels (id INTEGER NOT NULL DEFAULT (abs(random())), code TEXT PRIMARY KEY, weight INTEGER NOT NULL) WITHOUT ROWID",
-        ],
-        Works,
-    ),
-    kind(
-        "WITHOUT ROWID, an index missing",
-        &[
-            "CREATE TABLE parcels (id INTEGER NOT NULL DEFAULT (abs(random())), code TEXT NOT NULL, weight INTEGER NOT NULL, PRIMARY KEY (code, id)) \
-           WITHOUT ROWID",
-        ],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "STRICT",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INT NOT NULL) STRICT"],
-        Works,
-    ),
-    kind(
-        "STRICT with ANY",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code ANY NOT NULL UNIQUE, weight ANY NOT NULL) STRICT"],
-        Works,
-    ),
-    kind(
-        "STRICT, a text refused",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code INTEGER NOT NULL UNIQUE, weight INT NOT NULL) STRICT"],
-        Refused("column code"),
-    ),
-    kind(
-        "STRICT, a text refused by a blob",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code BLOB NOT NULL UNIQUE, weight INT NOT NULL) STRICT"],
-        Refused("column code"),
-    ),
-    kind(
-        "STRICT, a number made a text",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight TEXT NOT NULL) STRICT"],
-        Refused("column weight"),
-    ),
-    kind(
-        "numbers stored as floats",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight REAL NOT NULL)"],
-        Refused("column weight"),
-    ),
-    kind(
-        "names in another case",
-        &["CREATE TABLE PARCELS (ID INTEGER PRIMARY KEY, CODE TEXT NOT NULL UNIQUE, Weight INTEGER NOT NULL)"],
-        Works,
-    ),
-    kind(
-        "names in another case, an index missing",
-        &["CREATE TABLE PARCELS (ID INTEGER PRIMARY KEY, CODE TEXT NOT NULL, Weight INTEGER NOT NULL)"],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "a stored column that is generated",
-        &[
-            "CREATE TABLE parcels (id INTEGER NOT NULL AS (weight + 1) STORED, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-        ],
-        Works,
-    ),
-    kind(
-        "a virtual column that is generated",
-        &["CREATE TABLE parcels (id INTEGER AS (weight + 1), code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Warned("column id can be NULL"),
-    ),
-    kind(
-        "a column that takes no value",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL AS (1) STORED)",
-        ],
-        Refused("column weight is computed by the database"),
-    ),
-    kind(
-        "a default of NULL",
-        &[
-            "CREATE TABLE parcels (id INTEGER NOT NULL DEFAULT NULL, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-        ],
-        Refused("column id is `generated`"),
-    ),
-    kind(
-        "another column that must be given",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL, \
-           label TEXT NOT NULL DEFAULT NULL)"],
-        Refused("column label is NOT NULL"),
-    ),
-    kind(
-        "a column missing",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE)"],
-        Mended("no column weight"),
-    ),
-    kind(
-        "a column missing and rows there",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE)",
-            "INSERT INTO parcels (code) VALUES ('x'), ('y')",
-        ],
-        Refused("no column weight"),
-    ),
-    kind(
-        "the key's column missing and rows there",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, weight INTEGER NOT NULL)",
-            "INSERT INTO parcels (weight) VALUES (1), (2)",
-        ],
-        Refused("no column code"),
-    ),
-    kind(
-        "the row id missing",
-        &["CREATE TABLE parcels (code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Refused("no column id"),
-    ),
-    kind(
-        "conflict clauses",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY ON CONFLICT IGNORE, code TEXT NOT NULL ON CONFLICT IGNORE UNIQUE ON CONFLICT REPLACE, \
-           weight INTEGER NOT NULL ON CONFLICT FAIL)",
-        ],
-        Works,
-    ),
-    kind(
-        "a temporary table",
-        &[
-            "CREATE TEMPORARY TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-        ],
-        Works,
-    ),
-    kind(
-        "a temporary table, an index missing, that hides another",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-            "CREATE TEMPORARY TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL, weight INTEGER NOT NULL)",
-        ],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "a table of an attached database that the model does not name",
-        &[
-            "ATTACH ':memory:' AS \"the other\"",
-            "CREATE TABLE \"the other\".parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL, weight INTEGER NOT NULL)",
-        ],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "a view",
-        &[
-            "CREATE TABLE behind (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-            "CREATE VIEW parcels AS SELECT * FROM behind",
-        ],
-        Refused("is a view"),
-    ),
-    kind(
-        "a view with triggers",
-        &[
-            "CREATE TABLE behind (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-            "CREATE VIEW parcels AS SELECT * FROM behind",
-            "CREATE TRIGGER inserts INSTEAD OF INSERT ON parcels BEGIN INSERT INTO behind (code, weight) VALUES (NEW.code, NEW.weight); END",
-            "CREATE TRIGGER updates INSTEAD OF UPDATE ON parcels BEGIN UPDATE behind SET weight = NEW.weight WHERE id = NEW.id; END",
-        ],
-        Refused("is a view"),
-    ),
-    kind(
-        "a temporary view that hides a table",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-            "CREATE TEMPORARY VIEW parcels AS SELECT * FROM main.parcels",
-        ],
-        Refused("is a view"),
-    ),
-    kind(
-        "triggers",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)",
-            "CREATE TABLE log (line TEXT)",
-            "CREATE TRIGGER before BEFORE INSERT ON parcels BEGIN INSERT INTO log VALUES (NEW.code); END",
-            "CREATE TRIGGER after AFTER UPDATE ON parcels BEGIN INSERT INTO log VALUES (NEW.code); END",
-        ],
-        Works,
-    ),
-];
-
-const BARE: &str = "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL, weight INTEGER NOT NULL)";
-
-const INDEXES: [Kind; 15] = [
-    kind("no index", &[BARE], Mended("no unique index on (code)")),
-    kind("a plain index", &[BARE, "CREATE INDEX i ON parcels (code)"], Mended("no unique index on (code)")),
-    kind("a unique index", &[BARE, "CREATE UNIQUE INDEX i ON parcels (code)"], Works),
-    kind("descending", &[BARE, "CREATE UNIQUE INDEX i ON parcels (code DESC)"], Works),
-    kind(
-        "the key is the primary key",
-        &[
-            "CREATE TABLE parcels (id INTEGER NOT NULL DEFAULT 1, code TEXT NOT NULL PRIMARY KEY, weight INTEGER NOT NULL)",
-        ],
-        Works,
-    ),
-    kind("partial", &[BARE, "CREATE UNIQUE INDEX i ON parcels (code) WHERE weight > 0"], Mended("it is partial")),
-    kind(
-        "partial, with the name that one without WHERE would have",
-        &[BARE, "CREATE UNIQUE INDEX parcels_code_key ON parcels (code) WHERE weight > 0"],
-        Mended("parcels_code_key does not count: it is partial"),
-    ),
-    kind(
-        "two with the names that it would have, and a table",
-        &[
-            BARE,
-            "CREATE INDEX PARCELS_code_key ON parcels (code)",
-            "CREATE TABLE parcels_code_key_2 (a)",
-            "CREATE VIEW parcels_code_key_3 AS SELECT 1",
-        ],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "an expression",
-        &[BARE, "CREATE UNIQUE INDEX i ON parcels (lower(code))"],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "an expression beside the column",
-        &[BARE, "CREATE UNIQUE INDEX i ON parcels (code, (weight + 1))"],
-        Mended("no unique index on (code)"),
-    ),
-    kind(
-        "one column more",
-        &[BARE, "CREATE UNIQUE INDEX i ON parcels (code, weight)"],
-        Mended("no unique index on (code)"),
-    ),
-    kind("another collation", &[BARE, "CREATE UNIQUE INDEX i ON parcels (code COLLATE NOCASE)"], Works),
-    kind(
-        "another collation, descending, and one that is partial",
-        &[
-            BARE,
-            "CREATE UNIQUE INDEX i ON parcels (code COLLATE RTRIM DESC)",
-            "CREATE UNIQUE INDEX j ON parcels (code) WHERE weight < 0",
-        ],
-        Works,
-    ),
-    kind(
-        "a column with a collation",
-        &[
-            "CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL COLLATE NOCASE UNIQUE, weight INTEGER NOT NULL)",
-        ],
-        Works,
-    ),
-    kind(
-        "a key that can be NULL",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT UNIQUE, weight INTEGER NOT NULL)"],
-        Warned("column code can be NULL"),
-    ),
-];
-
-const VIRTUAL: [Kind; 2] = [
-    kind("full text", &["CREATE VIRTUAL TABLE parcels USING fts5(id, code, weight)"], Refused("is a virtual table")),
-    kind("an R-tree", &["CREATE VIRTUAL TABLE parcels USING rtree(id, code, weight)"], Refused("is a virtual table")),
-];
-
-/// A model that reads a row id without a column for it.
-///
-/// The table has none.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
-#[upsertable(table = "parcels")]
-#[unique(code)]
-#[unique(rowid)]
-struct Numbered {
+#[upsertable(table = "songs")]
+#[unique(title, artist)]
+struct Song {
     #[upsertable(generated)]
-    rowid: i64,
-    code: String,
-    weight: i64,
+    id: i64,
+    title: String,
+    artist: i64,
+    #[sqlx(rename = "length in s")]
+    length: Option<f64>,
 }
 
-impl Specimen for Numbered {
-    fn make(number: i64, weight: i64) -> NewNumbered {
-        NewNumbered { code: number.to_string(), weight }
-    }
-
-    fn key_of(number: i64) -> NumberedKey {
-        NumberedKey { code: number.to_string() }
-    }
-
-    fn weight(&self) -> i64 {
-        self.weight
-    }
-}
-
-const NUMBERED: [Kind; 4] = [
-    kind("a hidden row id", &["CREATE TABLE parcels (code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"], Works),
-    kind(
-        "a row id with a name",
-        &["CREATE TABLE parcels (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL)"],
-        Works,
-    ),
-    kind(
-        "no row id",
-        &["CREATE TABLE parcels (code TEXT PRIMARY KEY, weight INTEGER NOT NULL) WITHOUT ROWID"],
-        Refused("no column rowid"),
-    ),
-    kind(
-        "another column of its name",
-        &["CREATE TABLE parcels (code TEXT NOT NULL UNIQUE, weight INTEGER NOT NULL, rowid TEXT UNIQUE)"],
-        Refused("column rowid"),
-    ),
-];
-
-#[tokio::test]
-async fn verify_says_of_the_row_id_what_the_calls_do() {
-    let mut wrong = Vec::new();
-    for kind in &NUMBERED {
-        wrong.extend(try_kind::<_, Numbered>(&in_memory(&[]).await, kind).await);
-    }
-    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
-}
-
-/// Types that sqlx has names of its own for.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
-#[upsertable(table = "days")]
-#[unique(date)]
-struct Day {
-    date: chrono::NaiveDate,
-    is_free: bool,
-    at: Option<chrono::NaiveDateTime>,
-    picture: Vec<u8>,
-    warmth: f64,
+#[upsertable(table = "artists")]
+#[unique(id)]
+struct Artist {
+    id: i64,
+    name: String,
 }
 
-#[tokio::test]
-async fn columns_missing_from_a_strict_table_are_added_with_types_that_it_knows() {
-    for strict in ["", " STRICT"] {
-        let pool = in_memory(&[&format!("CREATE TABLE days (number INTEGER PRIMARY KEY){strict}")]).await;
-        let Err(upsertable::Error::Schema { problems, .. }) = Day::verify(&pool).await else { panic!("{strict}") };
-        for problem in problems {
-            run(&pool, &problem.fix.unwrap()).await;
+const GOOD: &str = r#"CREATE TABLE songs (id INTEGER PRIMARY KEY, title TEXT NOT NULL, artist BIGINT NOT NULL, "length in s" REAL,
+    UNIQUE (artist, title))"#;
+
+async fn problems(statements: &[&str]) -> Vec<Problem> {
+    let pool = in_memory(statements).await;
+    match Song::verify(&pool).await {
+        Err(Error::Schema { model, problems, .. }) => {
+            assert_eq!(model, "Song");
+            problems
         }
-        assert_eq!(Day::verify(&pool).await.unwrap().warnings, []);
-        let day = Day { date: chrono::NaiveDate::default(), is_free: true, at: None, picture: vec![1], warmth: 2.0 };
-        assert_eq!(Day::upsert(&pool, day.clone()).await.unwrap().row, day);
-        assert_eq!(Day::find(&pool, day.key()).await.unwrap(), Some(day));
+        other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn verify_says_of_every_kind_of_table_what_the_calls_do() {
-    let mut wrong = Vec::new();
-    for kind in TABLES.iter().chain(&INDEXES).chain(&VIRTUAL) {
-        let pool = in_memory(&[]).await;
-        wrong.extend(try_kind::<_, Parcel>(&pool, kind).await);
+async fn a_table_that_is_as_the_model_needs_it_has_no_warnings() {
+    let pool = in_memory(&[GOOD]).await;
+    assert_eq!(Song::verify(&pool).await.unwrap().warnings, []);
+    let mut tx = upsertable::begin(&pool).await.unwrap();
+    assert_eq!(Song::verify(&mut tx).await.unwrap().warnings, []);
+}
+
+#[tokio::test]
+async fn a_missing_table() {
+    let found = problems(&[]).await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].what.contains("no table \"songs\""), "{}", found[0]);
+}
+
+#[tokio::test]
+async fn everything_is_told_at_once_and_the_sql_puts_it_right() {
+    let table = "CREATE TABLE songs (id INTEGER PRIMARY KEY, title TEXT NOT NULL, artist BIGINT NOT NULL)";
+    let found = problems(&[table]).await;
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let pool = in_memory(&[table]).await;
+    for problem in found {
+        let fix = problem.fix.unwrap_or_else(|| panic!("no fix for: {}", problem.what));
+        run(&pool, &fix).await;
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
+    Song::verify(&pool).await.unwrap();
 }
 
-/// Types of columns, in an ordinary table and a STRICT one.
-const DECLARED: [&str; 18] = [
-    "INTEGER",
-    "INT",
-    "BIGINT",
-    "TEXT",
-    "VARCHAR(9)",
-    "CLOB",
-    "BLOB",
-    "",
-    "REAL",
-    "DOUBLE",
-    "FLOAT",
-    "NUMERIC",
-    "DECIMAL(10, 2)",
-    "BOOLEAN",
-    "DATE",
-    "DATETIME",
-    "STRING",
-    "ANY",
-];
-const DECLARED_STRICT: [&str; 6] = ["INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY"];
-
-/// Tries each field with two values.
-///
-/// One says nothing but its type, and the other a column can take for another.
-macro_rules! kept {
-    ($($test:ident: $field:ty = $plain:expr, $tricky:expr;)+) => {$(
-        #[tokio::test]
-        async fn $test() {
-            #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
-            #[upsertable(table = "one")]
-            #[unique(k)]
-            struct One {
-                k: i64,
-                v: $field,
-            }
-            let all = DECLARED.map(|declared| (declared, "")).into_iter().chain(DECLARED_STRICT.map(|declared| (declared, " STRICT")));
-            for (declared, strict) in all {
-                let pool = in_memory(&[&format!("CREATE TABLE one (k INTEGER PRIMARY KEY, v {declared} NOT NULL){strict}")]).await;
-                let verified = One::verify(&pool).await;
-                let keeps = async |k: i64, v: $field| {
-                    let one = One { k, v };
-                    let made = One::get_or_create(&pool, one.clone()).await;
-                    made.is_ok_and(|made| made.row == one) && One::find(&pool, OneKey { k }).await.is_ok_and(|found| found == Some(one))
-                };
-                let (plain, tricky) = (keeps(1, $plain).await, keeps(2, $tricky).await);
-                assert_eq!(verified.is_ok(), plain, "{declared:?}{strict}: {verified:?}");
-                if let Ok(verified) = verified {
-                    assert_eq!(verified.warnings.is_empty(), tricky, "{declared:?}{strict}: {verified:?}");
-                }
-            }
-        }
-    )+};
+#[tokio::test]
+async fn duplicates_in_the_way_of_the_index_are_counted_and_listed() {
+    let pool = in_memory(&[
+        r#"CREATE TABLE songs (id INTEGER PRIMARY KEY, title TEXT NOT NULL, artist BIGINT NOT NULL, "length in s" REAL)"#,
+        "INSERT INTO songs (title, artist) VALUES ('a', 1), ('a', 1), ('a', 2), ('b', 1), ('b', 1), ('b', 1)",
+    ])
+    .await;
+    let Err(Error::Schema { problems, .. }) = Song::verify(&pool).await else { panic!("the index is missing") };
+    let what = &problems[0].what;
+    assert!(what.contains("2 keys stand in its way"), "{what}");
+    let list = &what[what.find("SELECT").unwrap()..];
+    let listed: Vec<(String, i64, i64)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(list.to_owned())).fetch_all(&pool).await.unwrap();
+    assert_eq!(listed, [("a".to_owned(), 1, 2), ("b".to_owned(), 1, 3)]);
+    assert!(!what.contains('7'), "no value of a row is told");
 }
 
-kept! {
-    verify_knows_what_is_kept_of_an_integer: i64 = 7, 1;
-    verify_knows_what_is_kept_of_a_small_integer: i16 = 7, 1;
-    verify_knows_what_is_kept_of_a_bool: bool = true, false;
-    verify_knows_what_is_kept_of_a_float: f64 = 1.5, 2.0;
-    verify_knows_what_is_kept_of_a_text: String = "abc".to_owned(), "7".to_owned();
-    verify_knows_what_is_kept_of_bytes: Vec<u8> = vec![1, 2, 255], b"7".to_vec();
-    verify_knows_what_is_kept_of_a_date: chrono::NaiveDate = chrono::NaiveDate::default(), chrono::NaiveDate::default();
-    verify_knows_what_is_kept_of_a_time: chrono::NaiveTime = chrono::NaiveTime::MIN, chrono::NaiveTime::default();
+#[tokio::test]
+async fn an_index_that_does_not_count_is_told_with_the_reason() {
+    let found = problems(&[
+        r#"CREATE TABLE songs (id INTEGER PRIMARY KEY, title TEXT NOT NULL, artist BIGINT NOT NULL, "length in s" REAL)"#,
+        "CREATE UNIQUE INDEX half ON songs (title, artist) WHERE artist > 0",
+        "CREATE UNIQUE INDEX more ON songs (title, artist, id)",
+        "CREATE INDEX plain ON songs (title, artist)",
+    ])
+    .await;
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].what.contains("half does not count: it is partial"), "{}", found[0]);
+}
+
+#[tokio::test]
+async fn columns_that_cannot_hold_or_be_left_out() {
+    let found = problems(&[r#"CREATE TABLE songs (id TEXT PRIMARY KEY, title TEXT NOT NULL, artist TEXT NOT NULL,
+        "length in s" REAL NOT NULL, label TEXT NOT NULL, UNIQUE (title, artist))"#])
+    .await;
+    let told: Vec<&str> = found.iter().map(|problem| problem.what.as_str()).collect();
+    for part in [
+        "column id is `generated`",
+        "column artist: it is declared TEXT",
+        "column length in s is NOT NULL",
+        "column label is NOT NULL",
+    ] {
+        assert!(told.iter().any(|what| what.contains(part)), "{part}: {told:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_may_surprise_is_a_warning() {
+    let pool = in_memory(&[
+        r#"CREATE TABLE songs (id INTEGER PRIMARY KEY, title TEXT NOT NULL, artist BIGINT, "length in s" INTEGER,
+        UNIQUE (title, artist))"#,
+    ])
+    .await;
+    let warnings = Song::verify(&pool).await.unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(warnings[0].what.contains("column artist can be NULL"));
+    assert!(warnings[1].what.contains("column length in s: it is declared INTEGER"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_the_row_id_has_no_index_and_needs_none() {
+    let pool = in_memory(&["CREATE TABLE artists (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"]).await;
+    assert_eq!(Artist::verify(&pool).await.unwrap().warnings, []);
+}
+
+#[tokio::test]
+async fn several_models_in_one_error() {
+    let pool = in_memory(&["CREATE TABLE artists (id INTEGER, name TEXT NOT NULL)"]).await;
+    let Err(Error::Schema { problems, .. }) = upsertable::verify_all!(&pool; Song, Artist).await else { panic!() };
+    let told: Vec<&str> = problems.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("Song: ") && told[1].starts_with("Artist: "), "{told:#?}");
+    let both = in_memory(&[GOOD, "CREATE TABLE artists (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"]).await;
+    upsertable::verify_all!(&both; Song, Artist).await.unwrap();
 }

@@ -1,19 +1,9 @@
 //! Names, schemas, kinds of tables and indexes.
 
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
 use upsertable::{Outcome, Upsertable};
+use upsertable_tests::{OnSqlite, TestDb as _};
 
-async fn with_tables(tables: &[&'static str]) -> SqlitePool {
-    let options = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
-    let pool = options.connect_with(SqliteConnectOptions::new().in_memory(true)).await.unwrap();
-    for table in tables {
-        sqlx::query(*table).execute(&pool).await.unwrap();
-    }
-    pool
-}
+use crate::{in_memory, run};
 
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
 #[upsertable(table = "the \"order\" of [things].all")]
@@ -30,7 +20,7 @@ struct Order {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reserved_words_quotes_and_dots_are_names_like_others() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         r#"CREATE TABLE "the ""order"" of [things].all" ("from ""here""" INTEGER PRIMARY KEY, "group" INTEGER NOT NULL,
            "select.all `of` it?" TEXT NOT NULL, "where" TEXT)"#,
     ])
@@ -38,7 +28,7 @@ async fn reserved_words_quotes_and_dots_are_names_like_others() {
     let new = |select: &str| NewOrder { group: 1, select: select.into(), r#where: None };
     let error = Order::bulk_create_new(&pool, [new("a")]).await.unwrap_err();
     let upsertable::Error::MissingUniqueIndex { create, .. } = error else { panic!("{error}") };
-    sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();
+    run(&pool, &create).await;
     assert!(Order::get_or_create(&pool, new("a")).await.unwrap().created);
     assert!(!Order::get_or_create(&pool, new("a")).await.unwrap().created);
     assert_eq!(Order::bulk_create_new(&pool, [new("a"), new("b"), new("b")]).await.unwrap().created, 1);
@@ -57,7 +47,7 @@ struct Song {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_an_attached_schema() {
     let song = |title: &str, score| Song { title: title.into(), score };
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "ATTACH ':memory:' AS music",
         // A table of the same name stands in the way of whoever forgets the schema.
         "CREATE TABLE songs (title TEXT, score TEXT)",
@@ -76,7 +66,7 @@ async fn a_table_of_an_attached_schema() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b8_the_index_named_for_an_attached_schema_works() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "ATTACH ':memory:' AS music",
         "CREATE TABLE music.songs (title TEXT NOT NULL, score INTEGER NOT NULL)",
     ])
@@ -84,10 +74,7 @@ async fn b8_the_index_named_for_an_attached_schema_works() {
     let song = || Song { title: "a".into(), score: 1 };
     let error = Song::bulk_create_new(&pool, [song()]).await.unwrap_err();
     let upsertable::Error::MissingUniqueIndex { create, .. } = error else { panic!("{error}") };
-    sqlx::query(sqlx::AssertSqlSafe(create.clone()))
-        .execute(&pool)
-        .await
-        .unwrap_or_else(|error| panic!("{create}: {error}"));
+    run(&pool, &create).await;
     assert_eq!(Song::bulk_create_new(&pool, [song()]).await.unwrap().created, 1);
 }
 
@@ -119,8 +106,7 @@ async fn every_kind_of_table() {
         ("no row id", format!("CREATE TABLE places ({columns} VIRTUAL, PRIMARY KEY (country, code)) WITHOUT ROWID")),
         ("names in upper case", format!("CREATE TABLE PLACES ({columns} VIRTUAL, UNIQUE (COUNTRY, CODE))")),
     ] {
-        let pool = with_tables(&[]).await;
-        sqlx::query(sqlx::AssertSqlSafe(table)).execute(&pool).await.unwrap();
+        let pool = in_memory(&[&table]).await;
         let made = Place::get_or_create(&pool, place("de", 1)).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!((made.created, made.row.label.as_str()), (true, "de1"), "{kind}");
         assert!(!Place::get_or_create(&pool, place("de", 1)).await.unwrap().created, "{kind}");
@@ -140,7 +126,7 @@ struct Numbered {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_row_id_can_be_the_key() {
-    let pool = with_tables(&["CREATE TABLE numbered (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"]).await;
+    let pool = in_memory(&["CREATE TABLE numbered (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"]).await;
     let new = |number| Numbered { number, name: number.to_string() };
     assert!(Numbered::get_or_create(&pool, new(7)).await.unwrap().created);
     assert!(!Numbered::get_or_create(&pool, new(7)).await.unwrap().created);
@@ -162,7 +148,7 @@ fn person(email: &str, age: i64) -> Person {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_an_index_that_compares_otherwise_than_its_column_decides() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "CREATE TABLE people (email TEXT NOT NULL, age INTEGER NOT NULL)",
         "CREATE UNIQUE INDEX people_email ON people (email COLLATE NOCASE)",
     ])
@@ -179,7 +165,7 @@ async fn r6_an_index_that_compares_otherwise_than_its_column_decides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_an_index_that_compares_otherwise_than_its_column_is_used() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "CREATE TABLE people (email TEXT NOT NULL, age INTEGER NOT NULL)",
         "CREATE UNIQUE INDEX people_email ON people (email COLLATE NOCASE)",
     ])
@@ -187,13 +173,13 @@ async fn b6_an_index_that_compares_otherwise_than_its_column_is_used() {
     let (done, seen) = upsertable::testing::statements(Person::bulk_create_new(&pool, [person("a", 1)])).await;
     assert_eq!(done.unwrap().created, 1);
     let mut conn = pool.acquire().await.unwrap();
-    let plan = <crate::Subject as upsertable_tests::TestDb>::merge_plan(&mut conn, &seen, "people").await;
+    let plan = OnSqlite::merge_plan(&mut conn, &seen, "people").await;
     assert!(!plan.scans_target, "{}", plan.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_triggers_write_are_not_counted() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "CREATE TABLE people (email TEXT NOT NULL UNIQUE, age INTEGER NOT NULL)",
         "CREATE TABLE log (line TEXT)",
         "CREATE TRIGGER logged AFTER INSERT ON people BEGIN INSERT INTO log VALUES ('a'), ('b'); END",
@@ -206,7 +192,7 @@ async fn rows_that_triggers_write_are_not_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_drops_the_row_is_neither_created_nor_found() {
-    let pool = with_tables(&[
+    let pool = in_memory(&[
         "CREATE TABLE people (email TEXT NOT NULL UNIQUE, age INTEGER NOT NULL)",
         "CREATE TRIGGER dropped BEFORE INSERT ON people WHEN NEW.age < 0 BEGIN SELECT RAISE(IGNORE); END",
     ])

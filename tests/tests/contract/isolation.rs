@@ -1,30 +1,28 @@
-//! Promises R1, B3 and C1 by database and isolation level.
+//! Promises R1, B3 and C1 by isolation level.
 //!
 //! The table of the README is made here, by trying.
 //!
-//! `UPDATE_README=1 cargo test -p upsertable-tests --test isolation` writes the table anew, for the databases that are there.
-
-// Counts and numbers of the tests are small.
-#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+//! `UPDATE_README=1 cargo test -p upsertable-tests --test postgres isolation` writes the rows of PostgreSQL anew; likewise for the others.
 
 use std::{
     fs,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use futures_util::future::join_all;
-use sqlx::Pool;
+use sqlx::Database as _;
 use tokio::sync::Barrier;
-use upsertable::{Error, Isolation, On, TransactionOptions, Upsertable as _};
+use upsertable::{Error, Isolation, Transaction, TransactionOptions, Upsertable as _};
 use upsertable_tests::{
-    Fixture, OnMySql, OnPostgres, OnSqlite, Server, TestDb,
-    models::{Retweet, RetweetKey, retweet},
-    mysql_url,
+    Server, TestDb as _,
+    models::{NewRetweet, Retweet, RetweetKey, retweet},
 };
+
+use super::{Db, Fixture, Subject};
 
 const CALLERS: usize = 4;
 const ROUNDS: i64 = 25;
@@ -42,121 +40,96 @@ const END: &str = "<!-- its end -->\n";
 
 /// One isolation level of a database.
 struct Level {
+    /// Name in the README's table.
     name: &'static str,
     isolation: Option<Isolation>,
     /// Statement that makes it the level of a session.
-    session: &'static str,
+    session: Option<String>,
     /// True if several transactions can read before one of them writes.
     read_together: bool,
 }
 
-const READ_UNCOMMITTED: Level = Level {
-    name: "READ UNCOMMITTED",
-    isolation: Some(Isolation::ReadUncommitted),
-    session: "READ UNCOMMITTED",
-    read_together: true,
-};
-const READ_COMMITTED: Level = Level {
-    name: "READ COMMITTED",
-    isolation: Some(Isolation::ReadCommitted),
-    session: "READ COMMITTED",
-    read_together: true,
-};
-const REPEATABLE_READ: Level = Level {
-    name: "REPEATABLE READ",
-    isolation: Some(Isolation::RepeatableRead),
-    session: "REPEATABLE READ",
-    read_together: true,
-};
-const SERIALIZABLE: Level = Level {
-    name: "SERIALIZABLE",
-    isolation: Some(Isolation::Serializable),
-    session: "SERIALIZABLE",
-    read_together: true,
-};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_the_table_in_the_readme_is_what_happens() {
-    let its_own = Level { name: "its only one", isolation: None, session: "", read_together: false };
-    compare(&measure::<OnSqlite>("", &[its_own]).await);
+/// The levels that the database has.
+fn levels(server: &Server) -> Vec<Level> {
+    use Isolation::{ReadCommitted, ReadUncommitted, RepeatableRead, Serializable};
+    let (set, levels): (_, &[_]) = match Db::NAME {
+        "SQLite" => {
+            return vec![Level { name: "its only one", isolation: None, session: None, read_together: false }];
+        }
+        "PostgreSQL" => (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL",
+            &[
+                ("READ COMMITTED (default)", ReadCommitted),
+                ("REPEATABLE READ", RepeatableRead),
+                ("SERIALIZABLE", Serializable),
+            ],
+        ),
+        _ => (
+            "SET SESSION TRANSACTION ISOLATION LEVEL",
+            &[
+                ("READ UNCOMMITTED", ReadUncommitted),
+                ("READ COMMITTED", ReadCommitted),
+                ("REPEATABLE READ (default)", RepeatableRead),
+                ("SERIALIZABLE", Serializable),
+            ],
+        ),
+    };
+    let level = |&(name, isolation): &(&'static str, Isolation)| {
+        // Behind a pooler a session is somebody else's the moment after.
+        let keeps = server.name != "PgBouncer";
+        let session = keeps.then(|| format!("{set} {}", name.trim_end_matches(" (default)")));
+        Level { name, isolation: Some(isolation), session, read_together: true }
+    };
+    levels.iter().map(level).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_the_table_in_the_readme_is_what_happens() {
-    if std::env::var_os("DATABASE_URL_POSTGRES").is_none() {
-        println!("SKIPPED: the levels of PostgreSQL, as DATABASE_URL_POSTGRES is not set");
-        return;
+async fn the_table_of_isolation_levels_in_the_readme_is_what_happens() {
+    let mut lines = Vec::new();
+    for level in levels(&Fixture::with_connections(1).await.server) {
+        let db = Fixture::with_connections(CALLERS as u32).await;
+        at_level(&db, &level).await;
+        one_row_on_a_pool(&db).await;
+        many_rows_on_a_pool(&db).await;
+        let one = in_transactions(&db, &level, Calls::One).await;
+        let many = in_transactions(&db, &level, Calls::Many).await;
+        again_until_it_holds(&db, &level).await;
+        let database = called(&db.server);
+        lines.push(format!("| {database} | {} | holds | holds | {one} | {many} | holds |\n", level.name));
     }
-    let session = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL ";
-    let default = Level { name: "READ COMMITTED (default)", ..READ_COMMITTED };
-    compare(&measure::<OnPostgres>(session, &[default, REPEATABLE_READ, SERIALIZABLE]).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn on_mysql_or_mariadb_the_table_in_the_readme_is_what_happens() {
-    if mysql_url().is_none() {
-        println!(
-            "SKIPPED: the levels of MySQL and MariaDB, as neither DATABASE_URL_MYSQL nor DATABASE_URL_MARIADB is set"
-        );
-        return;
-    }
-    let session = "SET SESSION TRANSACTION ISOLATION LEVEL ";
-    let default = Level { name: "REPEATABLE READ (default)", ..REPEATABLE_READ };
-    compare(&measure::<OnMySql>(session, &[READ_UNCOMMITTED, READ_COMMITTED, default, SERIALIZABLE]).await);
+    compare(&lines);
 }
 
 /// Name of the database in the README's table.
 ///
 /// One of another version is called after the nearest that is in it.
 fn called(server: &Server) -> &'static str {
-    let mut numbers = server.version.split('.').map(|number| number.parse::<u32>().unwrap());
+    let mut numbers = server.version.split('.').map_while(|number| number.parse::<u32>().ok());
     match server.name {
         "MySQL" => "MySQL 9.7",
         // From there on a transaction is refused what was changed after its snapshot, unless the server is told otherwise.
         "MariaDB" if (numbers.next(), numbers.next()) >= (Some(11), Some(6)) => "MariaDB 11.8",
         "MariaDB" => "MariaDB 10.11",
+        "PgBouncer" => "PostgreSQL",
         name => name,
     }
 }
 
-async fn measure<T: TestDb>(session: &str, levels: &[Level]) -> Vec<String>
-where
-    Retweet: On<T::Db>,
-{
-    let mut lines = Vec::new();
-    for level in levels {
-        let db = Fixture::<T>::with_connections(CALLERS as u32).await;
-        at_level::<T>(&db, session, level).await;
-        one_row_on_a_pool(&db.pool).await;
-        many_rows_on_a_pool(&db.pool).await;
-        let one = in_transactions(&db, level, Calls::One).await;
-        let many = in_transactions(&db, level, Calls::Many).await;
-        again_until_it_holds(&db, level).await;
-        let database = called(&db.server);
-        lines.push(format!("| {database} | {} | holds | holds | {one} | {many} | holds |\n", level.name));
-    }
-    lines
-}
-
 /// Makes the level that of every session of the pool.
-async fn at_level<T: TestDb>(db: &Fixture<T>, session: &str, level: &Level) {
+async fn at_level(db: &Fixture, level: &Level) {
+    let Some(session) = &level.session else { return };
     let mut held = Vec::new();
     for _ in 0..CALLERS {
         let mut conn = db.pool.acquire().await.unwrap();
-        if !level.session.is_empty() {
-            T::execute(&mut conn, format!("{session}{}", level.session)).await.unwrap();
-        }
+        Subject::execute(&mut conn, session.clone()).await.unwrap();
         held.push(conn);
     }
 }
 
-async fn one_row_on_a_pool<DB: upsertable::Backend>(pool: &Pool<DB>)
-where
-    Retweet: On<DB>,
-{
+async fn one_row_on_a_pool(db: &Fixture) {
     for round in 0..ROUNDS {
         let outcomes = join_all((0..CALLERS).map(|_| {
-            let pool = pool.clone();
+            let pool = db.pool.clone();
             tokio::spawn(async move { Retweet::get_or_create(&pool, retweet(1, round)).await })
         }));
         let outcomes: Vec<_> = outcomes.await.into_iter().map(|outcome| outcome.unwrap().unwrap()).collect();
@@ -165,13 +138,10 @@ where
     }
 }
 
-async fn many_rows_on_a_pool<DB: upsertable::Backend>(pool: &Pool<DB>)
-where
-    Retweet: On<DB>,
-{
+async fn many_rows_on_a_pool(db: &Fixture) {
     for round in 0..3 {
         let calls = join_all((0..CALLERS).map(|caller| {
-            let pool = pool.clone();
+            let pool = db.pool.clone();
             tokio::spawn(async move { Retweet::bulk_create_new(&pool, rows(100 + round, caller)).await })
         }));
         let created: u64 = calls.await.into_iter().map(|done| done.unwrap().unwrap().created).sum();
@@ -180,7 +150,7 @@ where
 }
 
 /// One set of keys for every caller, reversed for every other.
-fn rows(tweet: i64, caller: usize) -> Vec<upsertable_tests::models::NewRetweet> {
+fn rows(tweet: i64, caller: usize) -> Vec<NewRetweet> {
     let mut rows: Vec<_> = (0..KEYS).map(|retweeter| retweet(tweet, retweeter)).collect();
     if caller % 2 == 1 {
         rows.reverse();
@@ -195,15 +165,7 @@ enum Calls {
 }
 
 impl Calls {
-    async fn run<DB: upsertable::Backend>(
-        self,
-        tx: &mut upsertable::Transaction<DB>,
-        tweet: i64,
-        caller: usize,
-    ) -> Result<u64, Error>
-    where
-        Retweet: On<DB>,
-    {
+    async fn run(self, tx: &mut Transaction<Db>, tweet: i64, caller: usize) -> Result<u64, Error> {
         match self {
             Self::One => Ok(u64::from(Retweet::get_or_create(tx, retweet(tweet, 0)).await?.created)),
             Self::Many => Ok(Retweet::bulk_create_new(tx, rows(tweet, caller)).await?.created),
@@ -218,10 +180,7 @@ impl Calls {
 /// Tries transactions that have all read "absent" before one writes.
 ///
 /// As far as the database lets them.
-async fn in_transactions<T: TestDb>(db: &Fixture<T>, level: &Level, calls: Calls) -> &'static str
-where
-    Retweet: On<T::Db>,
-{
+async fn in_transactions(db: &Fixture, level: &Level, calls: Calls) -> &'static str {
     let mut lost = 0;
     let rounds = if calls == Calls::One { ROUNDS } else { 8 };
     for round in 0..rounds {
@@ -262,10 +221,7 @@ where
 }
 
 /// Checks that what was lost is won in new transactions.
-async fn again_until_it_holds<T: TestDb>(db: &Fixture<T>, level: &Level)
-where
-    Retweet: On<T::Db>,
-{
+async fn again_until_it_holds(db: &Fixture, level: &Level) {
     for calls in [Calls::One, Calls::Many] {
         let tweet = 2_000 + i64::from(calls == Calls::Many);
         let callers = join_all((0..CALLERS).map(|caller| {
@@ -292,9 +248,6 @@ fn options(level: &Level) -> TransactionOptions {
 
 /// Holds the lines against those of the README, or writes them there.
 fn compare(lines: &[String]) {
-    // The tests of this program share the file.
-    static README: Mutex<()> = Mutex::new(());
-    let _alone = README.lock();
     println!("{HEAD}{}", lines.concat());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(&path).unwrap();

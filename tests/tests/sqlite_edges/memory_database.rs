@@ -1,30 +1,21 @@
-//! `sqlite::memory:`: the database is gone when its one connection is closed.
+//! A database in memory, which is gone when its one connection is closed.
 
-use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqlitePoolOptions};
+use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 use upsertable::{Error, Upsertable as _};
 use upsertable_tests::{
     Cuts, cut_short,
     models::{Loose, NewRetweet, Retweet, loose, retweet},
-    schema,
 };
 
-use super::Fixture;
-use crate::Subject;
+use crate::{Fixture, retweets, with_schema};
 
 async fn in_memory() -> SqlitePool {
     // sqlx closes a connection when `acquire` is dropped while it tests it, whoever calls it.
     let options =
         SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
     let pool = options.connect("sqlite::memory:").await.unwrap();
-    for table in schema::<Subject>() {
-        sqlx::query(AssertSqlSafe(table)).execute(&pool).await.unwrap();
-    }
+    with_schema(&pool).await;
     pool
-}
-
-async fn retweets(pool: &SqlitePool, when: &str) -> i64 {
-    let count = sqlx::query_scalar("SELECT count(*) FROM retweets").fetch_one(pool).await;
-    count.unwrap_or_else(|error| panic!("{when}: the database is lost: {error}"))
 }
 
 fn rows() -> impl Iterator<Item = NewRetweet> + Send {
@@ -42,7 +33,7 @@ async fn b7_a_cancelled_call_does_not_lose_the_database() {
         let mut conn = pool.acquire().await.unwrap();
         Fixture::assert_clean(&mut conn, &when).await;
         drop(conn);
-        let count = retweets(&pool, &when).await;
+        let count = retweets(&pool).await;
         if let Some(done) = done {
             assert_eq!((done.unwrap().created, count), (1_200, 1_201), "{when}");
             cuts.done();
@@ -68,7 +59,7 @@ async fn b7_a_cancelled_transaction_does_not_lose_the_database() {
         let mut conn = pool.acquire().await.unwrap();
         Fixture::assert_clean(&mut conn, &when).await;
         drop(conn);
-        assert_eq!(retweets(&pool, &when).await, 0, "{when}");
+        assert_eq!(retweets(&pool).await, 0, "{when}");
         if let Some(done) = done {
             done.unwrap();
             cuts.done();
@@ -84,7 +75,7 @@ async fn a_failed_call_does_not_lose_the_database() {
     Loose::bulk_create_new(&mut tx, [loose(1, 1)]).await.unwrap_err();
     drop(tx);
     assert_eq!(Retweet::bulk_create_new(&pool, rows()).await.unwrap().created, 1_200);
-    assert_eq!(retweets(&pool, "in the end").await, 1_200);
+    assert_eq!(retweets(&pool).await, 1_200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +92,7 @@ async fn c4_callbacks_open_transactions() {
         tx.commit().await.map(drop)
     });
     assert!(tx.commit().await.unwrap().failures().is_empty());
-    assert_eq!(retweets(&pool, "in the end").await, 3);
+    assert_eq!(retweets(&pool).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,5 +114,5 @@ async fn r1_callers_that_share_the_one_connection() {
     let created: u64 = callers.join_all().await.into_iter().map(Result::unwrap).sum();
     // One row of the single calls is one of the bulk calls' too: (1, _) and (2.., _) never meet.
     assert_eq!(created, 100 + 100 * 5);
-    assert_eq!(retweets(&pool, "in the end").await, 600);
+    assert_eq!(retweets(&pool).await, 600);
 }

@@ -1,9 +1,4 @@
-//! Calls through `PgBouncer` in transaction mode.
-//!
-//! Tests of what only a pooler does to them; `DATABASE_URL_POOLER` names it.
-
-// Counts and numbers of the tests are small.
-#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+//! Tests of what only a pooler does to the calls.
 
 use std::sync::{
     Arc,
