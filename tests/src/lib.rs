@@ -24,4 +24,4 @@ pub use mysql::{MySqlHome, OnMySql, mysql_url};
 pub use pooler::{OnNarrowPooler, OnPooler, Pooler, PoolerHome};
 pub use postgres::{OnPostgres, PostgresHome};
 pub use sqlite::OnSqlite;
-pub use tools::{Cut, Cuts, LiveRows, cut_short, panic_text};
+pub use tools::{Cut, LiveRows, at_every_poll, panic_text};

@@ -11,81 +11,73 @@ use std::{
 
 use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 
+/// Place at which a future is dropped: at which of its polls, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    moment: Moment,
+    polls: usize,
+}
+
 /// Moment at which a future is dropped.
 ///
 /// Both find what it waits for in another state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+enum Moment {
     /// Once it waits, with what it asked for under way.
-    AtOnce,
+    Waiting,
     /// Once it would be polled again.
     ///
     /// What it asked for is done, and nobody has taken note.
-    WhenWoken,
+    Woken,
 }
 
-/// Every cut of a future, in each of several sweeps.
+impl Cut {
+    /// Drops the future once it first waits.
+    pub const AT_FIRST: Self = Self { moment: Moment::Waiting, polls: 1 };
+
+    /// Polls a future up to this place and drops it.
+    ///
+    /// `None` says that it was not done by then.
+    pub async fn short<F: Future>(self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut left = self.polls;
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if left == 0 && self.moment == Moment::Waiting => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dropped at poll {} once {:?}", self.polls, self.moment)
+    }
+}
+
+/// Tries every place at which a future can be dropped, in each of several sweeps.
 ///
-/// A sweep cuts it in both ways at its 1st, 2nd, 3rd .. poll until it is done. There are several, as which of its steps a poll meets is up
-/// to the threads.
-pub struct Cuts {
-    sweeps: usize,
-    cut: Cut,
-    polls: usize,
-}
-
-impl Cuts {
-    /// Cuts the future in so many sweeps.
-    #[must_use]
-    pub fn sweeps(sweeps: usize) -> Self {
-        Self { sweeps, cut: Cut::WhenWoken, polls: 0 }
-    }
-
-    /// Next cut of the future, until all sweeps are done.
-    ///
-    /// A sweep is done when the future has been.
-    pub fn next_cut(&mut self) -> Option<(Cut, usize)> {
-        (self.cut, self.polls) = match self.cut {
-            Cut::AtOnce => (Cut::WhenWoken, self.polls),
-            Cut::WhenWoken => (Cut::AtOnce, self.polls + 1),
-        };
-        assert!(self.polls < 10_000, "the future is never done");
-        (self.sweeps > 0).then_some((self.cut, self.polls))
-    }
-
-    /// Begins the next sweep.
-    ///
-    /// The future was done before it was cut.
-    pub fn done(&mut self) {
-        *self = Self::sweeps(self.sweeps - 1);
-    }
-
-    /// Begins the next sweep, unless it has been cut `enough`.
-    ///
-    /// All of a future can be done in a few polls, where the answers come before they are asked for.
-    pub fn done_if(&mut self, enough: bool) {
-        *self = Self::sweeps(if enough { 0 } else { self.sweeps - 1 });
-    }
-}
-
-/// Polls a future so many times and drops it.
-///
-/// `None` says that it was not done by then.
-pub async fn cut_short<F: Future>(future: F, cut: Cut, polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
+/// A sweep cuts it in both ways at its 1st, 2nd, 3rd .. poll, until `attempt` says that it was done before. There are several, as which of
+/// its steps a poll meets is up to the threads.
+pub async fn at_every_poll(sweeps: usize, mut attempt: impl AsyncFnMut(Cut) -> bool) {
+    for _ in 0..sweeps {
+        let places = (1..10_000).flat_map(|polls| [Moment::Waiting, Moment::Woken].map(|moment| Cut { moment, polls }));
+        let mut is_done = false;
+        for cut in places {
+            is_done = attempt(cut).await;
+            if is_done {
+                break;
+            }
         }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 && cut == Cut::AtOnce => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+        assert!(is_done, "the future is never done");
+    }
 }
 
 /// The text that something panicked with.

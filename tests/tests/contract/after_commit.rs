@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use upsertable::{Committed, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
-    Cut, Cuts, TestDb as _, cut_short, keep_log, logged,
+    Cut, TestDb as _, at_every_poll, keep_log, logged,
     models::{Account, Pledge, Retweet, account, retweet},
 };
 
@@ -325,7 +325,7 @@ async fn c3_a_commit_dropped_while_a_callback_waits_loses_none() {
     tx.on_commit(async move { gate.await.unwrap() });
     tx.on_commit(async move { told.send(()).unwrap() });
     // The first callback waits, so the commit cannot be done when it is dropped.
-    assert!(cut_short(tx.commit(), Cut::AtOnce, 1).await.is_none());
+    assert!(Cut::AT_FIRST.short(tx.commit()).await.is_none());
     open.send(()).unwrap();
     tells.await.expect("the second callback ran");
     assert_eq!(db.count("retweets").await, 1);
@@ -335,24 +335,21 @@ async fn c3_a_commit_dropped_while_a_callback_waits_loses_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c3_a_commit_dropped_at_any_poll_loses_no_callback() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(10);
     let mut number = 0;
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("commit dropped {cut:?} after poll {polls}");
+    at_every_poll(10, async |cut| {
+        let when = format!("commit {cut}");
         number += 1;
         let (told, tells) = oneshot::channel();
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Retweet::get_or_create(&mut tx, retweet(1, number)).await.unwrap();
         tx.on_commit(async move { told.send(()).unwrap() });
-        let done = cut_short(tx.commit(), cut, polls).await;
+        let done = cut.short(tx.commit()).await;
         tells.await.unwrap_or_else(|_| panic!("{when}: the callback was lost"));
         assert_eq!(db.count("retweets").await, number, "{when}");
         db.assert_pool_clean(&when).await;
-        if let Some(done) = done {
-            assert!(done.unwrap().failures().is_empty());
-            cuts.done();
-        }
-    }
+        done.map(|done| assert!(done.unwrap().failures().is_empty())).is_some()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -416,7 +413,7 @@ async fn on_commit_of_a_pool_is_not_lost_when_its_future_is_dropped() {
         gate.await.unwrap();
         told.send(()).unwrap();
     };
-    assert!(cut_short(upsertable::on_commit(&db.pool, callback), Cut::AtOnce, 1).await.is_none());
+    assert!(Cut::AT_FIRST.short(upsertable::on_commit(&db.pool, callback)).await.is_none());
     open.send(()).unwrap();
     tells.await.expect("the callback ran to its end");
 }

@@ -7,9 +7,9 @@ use std::{future::pending, panic::AssertUnwindSafe};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use sqlx::Database as _;
 use tokio::sync::oneshot;
-use upsertable::{EndReason, Error, Transaction, Upsertable as _};
+use upsertable::{BulkCreated, EndReason, Error, Transaction, Upsertable as _};
 use upsertable_tests::{
-    Cut, Cuts, TestDb as _, cut_short,
+    Cut, TestDb as _, at_every_poll,
     models::{Account, NewRetweet, Retweet, RetweetKey, Wide, account, by_email, retweet, wide},
     panic_text,
 };
@@ -18,6 +18,9 @@ use super::{Connection, Db, Fixture, Subject, kind, plain};
 
 /// Number of times each call is cut at each poll.
 const SWEEPS: usize = 5;
+
+/// Table of the rows of most calls, and their number.
+const RETWEETS: (&str, i64) = ("retweets", 1_200);
 
 fn rows() -> impl Iterator<Item = NewRetweet> + Send {
     (0..1_200).map(|number| retweet(1, number))
@@ -57,63 +60,76 @@ async fn assert_ended(mut tx: Transaction<Db>, reason: EndReason, when: &str) {
     assert!(is_ended(&error), "{when}: commit: {error}");
 }
 
+/// Checks that all or nothing of the call is in the table, and empties it.
+///
+/// What was done and has not been told of counts too. Says if the call was done.
+async fn assert_whole(
+    db: &Fixture,
+    (table, all): (&str, i64),
+    done: Option<Result<BulkCreated, Error>>,
+    when: &str,
+) -> bool {
+    let rows = db.count(table).await;
+    assert!(rows == all || (rows == 0 && done.is_none()), "{when}: {rows} rows");
+    db.run(&format!("DELETE FROM {table}")).await;
+    done.map(|done| assert_eq!(done.unwrap().created as i64, all, "{when}")).is_some()
+}
+
+/// A transaction that has made an account.
+async fn begun(db: &Fixture) -> Transaction<Db> {
+    let mut tx = upsertable::begin(&db.pool).await.unwrap();
+    Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
+    tx
+}
+
+/// Checks that a transaction in which something was dropped has ended.
+///
+/// Where it was done before, the transaction is undone. Says if it was.
+async fn assert_undone_or_ended(db: &Fixture, tx: Transaction<Db>, done: Option<()>, when: &str) -> bool {
+    if done.is_some() {
+        tx.rollback().await.unwrap();
+    } else {
+        assert_ended(tx, EndReason::Cancelled, when).await;
+    }
+    db.assert_pool_clean(when).await;
+    assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
+    done.is_some()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_on_a_pool_leaves_nothing() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
-        let done = cut_short(Retweet::bulk_create_new(&db.pool, rows()), cut, polls).await;
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
+        let done = cut.short(Retweet::bulk_create_new(&db.pool, rows())).await;
         db.assert_pool_clean(&when).await;
-        if let Some(done) = done {
-            assert_eq!(done.unwrap().created, 1_200, "{when}");
-            assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            cuts.done();
-        }
-        // COMMIT may have been done and not been told of; the call is all or nothing even so.
-        let rows = db.count("retweets").await;
-        assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
-        db.run("DELETE FROM retweets").await;
-    }
+        assert_whole(&db, RETWEETS, done, &when).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_of_many_chunks_dropped_leaves_nothing() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
-        let done = cut_short(Wide::bulk_create_new(&db.pool, (0..3_000).map(wide)), cut, polls).await;
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
+        let done = cut.short(Wide::bulk_create_new(&db.pool, (0..3_000).map(wide))).await;
         db.assert_pool_clean(&when).await;
-        let rows = db.count("wide").await;
-        if let Some(done) = done {
-            assert_eq!((done.unwrap().created, rows), (3_000, 3_000), "{when}");
-            cuts.done();
-        }
-        assert!(rows == 0 || rows == 3_000, "{when}: {rows} rows");
-        db.run("DELETE FROM wide").await;
-    }
+        assert_whole(&db, ("wide", 3_000), done, &when).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_bulk_call_dropped_in_a_transaction_ends_it() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
-        let mut tx = upsertable::begin(&db.pool).await.unwrap();
-        Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
-        let done = cut_short(Retweet::bulk_create_new(&mut tx, rows()), cut, polls).await;
-        if let Some(done) = done {
-            assert_eq!(done.unwrap().created, 1_200, "{when}");
-            tx.rollback().await.unwrap();
-            cuts.done();
-            continue;
-        }
-        assert_ended(tx, EndReason::Cancelled, &when).await;
-        db.assert_pool_clean(&when).await;
-        assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
-    }
+    at_every_poll(SWEEPS, async |cut| {
+        let mut tx = begun(&db).await;
+        let done = cut.short(Retweet::bulk_create_new(&mut tx, rows())).await;
+        let done = done.map(|done| assert_eq!(done.unwrap().created, 1_200, "{cut}"));
+        assert_undone_or_ended(&db, tx, done, &cut.to_string()).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,16 +139,11 @@ async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it
         return;
     }
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
         let mut theirs = db.pool.begin().await.unwrap();
         Account::get_or_create(&mut *theirs, account("before@x", "before")).await.unwrap();
-        let done = cut_short(Retweet::bulk_create_new(&mut *theirs, rows()), cut, polls).await;
-        if let Some(done) = done {
-            assert_eq!(done.unwrap().created, 1_200, "{when}");
-            cuts.done();
-        }
+        let done = cut.short(Retweet::bulk_create_new(&mut *theirs, rows())).await;
         assert_eq!(Subject::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
         Account::get_or_create(&mut *theirs, account("after@x", "after"))
             .await
@@ -140,13 +151,10 @@ async fn b7_a_bulk_call_dropped_in_an_sqlx_transaction_leaves_the_work_before_it
         assert_eq!(db.count("accounts").await, 0, "{when}: the transaction is still the user's own");
         theirs.commit().await.unwrap();
         db.assert_pool_clean(&when).await;
-        assert_eq!(db.count("accounts").await, 2, "{when}");
-        // The savepoint may have been released and that not been told of; the call is all or nothing even so.
-        let rows = db.count("retweets").await;
-        assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
-        db.run("DELETE FROM accounts").await;
-        db.run("DELETE FROM retweets").await;
-    }
+        assert_eq!(db.run("DELETE FROM accounts").await, 2, "{when}");
+        assert_whole(&db, RETWEETS, done, &when).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,23 +164,16 @@ async fn b7_a_bulk_call_dropped_on_a_connection_leaves_nothing() {
         return;
     }
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
         let mut conn = db.pool.acquire().await.unwrap();
-        let done = cut_short(Retweet::bulk_create_new(&mut *conn, rows()), cut, polls).await;
+        let done = cut.short(Retweet::bulk_create_new(&mut *conn, rows())).await;
         Fixture::assert_clean(&mut conn, &when).await;
         drop(conn);
         db.assert_pool_clean(&when).await;
-        if let Some(done) = done {
-            assert_eq!(done.unwrap().created, 1_200, "{when}");
-            assert_eq!(db.count("retweets").await, 1_200, "{when}");
-            cuts.done();
-        }
-        let rows = db.count("retweets").await;
-        assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
-        db.run("DELETE FROM retweets").await;
-    }
+        assert_whole(&db, RETWEETS, done, &when).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,30 +183,22 @@ async fn b7_a_bulk_call_dropped_in_a_transaction_of_plain_sql_leaves_nothing_hal
         return;
     }
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
         let mut conn = db.pool.acquire().await.unwrap();
         sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
         sqlx::query("INSERT INTO accounts (email, handle, age) VALUES ('before@x', 'before', 1)")
             .execute(&mut *conn)
             .await
             .unwrap();
-        let done = cut_short(Retweet::bulk_create_new(&mut *conn, rows()), cut, polls).await;
+        let done = cut.short(Retweet::bulk_create_new(&mut *conn, rows())).await;
         sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         Fixture::assert_clean(&mut conn, &when).await;
         drop(conn);
-        assert_eq!(db.count("accounts").await, 1, "{when}");
-        let rows = db.count("retweets").await;
-        if let Some(done) = done {
-            assert_eq!((done.unwrap().created, rows), (1_200, 1_200), "{when}");
-            cuts.done();
-        }
-        // The savepoint may have been released and that not been told of; the call is all or nothing even so.
-        assert!(rows == 0 || rows == 1_200, "{when}: {rows} rows");
-        db.run("DELETE FROM accounts").await;
-        db.run("DELETE FROM retweets").await;
-    }
+        assert_eq!(db.run("DELETE FROM accounts").await, 1, "{when}");
+        assert_whole(&db, RETWEETS, done, &when).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +243,7 @@ async fn b7_a_call_that_waits_for_its_first_row_has_done_nothing() {
     let db = Fixture::with_connections(1).await;
     let mut tx = upsertable::begin(&db.pool).await.unwrap();
     let never = stream::once(pending::<NewRetweet>());
-    assert!(cut_short(Retweet::bulk_create_new_stream(&mut tx, never), Cut::AtOnce, 1).await.is_none());
+    assert!(Cut::AT_FIRST.short(Retweet::bulk_create_new_stream(&mut tx, never)).await.is_none());
     Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(db.count("retweets").await, 1);
@@ -308,20 +301,17 @@ async fn b7_a_panic_in_the_rows_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_get_or_create_dropped_on_a_pool_leaves_a_row_or_none_and_a_clean_connection() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
     let mut number = 0;
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
+    at_every_poll(SWEEPS, async |cut| {
+        let when = cut.to_string();
         number += 1;
         let new = || retweet(1, number);
-        let done = cut_short(Retweet::get_or_create(&db.pool, new()), cut, polls).await;
+        let done = cut.short(Retweet::get_or_create(&db.pool, new())).await;
         db.assert_pool_clean(&when).await;
         let again = Retweet::get_or_create(&db.pool, new()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-        if let Some(done) = done {
-            assert!(done.unwrap().created && !again.created, "{when}");
-            cuts.done();
-        }
-    }
+        done.map(|done| assert!(done.unwrap().created && !again.created, "{when}")).is_some()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,34 +319,26 @@ async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
     let db = Fixture::with_connections(1).await;
     let (mut went_on, mut ended) = (0, 0);
     // So many that it is dropped while it reads and while it writes, whatever the threads do.
-    let mut cuts = Cuts::sweeps(20 * SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("dropped {cut:?} after poll {polls}");
-        let mut tx = upsertable::begin(&db.pool).await.unwrap();
-        Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
-        let done = cut_short(Retweet::get_or_create(&mut tx, retweet(1, 1)), cut, polls).await;
-        if let Some(done) = done {
-            assert!(done.unwrap().created, "{when}");
-            tx.rollback().await.unwrap();
-            cuts.done();
-            continue;
-        }
-        match Account::find(&mut tx, by_email("before@x")).await {
+    at_every_poll(20 * SWEEPS, async |cut| {
+        let when = cut.to_string();
+        let mut tx = begun(&db).await;
+        let done = cut.short(Retweet::get_or_create(&mut tx, retweet(1, 1))).await;
+        let done = done.map(|done| assert!(done.unwrap().created, "{when}"));
+        if done.is_none()
+            && let Ok(found) = Account::find(&mut tx, by_email("before@x")).await
+        {
             // It was dropped while it read.
-            Ok(found) => {
-                assert!(found.is_some(), "{when}");
-                went_on += 1;
-                tx.rollback().await.unwrap();
-            }
-            Err(error) => {
-                assert_eq!(kind(&error), "Ended", "{when}");
-                ended += 1;
-                assert_ended(tx, EndReason::Cancelled, &when).await;
-            }
+            assert!(found.is_some(), "{when}");
+            went_on += 1;
+            tx.rollback().await.unwrap();
+            db.assert_pool_clean(&when).await;
+            assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
+            return false;
         }
-        db.assert_pool_clean(&when).await;
-        assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
-    }
+        ended += u32::from(done.is_none());
+        assert_undone_or_ended(&db, tx, done, &when).await
+    })
+    .await;
     assert!(
         (went_on > 0 || !Subject::GIVEN_UP_GOES_ON) && ended > 0,
         "it was dropped while it read and while it wrote: {went_on} {ended}"
@@ -366,60 +348,43 @@ async fn b7_get_or_create_dropped_in_a_transaction_goes_on_or_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_begin_dropped_half_way_leaves_no_transaction_open() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let begun = cut_short(upsertable::begin(&db.pool), cut, polls).await;
-        let done = begun.is_some();
-        drop(begun);
-        db.assert_pool_clean(&format!("begin dropped {cut:?} after poll {polls}")).await;
-        if done {
-            cuts.done();
-        }
-    }
+    at_every_poll(SWEEPS, async |cut| {
+        let done = cut.short(upsertable::begin(&db.pool)).await.is_some();
+        db.assert_pool_clean(&format!("begin {cut}")).await;
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_rollback_dropped_half_way_rolls_back() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("rollback dropped {cut:?} after poll {polls}");
+    at_every_poll(SWEEPS, async |cut| {
+        let when = format!("rollback {cut}");
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
         Retweet::get_or_create(&mut tx, retweet(1, 1)).await.unwrap();
-        let done = cut_short(tx.rollback(), cut, polls).await;
+        let done = cut.short(tx.rollback()).await;
         db.assert_pool_clean(&when).await;
         assert_eq!(db.count("retweets").await, 0, "{when}");
-        if let Some(done) = done {
-            done.unwrap();
-            cuts.done();
-        }
-    }
+        done.map(Result::unwrap).is_some()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c2_a_savepoint_dropped_half_way_ends_the_transaction() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(SWEEPS);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("savepoint dropped {cut:?} after poll {polls}");
-        let mut tx = upsertable::begin(&db.pool).await.unwrap();
-        Account::get_or_create(&mut tx, account("before@x", "before")).await.unwrap();
+    at_every_poll(SWEEPS, async |cut| {
+        let mut tx = begun(&db).await;
         let savepoint = tx.savepoint(async |tx| {
             tx.on_commit(async { panic!("a callback of a savepoint that was dropped") });
             Retweet::get_or_create(&mut *tx, retweet(1, 1)).await?;
             tx.savepoint(async |tx| Retweet::get_or_create(tx, retweet(2, 2)).await).await
         });
-        let done = cut_short(savepoint, cut, polls).await;
-        if let Some(done) = done {
-            done.unwrap();
-            tx.rollback().await.unwrap();
-            cuts.done();
-            continue;
-        }
-        assert_ended(tx, EndReason::Cancelled, &when).await;
-        db.assert_pool_clean(&when).await;
-        assert_eq!((db.count("retweets").await, db.count("accounts").await), (0, 0), "{when}");
-    }
+        let done = cut.short(savepoint).await.map(|done| drop(done.unwrap()));
+        assert_undone_or_ended(&db, tx, done, &format!("savepoint {cut}")).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

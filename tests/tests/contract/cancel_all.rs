@@ -5,7 +5,7 @@
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use sqlx::Connection as _;
 use upsertable::{EndReason, Error, Handle, Upsertable as _};
-use upsertable_tests::{Cuts, TestDb as _, cut_short};
+use upsertable_tests::{Cut, TestDb as _, at_every_poll};
 
 use super::{
     Db, Fixture, Subject, kind,
@@ -32,8 +32,7 @@ enum Step {
     BulkUpsert,
 }
 
-/// The calls that work on one row.
-const SINGLE: [Step; 7] = [
+const EVERY: [Step; 10] = [
     Step::Find,
     Step::FindAll,
     Step::GetOrCreate,
@@ -41,9 +40,10 @@ const SINGLE: [Step; 7] = [
     Step::GetOrCreateFound,
     Step::UpsertNew,
     Step::UpsertFound,
+    Step::BulkCreateNew,
+    Step::BulkGetOrCreate,
+    Step::BulkUpsert,
 ];
-
-const BULK: [Step; 3] = [Step::BulkCreateNew, Step::BulkGetOrCreate, Step::BulkUpsert];
 
 /// Scores of the songs before a call: one is there.
 const BEFORE: [i64; 1] = [1];
@@ -140,23 +140,42 @@ async fn assert_next_transaction_is_real(db: &Fixture, when: &str) {
     }
 }
 
+/// Makes each call and drops it at each of its polls, as `attempt` does it.
+async fn drop_each(
+    steps: impl IntoIterator<Item = Step>,
+    sweeps: usize,
+    attempt: impl AsyncFn(&Fixture, Step, Cut, &str) -> Outcome,
+) {
+    let db = tables::fixture_of(1).await;
+    for step in steps {
+        at_every_poll(sweeps, async |cut| {
+            reset(&db).await;
+            let done = attempt(&db, step, cut, &format!("{step:?} {cut}")).await;
+            done.map(Result::unwrap).is_some()
+        })
+        .await;
+    }
+}
+
+/// Result of a call, `None` if it was dropped.
+type Outcome = Option<Result<(), Error>>;
+
+/// Drops every call, after which all or nothing of it is there.
+///
+/// The pool's next user gets a real transaction.
+async fn assert_each_is_whole(attempt: impl AsyncFn(&Fixture, Step, Cut, &str) -> Outcome) {
+    drop_each(EVERY, SWEEPS, async |db, step, cut, when| {
+        let done = attempt(db, step, cut, when).await;
+        assert_next_transaction_is_real(db, when).await;
+        assert_whole(db, step, done.is_some(), when).await;
+        done
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_on_a_pool() {
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let done = cut_short(step.call(&db.pool), cut, polls).await;
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_whole(&db, step, done.is_some(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    assert_each_is_whole(async |db, step, cut, _| cut.short(step.call(&db.pool)).await).await;
 }
 
 /// A pool's connection is clean for whoever is given it next.
@@ -164,27 +183,17 @@ async fn b7_every_call_dropped_on_a_pool() {
 /// Given to the call as the pool's, the connection is looked after.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_on_a_connection_of_a_pool() {
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut conn = db.pool.acquire().await.unwrap();
-            let done = cut_short(step.call(&mut conn), cut, polls).await;
-            drop(conn);
-            // Without a transaction, a row that is said to be stored is.
-            let insert = mark(1).execute(&db.pool).await;
-            insert.unwrap_or_else(|error| panic!("{when}: {error}"));
-            assert_eq!(db.count("words").await, 1, "{when}");
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_whole(&db, step, done.is_some(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    assert_each_is_whole(async |db, step, cut, when| {
+        let mut conn = db.pool.acquire().await.unwrap();
+        let done = cut.short(step.call(&mut conn)).await;
+        drop(conn);
+        // Without a transaction, a row that is said to be stored is.
+        let insert = mark(1).execute(&db.pool).await;
+        insert.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, 1, "{when}");
+        done
+    })
+    .await;
 }
 
 /// A connection that is closed after a drop keeps nothing of it.
@@ -193,43 +202,36 @@ async fn b7_every_call_dropped_on_a_connection_of_a_pool() {
 /// transaction of sqlx or of plain SQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_on_a_connection_that_is_closed_then() {
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        for around in ["nothing", "sqlx", "plain SQL"] {
-            let mut cuts = Cuts::sweeps(1);
-            while let Some((cut, polls)) = cuts.next_cut() {
-                let when = format!("{step:?} in {around} dropped {cut:?} after poll {polls}");
-                reset(&db).await;
-                let mut conn = db.pool.acquire().await.unwrap();
-                let done = match around {
-                    "sqlx" => {
-                        let mut theirs = conn.begin().await.unwrap();
-                        mark(1).execute(&mut *theirs).await.unwrap();
-                        cut_short(step.call(&mut *theirs), cut, polls).await
-                    }
-                    "plain SQL" => {
-                        sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
-                        mark(1).execute(&mut *conn).await.unwrap();
-                        cut_short(step.call(&mut *conn), cut, polls).await
-                    }
-                    _ => cut_short(step.call(&mut *conn), cut, polls).await,
-                };
-                conn.close_on_drop();
-                drop(conn);
-                db.assert_pool_clean(&when).await;
-                assert_eq!(db.count("words").await, 0, "{when}");
-                assert_next_transaction_is_real(&db, &when).await;
-                if around == "nothing" {
-                    assert_whole(&db, step, done.is_some(), &when).await;
-                } else {
-                    assert_eq!(scores(&db).await, BEFORE, "{when}: nobody has committed it");
+    for around in ["nothing", "sqlx", "plain SQL"] {
+        drop_each(EVERY, 1, async |db, step, cut, when| {
+            let when = format!("in {around} {when}");
+            let mut conn = db.pool.acquire().await.unwrap();
+            let done = match around {
+                "sqlx" => {
+                    let mut theirs = conn.begin().await.unwrap();
+                    mark(1).execute(&mut *theirs).await.unwrap();
+                    cut.short(step.call(&mut *theirs)).await
                 }
-                if let Some(outcome) = done {
-                    outcome.unwrap();
-                    cuts.done();
+                "plain SQL" => {
+                    sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
+                    mark(1).execute(&mut *conn).await.unwrap();
+                    cut.short(step.call(&mut *conn)).await
                 }
+                _ => cut.short(step.call(&mut *conn)).await,
+            };
+            conn.close_on_drop();
+            drop(conn);
+            db.assert_pool_clean(&when).await;
+            assert_eq!(db.count("words").await, 0, "{when}");
+            assert_next_transaction_is_real(db, &when).await;
+            if around == "nothing" {
+                assert_whole(db, step, done.is_some(), &when).await;
+            } else {
+                assert_eq!(scores(db).await, BEFORE, "{when}: nobody has committed it");
             }
-        }
+            done
+        })
+        .await;
     }
 }
 
@@ -239,30 +241,19 @@ async fn b7_every_call_dropped_on_a_connection() {
     if !Subject::GIVEN_UP_GOES_ON {
         return;
     }
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut conn = db.pool.acquire().await.unwrap();
-            let done = cut_short(step.call(&mut *conn), cut, polls).await;
-            // The connection has not been back to the pool, which would have looked after it.
-            let mut theirs = conn.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            mark(1).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            assert_eq!(db.count("words").await, 0, "{when}: a row is seen before its commit");
-            theirs.commit().await.unwrap();
-            assert_eq!(db.count("words").await, 1, "{when}");
-            Fixture::assert_clean(&mut conn, &when).await;
-            drop(conn);
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_whole(&db, step, done.is_some(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    assert_each_is_whole(async |db, step, cut, when| {
+        let mut conn = db.pool.acquire().await.unwrap();
+        let done = cut.short(step.call(&mut *conn)).await;
+        // The connection has not been back to the pool, which would have looked after it.
+        let mut theirs = conn.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        mark(1).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, 0, "{when}: a row is seen before its commit");
+        theirs.commit().await.unwrap();
+        assert_eq!(db.count("words").await, 1, "{when}");
+        Fixture::assert_clean(&mut conn, when).await;
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,32 +262,22 @@ async fn b7_every_call_dropped_in_an_sqlx_transaction() {
     if !Subject::GIVEN_UP_GOES_ON {
         return;
     }
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut theirs = db.pool.begin().await.unwrap();
-            mark(1).execute(&mut *theirs).await.unwrap();
-            let done = cut_short(step.call(&mut *theirs), cut, polls).await;
-            assert_eq!(Subject::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
-            // A savepoint of sqlx's own goes by its count of what is open.
-            let mut nested = theirs.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            mark(2).execute(&mut *nested).await.unwrap();
-            nested.rollback().await.unwrap();
-            mark(3).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
-            theirs.commit().await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_whole(&db, step, done.is_some(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    assert_each_is_whole(async |db, step, cut, when| {
+        let mut theirs = db.pool.begin().await.unwrap();
+        mark(1).execute(&mut *theirs).await.unwrap();
+        let done = cut.short(step.call(&mut *theirs)).await;
+        assert_eq!(Subject::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
+        // A savepoint of sqlx's own goes by its count of what is open.
+        let mut nested = theirs.begin().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        mark(2).execute(&mut *nested).await.unwrap();
+        nested.rollback().await.unwrap();
+        mark(3).execute(&mut *theirs).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
+        theirs.commit().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,30 +286,19 @@ async fn b7_every_call_dropped_in_a_transaction_of_plain_sql() {
     if !Subject::GIVEN_UP_GOES_ON {
         return;
     }
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut conn = db.pool.acquire().await.unwrap();
-            sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
-            mark(1).execute(&mut *conn).await.unwrap();
-            let done = cut_short(step.call(&mut *conn), cut, polls).await;
-            mark(2).execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
-            sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-            Fixture::assert_clean(&mut conn, &when).await;
-            drop(conn);
-            assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_whole(&db, step, done.is_some(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    assert_each_is_whole(async |db, step, cut, when| {
+        let mut conn = db.pool.acquire().await.unwrap();
+        sqlx::raw_sql("BEGIN").execute(&mut *conn).await.unwrap();
+        mark(1).execute(&mut *conn).await.unwrap();
+        let done = cut.short(step.call(&mut *conn)).await;
+        mark(2).execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(db.count("words").await, 0, "{when}: it is still one transaction");
+        sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        Fixture::assert_clean(&mut conn, when).await;
+        assert_eq!(db.count("words").await, 2, "{when}: the work before and after is kept");
+        done
+    })
+    .await;
 }
 
 /// Checks the transaction in which a call was dropped.
@@ -371,83 +341,62 @@ async fn assert_goes_on_or_ended(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_in_our_transaction() {
-    let db = tables::fixture_of(1).await;
-    for step in SINGLE.into_iter().chain(BULK) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut tx = upsertable::begin(&db.pool).await.unwrap();
-            mark(1).execute(&mut *tx).await.unwrap();
-            let done = cut_short(step.call(&mut tx), cut, polls).await;
-            assert_goes_on_or_ended(&db, tx, step, done.is_none(), &when).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                cuts.done();
-            }
-        }
-    }
+    drop_each(EVERY, SWEEPS, async |db, step, cut, when| {
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        mark(1).execute(&mut *tx).await.unwrap();
+        let done = cut.short(step.call(&mut tx)).await;
+        assert_goes_on_or_ended(db, tx, step, done.is_none(), when).await;
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_every_call_dropped_in_a_savepoint_with_a_hook() {
-    let db = tables::fixture_of(1).await;
-    for step in BULK.into_iter().chain([Step::UpsertNew]) {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{step:?} dropped {cut:?} after poll {polls}");
-            reset(&db).await;
-            let mut tx = upsertable::begin(&db.pool).await.unwrap();
-            Song::after_commit(&mut tx, async |_| {});
-            mark(1).execute(&mut *tx).await.unwrap();
-            let done = cut_short(tx.savepoint(async move |tx| step.call(tx).await), cut, polls).await;
-            if let Some(outcome) = done {
-                outcome.unwrap();
-                assert_goes_on_or_ended(&db, tx, step, false, &when).await;
-                cuts.done();
-                continue;
-            }
-            let error = Song::find(&mut tx, song_key("known")).await.unwrap_err();
-            assert!(matches!(error, Error::Ended { reason: EndReason::Cancelled, .. }), "{when}: {error}");
-            assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
-            assert_next_transaction_is_real(&db, &when).await;
-            assert_eq!((scores(&db).await, db.count("words").await), (BEFORE.to_vec(), 1), "{when}");
+    let steps = [Step::BulkCreateNew, Step::BulkGetOrCreate, Step::BulkUpsert, Step::UpsertNew];
+    drop_each(steps, SWEEPS, async |db, step, cut, when| {
+        let mut tx = upsertable::begin(&db.pool).await.unwrap();
+        Song::after_commit(&mut tx, async |_| {});
+        mark(1).execute(&mut *tx).await.unwrap();
+        let done = cut.short(tx.savepoint(async move |tx| step.call(tx).await)).await;
+        if done.is_some() {
+            assert_goes_on_or_ended(db, tx, step, false, when).await;
+            return done;
         }
-    }
+        let error = Song::find(&mut tx, song_key("known")).await.unwrap_err();
+        assert!(matches!(error, Error::Ended { reason: EndReason::Cancelled, .. }), "{when}: {error}");
+        assert_eq!(kind(&tx.commit().await.unwrap_err()), "Ended", "{when}");
+        assert_next_transaction_is_real(db, when).await;
+        assert_eq!((scores(db).await, db.count("words").await), (BEFORE.to_vec(), 1), "{when}");
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_begin_commit_and_rollback_dropped_leave_a_connection_whose_next_transaction_is_real() {
     let db = tables::fixture_of(1).await;
     for end in ["begin", "commit", "rollback", "drop"] {
-        let mut cuts = Cuts::sweeps(SWEEPS);
-        while let Some((cut, polls)) = cuts.next_cut() {
-            let when = format!("{end} dropped {cut:?} after poll {polls}");
+        at_every_poll(SWEEPS, async |cut| {
+            let when = format!("{end} {cut}");
             reset(&db).await;
-            let Some(begun) =
-                cut_short(upsertable::begin(&db.pool), cut, if end == "begin" { polls } else { 1_000 }).await
-            else {
+            if end == "begin" {
+                let done = cut.short(upsertable::begin(&db.pool)).await.map(Result::unwrap).is_some();
                 assert_next_transaction_is_real(&db, &when).await;
-                continue;
-            };
-            let mut tx = begun.unwrap();
+                return done;
+            }
+            let mut tx = upsertable::begin(&db.pool).await.unwrap();
             Step::BulkUpsert.call(&mut tx).await.unwrap();
-            let (kept, done) = match end {
-                "commit" => (true, cut_short(tx.commit(), cut, polls).await.map(|outcome| assert!(outcome.is_ok()))),
-                "rollback" => {
-                    (false, cut_short(tx.rollback(), cut, polls).await.map(|outcome| assert!(outcome.is_ok())))
-                }
-                _ => {
-                    drop(tx);
-                    (false, Some(()))
-                }
+            let done = match end {
+                "commit" => cut.short(tx.commit()).await.map(|outcome| drop(outcome.unwrap())),
+                "rollback" => cut.short(tx.rollback()).await.map(Result::unwrap),
+                _ => Some(drop(tx)),
             };
             assert_next_transaction_is_real(&db, &when).await;
             // A commit that has been asked for is not called back by dropping its future.
-            assert_eq!(scores(&db).await, if kept { Step::BulkUpsert.after() } else { &BEFORE }, "{when}");
-            if done.is_some() {
-                cuts.done();
-            }
-        }
+            assert_eq!(scores(&db).await, if end == "commit" { Step::BulkUpsert.after() } else { &BEFORE }, "{when}");
+            done.is_some()
+        })
+        .await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::stream;
 use upsertable::{Error, Hooks, On, Registry, TransactionOptions, Upsertable as _, testing};
 use upsertable_tests::{
-    Cuts, TestDb as _, cut_short,
+    TestDb as _, at_every_poll,
     models::{Account, NewRetweet, Retweet, RetweetKey, Word, account, retweet},
 };
 
@@ -333,10 +333,9 @@ async fn c2_a_transaction_that_is_not_committed_tells_no_hook() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c3_dropping_the_commit_future_loses_no_hook() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(3);
-    for number in 0.. {
-        let Some((cut, polls)) = cuts.next_cut() else { break };
-        let when = format!("commit dropped {cut:?} after poll {polls}");
+    let mut number = 0;
+    at_every_poll(3, async |cut| {
+        number += 1;
         let (told, tells) = tokio::sync::oneshot::channel();
         let told = Arc::new(Mutex::new(Some(told)));
         let mut tx = upsertable::begin(&db.pool).await.unwrap();
@@ -344,14 +343,12 @@ async fn c3_dropping_the_commit_future_loses_no_hook() {
             told.lock().unwrap().take().unwrap().send(rows.len()).unwrap();
         });
         Retweet::get_or_create(&mut tx, retweet(1, number)).await.unwrap();
-        let done = cut_short(tx.commit(), cut, polls).await;
-        let rows = tells.await.unwrap_or_else(|_| panic!("{when}: the hook was lost"));
+        let done = cut.short(tx.commit()).await;
+        let rows = tells.await.unwrap_or_else(|_| panic!("commit {cut}: the hook was lost"));
         assert_eq!(rows, 1);
-        if let Some(done) = done {
-            assert!(done.unwrap().failures().is_empty());
-            cuts.done();
-        }
-    }
+        done.map(|done| assert!(done.unwrap().failures().is_empty())).is_some()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use upsertable::{
     BoxError, Error, Hooks, Isolation, Transaction, TransactionOptions, Upsertable as _, testing::statements,
 };
 use upsertable_tests::{
-    Cuts, cut_short,
+    at_every_poll,
     models::{Account, Retweet, Word, account, retweet},
     panic_text,
 };
@@ -231,9 +231,8 @@ async fn a_panic_in_the_closure_rolls_back_and_goes_on_as_a_panic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_transaction_closure_dropped_half_way_keeps_all_or_nothing_and_runs_its_callbacks_only_if_kept() {
     let db = Fixture::with_connections(1).await;
-    let mut cuts = Cuts::sweeps(3);
-    while let Some((cut, polls)) = cuts.next_cut() {
-        let when = format!("transaction dropped {cut:?} after poll {polls}");
+    at_every_poll(3, async |cut| {
+        let when = format!("transaction {cut}");
         let (told, tells) = tokio::sync::oneshot::channel();
         let told = Mutex::new(Some(told));
         let work = async |tx: &mut Transaction<Db>| {
@@ -244,20 +243,19 @@ async fn b7_a_transaction_closure_dropped_half_way_keeps_all_or_nothing_and_runs
                 .await?;
             Ok::<_, Error>(())
         };
-        let done = cut_short(upsertable::transaction(&db.pool, work), cut, polls).await;
+        let done = cut.short(upsertable::transaction(&db.pool, work)).await;
         let done = done.map(Result::unwrap).is_some();
         drop(told);
         let called = tells.await.is_ok();
         db.assert_pool_clean(&when).await;
         let rows = (db.count("retweets").await, db.count("accounts").await);
         assert_eq!(rows, if called { (3, 1) } else { (0, 0) }, "{when}");
-        if done {
-            assert!(called);
-            cuts.done();
-        }
+        assert!(called || !done);
         db.run("DELETE FROM retweets").await;
         db.run("DELETE FROM accounts").await;
-    }
+        done
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

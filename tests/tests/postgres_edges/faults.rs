@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, stream};
 use upsertable::{EndReason, Error, Upsertable as _};
 use upsertable_tests::{
-    Cuts, Fixture, OnPostgres, TestDb as _, cut_short,
+    Fixture, OnPostgres, TestDb as _, at_every_poll,
     models::{NewRetweet, Retweet, retweet},
 };
 
@@ -33,47 +33,42 @@ async fn b7_many_rows_dropped_on_a_pool_a_connection_and_in_transactions() {
     let db = fixture(1, &[]).await;
     for upsert in [false, true] {
         for handle in ["pool", "connection", "sqlx", "plain", "transaction"] {
-            let mut cuts = Cuts::sweeps(2);
-            while let Some((cut, polls)) = cuts.next_cut() {
-                let when = format!("{handle}, upsert: {upsert}, dropped {cut:?} after poll {polls}");
+            at_every_poll(2, async |cut| {
+                let when = format!("{handle}, upsert: {upsert}, {cut}");
                 let done = match handle {
-                    "pool" if upsert => cut_short(Retweet::bulk_upsert(&db.pool, rows()), cut, polls)
-                        .await
-                        .map(Result::unwrap)
-                        .is_some(),
-                    "pool" => cut_short(Retweet::bulk_create_new(&db.pool, rows()), cut, polls)
-                        .await
-                        .map(Result::unwrap)
-                        .is_some(),
+                    "pool" if upsert => {
+                        cut.short(Retweet::bulk_upsert(&db.pool, rows())).await.map(|done| done.map(drop))
+                    }
+                    "pool" => cut.short(Retweet::bulk_create_new(&db.pool, rows())).await.map(|done| done.map(drop)),
                     "connection" => {
                         let mut conn = db.pool.acquire().await.unwrap();
-                        let done = cut_short(Retweet::bulk_create_new(&mut *conn, rows()), cut, polls).await;
+                        let done = cut.short(Retweet::bulk_create_new(&mut *conn, rows())).await;
                         Fixture::<OnPostgres>::assert_clean(&mut conn, &when).await;
-                        done.map(Result::unwrap).is_some()
+                        done.map(|done| done.map(drop))
                     }
                     "sqlx" => {
                         let mut theirs = db.pool.begin().await.unwrap();
                         sqlx::query("INSERT INTO words VALUES ('theirs')").execute(&mut *theirs).await.unwrap();
-                        let done = cut_short(Retweet::bulk_create_new(&mut *theirs, rows()), cut, polls).await;
+                        let done = cut.short(Retweet::bulk_create_new(&mut *theirs, rows())).await;
                         assert_eq!(OnPostgres::temporary_tables(&mut theirs).await, Vec::<String>::new(), "{when}");
                         assert_eq!(db.count("words").await, 0, "{when}");
                         theirs.commit().await.unwrap_or_else(|error| panic!("{when}: {error}"));
                         assert_eq!(db.run("DELETE FROM words").await, 1, "{when}");
-                        done.map(Result::unwrap).is_some()
+                        done.map(|done| done.map(drop))
                     }
                     "plain" => {
                         let mut conn = db.pool.acquire().await.unwrap();
                         sqlx::raw_sql("BEGIN; INSERT INTO words VALUES ('theirs')").execute(&mut *conn).await.unwrap();
-                        let done = cut_short(Retweet::bulk_create_new(&mut *conn, rows()), cut, polls).await;
+                        let done = cut.short(Retweet::bulk_create_new(&mut *conn, rows())).await;
                         assert_eq!(OnPostgres::temporary_tables(&mut conn).await, Vec::<String>::new(), "{when}");
                         assert_eq!(db.count("words").await, 0, "{when}");
                         sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap();
                         assert_eq!(db.run("DELETE FROM words").await, 1, "{when}");
-                        done.map(Result::unwrap).is_some()
+                        done.map(|done| done.map(drop))
                     }
                     _ => {
                         let mut tx = upsertable::begin(&db.pool).await.unwrap();
-                        let done = cut_short(Retweet::bulk_create_new(&mut tx, rows()), cut, polls).await;
+                        let done = cut.short(Retweet::bulk_create_new(&mut tx, rows())).await;
                         if done.is_some() {
                             tx.commit().await.unwrap();
                         } else {
@@ -84,15 +79,14 @@ async fn b7_many_rows_dropped_on_a_pool_a_connection_and_in_transactions() {
                             );
                             assert!(matches!(tx.commit().await, Err(Error::Ended { .. })), "{when}");
                         }
-                        done.map(Result::unwrap).is_some()
+                        done.map(|done| done.map(drop))
                     }
                 };
                 db.assert_pool_clean(&when).await;
                 assert_whole(&db, &when).await;
-                if done {
-                    cuts.done();
-                }
-            }
+                done.map(Result::unwrap).is_some()
+            })
+            .await;
         }
     }
 }
