@@ -18,6 +18,17 @@ pub struct Kind {
     pub expect: Expect,
 }
 
+/// A kind by its name, the statements that make it, and what is expected of it.
+#[must_use]
+pub const fn kind(name: &'static str, ddl: &'static [&'static str], expect: Expect) -> Kind {
+    Kind { name, ddl, expect }
+}
+
+/// Fails with all that is wrong, if anything is.
+pub fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
+}
+
 /// Result that `verify` and the calls should have on a table.
 #[derive(Debug, Clone, Copy)]
 pub enum Expect {

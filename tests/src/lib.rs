@@ -15,6 +15,7 @@ pub mod models;
 mod mysql;
 mod pooler;
 mod postgres;
+pub mod settings;
 mod sqlite;
 mod tools;
 
@@ -24,4 +25,4 @@ pub use mysql::{MySqlHome, OnMySql, mysql_url};
 pub use pooler::{OnNarrowPooler, OnPooler, Pooler, PoolerHome};
 pub use postgres::{OnPostgres, PostgresHome};
 pub use sqlite::OnSqlite;
-pub use tools::{Cut, LiveRows, at_every_poll, panic_text};
+pub use tools::{Cut, LiveRows, at_every_poll, panic_text, race};

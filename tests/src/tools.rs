@@ -5,11 +5,15 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::pin,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     task::Poll,
 };
 
-use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
+use sqlx::{Database, Decode, Encode, Pool, Type, encode::IsNull, error::BoxDynError};
+use tokio::{sync::Barrier, task::JoinSet};
 
 /// Place at which a future is dropped: at which of its polls, and when.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +82,21 @@ pub async fn at_every_poll(sweeps: usize, mut attempt: impl AsyncFnMut(Cut) -> b
         }
         assert!(is_done, "the future is never done");
     }
+}
+
+/// Runs work in a task for each caller, with a pool and a barrier that all can meet at.
+pub async fn race<DB: Database, C, T, Work>(
+    pool: &Pool<DB>,
+    callers: impl Iterator<Item = C> + Clone,
+    mut work: impl FnMut(C, Pool<DB>, Arc<Barrier>) -> Work,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    Work: Future<Output = T> + Send + 'static,
+{
+    let start = Arc::new(Barrier::new(callers.clone().count()));
+    let tasks: JoinSet<T> = callers.map(|caller| work(caller, pool.clone(), Arc::clone(&start))).collect();
+    tasks.join_all().await
 }
 
 /// The text that something panicked with.

@@ -23,7 +23,7 @@ use upsertable_tests::{
     models::{NewSetting, Retweet, Setting, retweet},
 };
 
-use super::{Db, Fixture, all, kind, plain};
+use super::{Db, Fixture, kind, plain};
 use crate::Subject;
 
 /// A lesson, whose key is a text and a number.
@@ -179,7 +179,7 @@ async fn a1_two_runs_at_once_share_the_work_and_do_each_row_once() {
                 Job::batches(&pool).filter("times = ?").bind(round).size(size).concurrency(2).run(work).await.unwrap()
             });
         }
-        let reports = all(runs).await;
+        let reports = runs.join_all().await;
         assert_eq!(reports.iter().map(|report| report.done).sum::<u64>(), JOBS as u64, "{reports:?}");
         assert_eq!(reports.iter().map(|report| report.failed).sum::<u64>(), 0, "{reports:?}");
         assert_times(&db, |_| round + 1).await;
@@ -1009,7 +1009,7 @@ async fn a4_child_rows_of_a_batchs_rows_are_inserted_meanwhile_where_the_databas
     });
     let report = ended(report).await.unwrap();
     assert_eq!(counts(&report), (12, 0, 0), "{:?}", report.failures);
-    let others = all(others.into_inner().unwrap()).await;
+    let others = others.into_inner().unwrap().join_all().await;
     assert_eq!(db.count("tools").await, 12 + others.len() as i64);
     assert!(others.into_iter().all(|outcome| outcome.is_ok()));
     assert_times(&db, |_| 1).await;

@@ -1,12 +1,7 @@
 //! Many rows: `bulk_create_new`, `bulk_create_new_stream`.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt as _, stream};
-use tokio::{
-    sync::{Barrier, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::oneshot, task::JoinSet};
 use upsertable::{BulkCreated, Error, Upsertable as _, testing::statements};
 use upsertable_tests::{
     LiveRows, TestDb as _,
@@ -14,9 +9,10 @@ use upsertable_tests::{
         Account, Counted, Loose, NewAccount, NewRetweet, Note, NoteKey, Retweet, Wide, Word, account, loose, note,
         retweet, wide,
     },
+    race,
 };
 
-use super::{CALLERS, Fixture, ImportError, Subject, all, kind};
+use super::{CALLERS, Fixture, ImportError, Subject, kind};
 
 /// Retweets of one tweet by this many, from the first on.
 fn retweets(tweet: i64, numbers: std::ops::Range<i64>) -> impl Iterator<Item = NewRetweet> + Clone + Send {
@@ -92,36 +88,32 @@ async fn b3_calls_over_the_same_keys_in_any_order_all_succeed() {
     const ROUNDS: i64 = 25;
     const KEYS: i64 = 300;
     let db = Fixture::new().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut created = 0;
-            for round in 0..ROUNDS {
-                let mut rows: Vec<NewRetweet> = retweets(round, 0..KEYS).collect();
-                match caller % 4 {
-                    0 => {}
-                    1 => rows.reverse(),
-                    turn => rows.rotate_left((turn * 97 + round) as usize % KEYS as usize),
-                }
-                start.wait().await;
-                let done = if caller < CALLERS / 2 {
-                    Retweet::bulk_create_new(&pool, rows).await
-                } else {
-                    // A slow stream: the task gives way between rows.
-                    let slow = stream::iter(rows).then(|row| async {
-                        tokio::task::yield_now().await;
-                        row
-                    });
-                    Retweet::bulk_create_new_stream(&pool, slow).await
-                };
-                created += done.unwrap().created;
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut created = 0;
+        for round in 0..ROUNDS {
+            let mut rows: Vec<NewRetweet> = retweets(round, 0..KEYS).collect();
+            match caller % 4 {
+                0 => {}
+                1 => rows.reverse(),
+                turn => rows.rotate_left((turn * 97 + round) as usize % KEYS as usize),
             }
-            created
-        });
-    }
-    let created: u64 = all(callers).await.into_iter().sum();
+            start.wait().await;
+            let done = if caller < CALLERS / 2 {
+                Retweet::bulk_create_new(&pool, rows).await
+            } else {
+                // A slow stream: the task gives way between rows.
+                let slow = stream::iter(rows).then(|row| async {
+                    tokio::task::yield_now().await;
+                    row
+                });
+                Retweet::bulk_create_new_stream(&pool, slow).await
+            };
+            created += done.unwrap().created;
+        }
+        created
+    })
+    .await;
+    let created: u64 = done.into_iter().sum();
     assert_eq!(created, (ROUNDS * KEYS) as u64);
     assert_eq!(db.count("retweets").await, ROUNDS * KEYS);
 }
@@ -153,7 +145,7 @@ async fn b3_among_single_rows_and_transactions_counts_are_exact_too() {
             created
         });
     }
-    let created: u64 = all(callers).await.into_iter().sum();
+    let created: u64 = callers.join_all().await.into_iter().sum();
     assert_eq!(created, (ROUNDS * KEYS) as u64);
     assert_eq!(db.count("retweets").await, ROUNDS * KEYS);
 }

@@ -5,25 +5,19 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::{
-    sync::{Barrier, oneshot},
-    task::JoinSet,
-};
+use tokio::sync::oneshot;
 use upsertable::{BulkCreated, BulkUpserted, Error, Outcome, Progress, Upsertable as _, testing::statements};
 use upsertable_tests::{
     models::{NewRetweet, Retweet, Wide, Word, retweet, wide},
-    panic_text,
+    panic_text, race,
 };
 
 use super::{
-    CALLERS, Fixture, ImportError, all, kind,
+    CALLERS, Fixture, ImportError, kind,
     tables::{self, NewSong, Song, song},
 };
 
@@ -36,46 +30,42 @@ async fn b3_bulk_calls_of_every_kind_over_the_same_keys_all_succeed() {
     const ROUNDS: i64 = 20;
     const KEYS: i64 = 200;
     let db = tables::fixture().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut ids = Vec::new();
-            let mut created = 0;
-            for round in 0..ROUNDS {
-                let mut rows: Vec<NewSong> =
-                    (0..KEYS).map(|key| song(&format!("{round} {key}"), caller, &caller.to_string())).collect();
-                if caller % 2 == 0 {
-                    rows.reverse();
-                } else {
-                    rows.rotate_left(((caller * 31 + round) % KEYS) as usize);
-                }
-                // Yields between rows, so that the calls' stages interleave.
-                let slow = stream::iter(rows).then(|row| async {
-                    tokio::task::yield_now().await;
-                    row
-                });
-                start.wait().await;
-                match caller % 4 {
-                    0 | 1 => {
-                        let outcomes = Song::bulk_stream(slow).get_or_create(&pool).await.unwrap();
-                        assert_eq!(outcomes.len() as i64, KEYS);
-                        created += outcomes.iter().filter(|outcome| outcome.created).count() as u64;
-                        ids.extend(outcomes.into_iter().map(|outcome| (outcome.row.name, outcome.row.id)));
-                    }
-                    2 => {
-                        let done = Song::bulk_stream(slow).upsert(&pool).await.unwrap();
-                        assert_eq!(done.created + done.updated, KEYS as u64);
-                        created += done.created;
-                    }
-                    _ => created += Song::bulk_stream(slow).create_new(&pool).await.unwrap().created,
-                }
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut ids = Vec::new();
+        let mut created = 0;
+        for round in 0..ROUNDS {
+            let mut rows: Vec<NewSong> =
+                (0..KEYS).map(|key| song(&format!("{round} {key}"), caller, &caller.to_string())).collect();
+            if caller % 2 == 0 {
+                rows.reverse();
+            } else {
+                rows.rotate_left(((caller * 31 + round) % KEYS) as usize);
             }
-            (ids, created)
-        });
-    }
-    let given = all(callers).await;
+            // Yields between rows, so that the calls' stages interleave.
+            let slow = stream::iter(rows).then(|row| async {
+                tokio::task::yield_now().await;
+                row
+            });
+            start.wait().await;
+            match caller % 4 {
+                0 | 1 => {
+                    let outcomes = Song::bulk_stream(slow).get_or_create(&pool).await.unwrap();
+                    assert_eq!(outcomes.len() as i64, KEYS);
+                    created += outcomes.iter().filter(|outcome| outcome.created).count() as u64;
+                    ids.extend(outcomes.into_iter().map(|outcome| (outcome.row.name, outcome.row.id)));
+                }
+                2 => {
+                    let done = Song::bulk_stream(slow).upsert(&pool).await.unwrap();
+                    assert_eq!(done.created + done.updated, KEYS as u64);
+                    created += done.created;
+                }
+                _ => created += Song::bulk_stream(slow).create_new(&pool).await.unwrap().created,
+            }
+        }
+        (ids, created)
+    })
+    .await;
+    let given = done;
     assert_eq!(given.iter().map(|(_, created)| created).sum::<u64>(), (ROUNDS * KEYS) as u64);
     assert_eq!(db.count("songs").await, ROUNDS * KEYS);
     let mut by_name: HashMap<String, i64> = HashMap::new();

@@ -382,7 +382,7 @@ async fn c5_racing_transactions_tell_each_created_row_once() {
             }
         });
     }
-    super::all(callers).await;
+    callers.join_all().await;
     let mut told = told.lock().unwrap().clone();
     told.sort_unstable();
     assert_eq!(told, db.numbers("SELECT id FROM retweets ORDER BY id").await);

@@ -34,7 +34,6 @@ mod upsert;
 use std::{collections::HashMap, fmt};
 
 use sqlx::{AssertSqlSafe, Database};
-use tokio::task::JoinSet;
 use upsertable_tests::TestDb;
 
 use crate::Subject;
@@ -47,15 +46,6 @@ type Fixture = upsertable_tests::Fixture<Subject>;
 ///
 /// There are as many connections.
 const CALLERS: i64 = 8;
-
-/// Waits for all of them; the first that panics ends the test.
-async fn all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
-    let mut done = Vec::new();
-    while let Some(task) = tasks.join_next().await {
-        done.push(task.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())));
-    }
-    done
-}
 
 /// Row that one caller was given.
 ///

@@ -22,7 +22,7 @@ use upsertable_tests::{
 };
 
 use super::{
-    CALLERS, Db, Fixture, ImportError, all, kind, plain,
+    CALLERS, Db, Fixture, ImportError, kind, plain,
     statements::{data, of_a_missing_row},
 };
 
@@ -209,7 +209,7 @@ async fn transactions_that_read_and_then_write_lose_nothing() {
             }
         });
     }
-    all(callers).await;
+    callers.join_all().await;
     assert_eq!(db.number("SELECT age FROM accounts").await, CALLERS * ROUNDS);
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use sqlx::Database as _;
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::task::JoinSet;
 use upsertable::{Error, Outcome, Upsertable as _};
 use upsertable_tests::{
     TestDb as _,
@@ -14,33 +14,30 @@ use upsertable_tests::{
         Account, AccountHandleKey, AccountIdKey, Loose, LooseKey, NewAccount, NewNote, NewRetweet, NewSetting, Note,
         NoteKey, Retweet, RetweetKey, Setting, SettingKey, Tag, TagKey, account, by_email, loose, note, retweet, tag,
     },
+    race,
 };
 
-use super::{CALLERS, Db, Fixture, Given, Subject, all, assert_created_once, kind, plain};
+use super::{CALLERS, Db, Fixture, Given, Subject, assert_created_once, kind, plain};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_of_racing_callers_one_creates_the_row_and_all_get_it() {
     const ROUNDS: i64 = 2_000;
     const KEYS: i64 = 3;
     let db = Fixture::new().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut given = Vec::new();
-            for round in 0..ROUNDS {
-                start.wait().await;
-                for key in (0..KEYS).map(|key| (round, (key + caller) % KEYS)) {
-                    let Outcome { row, created } = Retweet::get_or_create(&pool, retweet(key.0, key.1)).await.unwrap();
-                    assert_eq!((row.tweet, row.retweeter), key);
-                    given.push(Given { key, id: row.id, created });
-                }
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut given = Vec::new();
+        for round in 0..ROUNDS {
+            start.wait().await;
+            for key in (0..KEYS).map(|key| (round, (key + caller) % KEYS)) {
+                let Outcome { row, created } = Retweet::get_or_create(&pool, retweet(key.0, key.1)).await.unwrap();
+                assert_eq!((row.tweet, row.retweeter), key);
+                given.push(Given { key, id: row.id, created });
             }
-            given
-        });
-    }
-    let given = all(callers).await.into_iter().flatten();
+        }
+        given
+    })
+    .await;
+    let given = done.into_iter().flatten();
     assert_created_once(given, (ROUNDS * KEYS) as usize);
     assert_eq!(db.count("retweets").await, ROUNDS * KEYS);
 }
@@ -50,37 +47,33 @@ async fn r1_holds_for_callers_in_transactions() {
     const ROUNDS: i64 = 200;
     const KEYS: i64 = 3;
     let db = Fixture::new().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut given = Vec::new();
-            for round in 0..ROUNDS {
-                start.wait().await;
-                let keys = (0..KEYS).map(|key| (round, (key + caller) % KEYS));
-                let once = async || -> Result<Vec<Given>, Error> {
-                    let mut tx = upsertable::begin(&pool).await?;
-                    let mut given = Vec::new();
-                    for key in keys.clone() {
-                        let Outcome { row, created } = Retweet::get_or_create(&mut tx, retweet(key.0, key.1)).await?;
-                        given.push(Given { key, id: row.id, created });
-                    }
-                    tx.commit().await?;
-                    Ok(given)
-                };
-                loop {
-                    match once().await {
-                        Ok(done) => break given.extend(done),
-                        // The keys come in another order from each caller: a database with row locks may end a transaction for that.
-                        Err(error) => assert!(error.is_retryable(), "{error}"),
-                    }
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut given = Vec::new();
+        for round in 0..ROUNDS {
+            start.wait().await;
+            let keys = (0..KEYS).map(|key| (round, (key + caller) % KEYS));
+            let once = async || -> Result<Vec<Given>, Error> {
+                let mut tx = upsertable::begin(&pool).await?;
+                let mut given = Vec::new();
+                for key in keys.clone() {
+                    let Outcome { row, created } = Retweet::get_or_create(&mut tx, retweet(key.0, key.1)).await?;
+                    given.push(Given { key, id: row.id, created });
+                }
+                tx.commit().await?;
+                Ok(given)
+            };
+            loop {
+                match once().await {
+                    Ok(done) => break given.extend(done),
+                    // The keys come in another order from each caller: a database with row locks may end a transaction for that.
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
                 }
             }
-            given
-        });
-    }
-    let given = all(callers).await.into_iter().flatten();
+        }
+        given
+    })
+    .await;
+    let given = done.into_iter().flatten();
     assert_created_once(given, (ROUNDS * KEYS) as usize);
     assert_eq!(db.count("retweets").await, ROUNDS * KEYS);
 }
@@ -89,26 +82,22 @@ async fn r1_holds_for_callers_in_transactions() {
 async fn r1_holds_for_get_or_create_with() {
     const ROUNDS: i64 = 200;
     let db = Fixture::new().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for _ in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut given = Vec::new();
-            for round in 0..ROUNDS {
-                start.wait().await;
-                let key = RetweetKey { tweet: round, retweeter: 7 };
-                let make = async || {
-                    tokio::task::yield_now().await;
-                    Ok::<_, Error>(retweet(round, 7))
-                };
-                let Outcome { row, created } = Retweet::get_or_create_with(&pool, key, make).await.unwrap();
-                given.push(Given { key: (row.tweet, row.retweeter), id: row.id, created });
-            }
-            given
-        });
-    }
-    assert_created_once(all(callers).await.into_iter().flatten(), ROUNDS as usize);
+    let done = race(&db.pool, 0..CALLERS, move |_, pool, start| async move {
+        let mut given = Vec::new();
+        for round in 0..ROUNDS {
+            start.wait().await;
+            let key = RetweetKey { tweet: round, retweeter: 7 };
+            let make = async || {
+                tokio::task::yield_now().await;
+                Ok::<_, Error>(retweet(round, 7))
+            };
+            let Outcome { row, created } = Retweet::get_or_create_with(&pool, key, make).await.unwrap();
+            given.push(Given { key: (row.tweet, row.retweeter), id: row.id, created });
+        }
+        given
+    })
+    .await;
+    assert_created_once(done.into_iter().flatten(), ROUNDS as usize);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +123,7 @@ async fn r1_holds_while_others_delete_the_row() {
             }
         });
     }
-    all(tasks).await;
+    tasks.join_all().await;
     let left = db.count("retweets").await;
     assert_eq!(created.load(Ordering::SeqCst), deleted.load(Ordering::SeqCst) + left);
 }
@@ -174,7 +163,7 @@ async fn r1_a_long_writer_delays_callers_on_a_pool_and_fails_none() {
         tokio::task::yield_now().await;
     }
     long.commit().await.unwrap();
-    let created = all(callers).await.iter().filter(|outcome| outcome.created).count();
+    let created = callers.join_all().await.iter().filter(|outcome| outcome.created).count();
     assert_eq!(created, 1, "the row of the long writer is found, the other is made once");
 }
 

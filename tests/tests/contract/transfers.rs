@@ -14,7 +14,7 @@ use sqlx::Pool;
 use tokio::task::JoinSet;
 use upsertable::{Error, Isolation, Transaction, TransactionOptions, Upsertable};
 
-use super::{CALLERS, Db, Fixture, all};
+use super::{CALLERS, Db, Fixture};
 
 const ACCOUNTS: i64 = 10;
 const TRANSFERS: i64 = 10_000;
@@ -121,7 +121,7 @@ async fn c6_contended_transfers_keep_the_sum_and_call_back_once_for_each_that_wa
     for _ in 0..CALLERS {
         callers.spawn(call(db.pool.clone(), Arc::clone(&next), Arc::clone(&told)));
     }
-    let refused: i64 = all(callers).await.into_iter().sum();
+    let refused: i64 = callers.join_all().await.into_iter().sum();
 
     let committed = db.numbers("SELECT number FROM transfers WHERE done = 1 ORDER BY 1").await;
     let callbacks: Vec<u32> = told.iter().map(|times| times.load(Ordering::SeqCst)).collect();

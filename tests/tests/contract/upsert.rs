@@ -5,15 +5,16 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::task::JoinSet;
 use upsertable::{Error, Outcome, Upsertable as _, testing::statements};
 use upsertable_tests::{
     TestDb as _,
     models::{Account, Loose, NewAccount, NewNote, NewSetting, Note, Setting, Word, account, loose, note},
+    race,
 };
 
 use super::{
-    CALLERS, Fixture, Subject, all, kind,
+    CALLERS, Fixture, Subject, kind,
     statements::{data, of_a_missing_row},
     tables::{self, Member, Song, Topic, member, song, song_key, topic},
 };
@@ -38,24 +39,20 @@ fn assert_made_once(given: &[Outcome<Song>], songs: usize) {
 async fn r1_of_racing_upserts_one_creates_the_row_and_all_get_their_own_values() {
     const ROUNDS: i64 = 300;
     let db = tables::fixture().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut given = Vec::new();
-            for round in 0..ROUNDS {
-                start.wait().await;
-                let name = format!("song {round}");
-                let outcome = Song::upsert(&pool, song(&name, caller, &caller.to_string())).await.unwrap();
-                assert_eq!((outcome.row.name.as_str(), outcome.row.score), (name.as_str(), caller));
-                assert!(!outcome.created || outcome.row.added_by == caller.to_string());
-                given.push(outcome);
-            }
-            given
-        });
-    }
-    let given: Vec<Outcome<Song>> = all(callers).await.into_iter().flatten().collect();
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut given = Vec::new();
+        for round in 0..ROUNDS {
+            start.wait().await;
+            let name = format!("song {round}");
+            let outcome = Song::upsert(&pool, song(&name, caller, &caller.to_string())).await.unwrap();
+            assert_eq!((outcome.row.name.as_str(), outcome.row.score), (name.as_str(), caller));
+            assert!(!outcome.created || outcome.row.added_by == caller.to_string());
+            given.push(outcome);
+        }
+        given
+    })
+    .await;
+    let given: Vec<Outcome<Song>> = done.into_iter().flatten().collect();
     assert_made_once(&given, ROUNDS as usize);
     assert_eq!(db.count("songs").await, ROUNDS);
 }
@@ -91,7 +88,7 @@ async fn r1_holds_for_upserts_in_transactions() {
             given
         });
     }
-    let given: Vec<Outcome<Song>> = all(callers).await.into_iter().flatten().collect();
+    let given: Vec<Outcome<Song>> = callers.join_all().await.into_iter().flatten().collect();
     assert_made_once(&given, (ROUNDS * SONGS) as usize);
 }
 
@@ -100,36 +97,32 @@ async fn r1_upserts_race_with_every_other_way_to_create() {
     const ROUNDS: i64 = 60;
     const SONGS: i64 = 20;
     let db = tables::fixture().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut created = 0;
-            for round in 0..ROUNDS {
-                let new = |number| song(&format!("song {round} {number}"), caller, &caller.to_string());
-                let numbers = (0..SONGS).map(|number| (number * 7 + caller) % SONGS);
-                start.wait().await;
-                created += match caller % 4 {
-                    0 => Song::bulk_upsert(&pool, numbers.map(new)).await.unwrap().created,
-                    1 => Song::bulk_create_new(&pool, numbers.map(new)).await.unwrap().created,
-                    2 => {
-                        let rows = Song::bulk_get_or_create(&pool, numbers.map(new)).await.unwrap();
-                        rows.iter().filter(|outcome| outcome.created).count() as u64
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut created = 0;
+        for round in 0..ROUNDS {
+            let new = |number| song(&format!("song {round} {number}"), caller, &caller.to_string());
+            let numbers = (0..SONGS).map(|number| (number * 7 + caller) % SONGS);
+            start.wait().await;
+            created += match caller % 4 {
+                0 => Song::bulk_upsert(&pool, numbers.map(new)).await.unwrap().created,
+                1 => Song::bulk_create_new(&pool, numbers.map(new)).await.unwrap().created,
+                2 => {
+                    let rows = Song::bulk_get_or_create(&pool, numbers.map(new)).await.unwrap();
+                    rows.iter().filter(|outcome| outcome.created).count() as u64
+                }
+                _ => {
+                    let mut made = 0;
+                    for number in numbers.step_by(5) {
+                        made += u64::from(Song::upsert(&pool, new(number)).await.unwrap().created);
                     }
-                    _ => {
-                        let mut made = 0;
-                        for number in numbers.step_by(5) {
-                            made += u64::from(Song::upsert(&pool, new(number)).await.unwrap().created);
-                        }
-                        made
-                    }
-                };
-            }
-            created
-        });
-    }
-    let created: u64 = all(callers).await.into_iter().sum();
+                    made
+                }
+            };
+        }
+        created
+    })
+    .await;
+    let created: u64 = done.into_iter().sum();
     assert_eq!(created, (ROUNDS * SONGS) as u64);
     assert_eq!(db.count("songs").await, ROUNDS * SONGS);
 }
@@ -157,7 +150,7 @@ async fn r1_upserts_hold_while_others_delete_the_row() {
             }
         });
     }
-    all(tasks).await;
+    tasks.join_all().await;
     assert_eq!(created.load(Ordering::SeqCst), deleted.load(Ordering::SeqCst) + db.count("songs").await);
 }
 
@@ -201,20 +194,16 @@ async fn an_upsert_of_a_model_with_nothing_to_update_finds_or_creates() {
 async fn r1_of_racing_upserts_with_nothing_to_update_one_creates_the_row() {
     const ROUNDS: i64 = 200;
     let db = tables::fixture().await;
-    let start = Arc::new(Barrier::new(CALLERS as usize));
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut created = 0;
-            for round in 0..ROUNDS {
-                start.wait().await;
-                created += i64::from(Member::upsert(&pool, member(round, "ann", caller)).await.unwrap().created);
-            }
-            created
-        });
-    }
-    assert_eq!(all(callers).await.into_iter().sum::<i64>(), ROUNDS);
+    let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+        let mut created = 0;
+        for round in 0..ROUNDS {
+            start.wait().await;
+            created += i64::from(Member::upsert(&pool, member(round, "ann", caller)).await.unwrap().created);
+        }
+        created
+    })
+    .await;
+    assert_eq!(done.into_iter().sum::<i64>(), ROUNDS);
     assert_eq!(db.count("members").await, ROUNDS);
 }
 

@@ -2,11 +2,8 @@
 //!
 //! Whether keys are distinct, and what the server knows of a table.
 
-use std::sync::Arc;
-
-use tokio::{sync::Barrier, task::JoinSet};
 use upsertable::{BulkCreated, Upsertable, testing::statements};
-use upsertable_tests::{OnMySql, TestDb as _};
+use upsertable_tests::{OnMySql, TestDb as _, race};
 
 use crate::{PEOPLE, Person, number, person, run, with_tables};
 
@@ -153,24 +150,20 @@ async fn b3_calls_over_the_same_numbers_make_each_row_once() {
     let db = with_tables(CALLERS as u32, &[SAMPLES]).await;
     for rows in SIZES {
         run(&db.pool, "TRUNCATE samples").await;
-        let start = Arc::new(Barrier::new(CALLERS as usize));
-        let mut callers = JoinSet::new();
-        for caller in 0..CALLERS {
-            let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-            callers.spawn(async move {
-                let mut created = 0;
-                for round in 0..ROUNDS {
-                    let mut mine: Vec<NewSample> = samples(round * rows..(round + 1) * rows).collect();
-                    if caller % 2 == 0 {
-                        mine.reverse();
-                    }
-                    start.wait().await;
-                    created += Sample::bulk_create_new(&pool, mine).await.unwrap().created;
+        let done = race(&db.pool, 0..CALLERS, move |caller, pool, start| async move {
+            let mut created = 0;
+            for round in 0..ROUNDS {
+                let mut mine: Vec<NewSample> = samples(round * rows..(round + 1) * rows).collect();
+                if caller % 2 == 0 {
+                    mine.reverse();
                 }
-                created
-            });
-        }
-        let created: u64 = callers.join_all().await.into_iter().sum();
+                start.wait().await;
+                created += Sample::bulk_create_new(&pool, mine).await.unwrap().created;
+            }
+            created
+        })
+        .await;
+        let created: u64 = done.into_iter().sum();
         assert_eq!(created, (ROUNDS * rows) as u64, "{rows} rows");
         assert_eq!(number(&db.pool, "SELECT COUNT(*) FROM samples").await, ROUNDS * rows, "{rows} rows");
     }

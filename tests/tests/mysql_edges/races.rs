@@ -17,6 +17,7 @@ use upsertable::{Error, Handle, TransactionOptions, Upsertable as _};
 use upsertable_tests::{
     Fixture, OnMySql,
     models::{Account, Retweet, account, retweet},
+    race,
 };
 
 use crate::{NewPerson, PEOPLE, Person, by_email, number, person, run, with_tables};
@@ -107,20 +108,16 @@ async fn r1_on_a_pool_one_caller_makes_the_row_at_every_level() {
     for level in LEVELS {
         let pool = pool_at(&db, level, CALLERS as u32).await;
         run(&db.pool, "DELETE FROM people").await;
-        let start = Arc::new(Barrier::new(CALLERS));
-        let mut tasks = JoinSet::new();
-        for task in 0..CALLERS {
-            let (pool, start) = (pool.clone(), Arc::clone(&start));
-            tasks.spawn(async move {
-                let mut given = Vec::new();
-                for round in 0..ROUNDS {
-                    start.wait().await;
-                    given.push(ask(task + round, &pool, person(&round.to_string(), task as i64)).await.unwrap());
-                }
-                given
-            });
-        }
-        assert_made_once(&tasks.join_all().await, &format!("{level:?}"));
+        let done = race(&pool, 0..CALLERS, move |task, pool, start| async move {
+            let mut given = Vec::new();
+            for round in 0..ROUNDS {
+                start.wait().await;
+                given.push(ask(task + round, &pool, person(&round.to_string(), task as i64)).await.unwrap());
+            }
+            given
+        })
+        .await;
+        assert_made_once(&done, &format!("{level:?}"));
         assert_eq!(number(&db.pool, "SELECT count(*) FROM people").await, ROUNDS as i64, "{level:?}");
     }
 }
@@ -268,20 +265,16 @@ async fn b3_bulk_calls_over_the_same_keys_in_opposite_order_at_every_level() {
         for (inside, there) in [(false, 0), (false, ROWS / 2), (true, 0), (true, ROWS / 2)] {
             run(&db.pool, "DELETE FROM people").await;
             Person::bulk_create_new(&db.pool, keys(there, false)).await.unwrap();
-            let start = Arc::new(Barrier::new(BULKS));
-            let mut tasks = JoinSet::new();
-            for task in 0..BULKS {
-                let (pool, start) = (pool.clone(), Arc::clone(&start));
-                tasks.spawn(async move {
-                    let rows = keys(ROWS, task % 2 == 0);
-                    start.wait().await;
-                    if !inside {
-                        return bulk(task, &pool, rows).await.unwrap();
-                    }
-                    patient().run(&pool, async |tx| bulk(task, tx, rows.clone()).await).await.unwrap()
-                });
-            }
-            let made: u64 = tasks.join_all().await.into_iter().sum();
+            let done = race(&pool, 0..BULKS, move |task, pool, start| async move {
+                let rows = keys(ROWS, task % 2 == 0);
+                start.wait().await;
+                if !inside {
+                    return bulk(task, &pool, rows).await.unwrap();
+                }
+                patient().run(&pool, async |tx| bulk(task, tx, rows.clone()).await).await.unwrap()
+            })
+            .await;
+            let made: u64 = done.into_iter().sum();
             let what = format!("{level:?}, in transactions: {inside}, {there} are there");
             assert_eq!(made, (ROWS - there) as u64, "{what}");
             assert_eq!(number(&db.pool, "SELECT count(*) FROM people").await, ROWS, "{what}");
@@ -418,34 +411,30 @@ async fn r4_of_two_unique_indexes_the_other_one_is_told_at_every_level() {
     for level in LEVELS.into_iter().filter(|level| *level != READ_UNCOMMITTED) {
         let pool = pool_at(&db, level, CALLERS as u32).await;
         run(&db.pool, "DELETE FROM accounts").await;
-        let start = Arc::new(Barrier::new(CALLERS));
-        let mut tasks = JoinSet::new();
-        for task in 0..CALLERS {
-            let (pool, start) = (pool.clone(), Arc::clone(&start));
-            tasks.spawn(async move {
-                let mut given = Vec::new();
-                for round in 0..ROUNDS {
-                    let email = format!("{round} {}", task % 2);
-                    let new = account(&email, &round.to_string());
-                    start.wait().await;
-                    let outcome = match (task / 2 + round) % 4 {
-                        0 => Account::upsert(&pool, new).await,
-                        1 => Account::bulk_get_or_create(&pool, [new]).await.map(|mut all| all.remove(0)),
-                        _ => Account::get_or_create(&pool, new).await,
-                    };
-                    given.push(match outcome {
-                        Ok(outcome) => {
-                            assert_eq!(outcome.row.email, email, "{level:?}");
-                            Some((outcome.row.id, outcome.created))
-                        }
-                        Err(Error::OtherUnique { .. }) => None,
-                        Err(error) => panic!("{level:?}: {error}"),
-                    });
-                }
-                given
-            });
-        }
-        let given = tasks.join_all().await;
+        let done = race(&pool, 0..CALLERS, move |task, pool, start| async move {
+            let mut given = Vec::new();
+            for round in 0..ROUNDS {
+                let email = format!("{round} {}", task % 2);
+                let new = account(&email, &round.to_string());
+                start.wait().await;
+                let outcome = match (task / 2 + round) % 4 {
+                    0 => Account::upsert(&pool, new).await,
+                    1 => Account::bulk_get_or_create(&pool, [new]).await.map(|mut all| all.remove(0)),
+                    _ => Account::get_or_create(&pool, new).await,
+                };
+                given.push(match outcome {
+                    Ok(outcome) => {
+                        assert_eq!(outcome.row.email, email, "{level:?}");
+                        Some((outcome.row.id, outcome.created))
+                    }
+                    Err(Error::OtherUnique { .. }) => None,
+                    Err(error) => panic!("{level:?}: {error}"),
+                });
+            }
+            given
+        })
+        .await;
+        let given = done;
         for round in 0..ROUNDS {
             let winners: HashMap<i64, usize> =
                 given.iter().filter_map(|task| task[round]).fold(HashMap::new(), |mut made, (id, created)| {
@@ -468,22 +457,18 @@ async fn r6_spellings_that_the_collation_takes_for_one_race_for_one_row() {
         let charset = collation.split('_').next().unwrap();
         let table = PEOPLE.replace("VARCHAR(10)", &format!("VARCHAR(10) CHARACTER SET {charset} COLLATE {collation}"));
         let db = with_tables(CALLERS as u32, &[&table]).await;
-        let start = Arc::new(Barrier::new(CALLERS));
-        let mut tasks = JoinSet::new();
-        for task in 0..CALLERS {
-            let (pool, start) = (db.pool.clone(), Arc::clone(&start));
-            tasks.spawn(async move {
-                let mut given = Vec::new();
-                for round in 0..ROUNDS {
-                    let spelling = ["Zoé", "zoé", "ZOE", "zoe ", "ZOÉ  ", "zOe", "Zoe ", "zoë"][task];
-                    start.wait().await;
-                    let new = person(&format!("{round}{spelling}"), 1);
-                    given.push(ask(task + round, &pool, new).await.unwrap());
-                }
-                given
-            });
-        }
-        assert_made_once(&tasks.join_all().await, collation);
+        let done = race(&db.pool, 0..CALLERS, move |task, pool, start| async move {
+            let mut given = Vec::new();
+            for round in 0..ROUNDS {
+                let spelling = ["Zoé", "zoé", "ZOE", "zoe ", "ZOÉ  ", "zOe", "Zoe ", "zoë"][task];
+                start.wait().await;
+                let new = person(&format!("{round}{spelling}"), 1);
+                given.push(ask(task + round, &pool, new).await.unwrap());
+            }
+            given
+        })
+        .await;
+        assert_made_once(&done, collation);
         assert_eq!(number(&db.pool, "SELECT count(*) FROM people").await, ROUNDS as i64, "{collation}");
     }
 }

@@ -4,9 +4,7 @@
 
 use std::fmt::Write as _;
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlPool, mysql::MySqlPoolOptions,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlPool};
 use upsertable::{Error, Handle, Transaction, Upsertable};
 
 use crate::{run, with_tables};
@@ -150,15 +148,7 @@ async fn fill(pool: &MySqlPool) {
 
 /// A pool of one connection with these settings.
 pub(crate) async fn pool_set_to(pool: &MySqlPool, settings: &str) -> Result<MySqlPool, sqlx::Error> {
-    let settings = settings.to_owned();
-    MySqlPoolOptions::new()
-        .max_connections(1)
-        .after_connect(move |conn, _| {
-            let settings = settings.clone();
-            Box::pin(async move { conn.execute(AssertSqlSafe(settings)).await.map(drop) })
-        })
-        .connect_with((*pool.connect_options()).clone())
-        .await
+    upsertable_tests::settings::pool_set_to(&*pool.connect_options(), 1, settings).await
 }
 
 /// Results of every call on every handle, by its name.

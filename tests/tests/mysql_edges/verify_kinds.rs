@@ -9,7 +9,7 @@ use sqlx::MySql;
 use upsertable::{On, Upsertable};
 use upsertable_tests::{
     Fixture, OnMySql,
-    kinds::{Expect, Kind, Mended, Parcel, Refused, Specimen, Swallows, Warned, Works, try_kind},
+    kinds::{Expect, Kind, Mended, Parcel, Refused, Specimen, Swallows, Warned, Works, assert_none, try_kind},
 };
 
 use crate::run;
@@ -466,7 +466,7 @@ async fn try_kinds<M: Specimen + On<MySql>>(kinds: &[(Has, Kind)]) {
         wrong.extend(try_kind::<_, M>(&pool, kind).await);
         pool.close().await;
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
+    assert_none(&wrong);
 }
 
 #[tokio::test(flavor = "multi_thread")]

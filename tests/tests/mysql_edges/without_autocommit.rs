@@ -2,24 +2,18 @@
 //!
 //! The server begins a transaction by itself then, and nobody but the call could commit it.
 
-use std::sync::Arc;
-
-use sqlx::{
-    Executor as _, MySqlPool,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
-};
+use sqlx::MySqlPool;
 use upsertable::{Error, Isolation, TransactionOptions, Upsertable as _};
 use upsertable_tests::{
     Fixture, OnMySql, TestDb as _,
     models::{Account, Loose, NewAccount, Retweet, RetweetKey, account, loose, retweet},
+    race,
+    settings::pool_set_to,
 };
 
 async fn fixture(connections: u32) -> (Fixture<OnMySql>, MySqlPool) {
     let db = Fixture::with_connections(1).await;
-    let options = MySqlPoolOptions::new()
-        .max_connections(connections)
-        .after_connect(|conn, _| Box::pin(async move { conn.execute("SET autocommit = 0").await.map(drop) }));
-    let pool = options.connect_with(MySqlConnectOptions::clone(&db.pool.connect_options())).await.unwrap();
+    let pool = pool_set_to(&*db.pool.connect_options(), connections, "SET autocommit = 0").await.unwrap();
     (db, pool)
 }
 
@@ -137,23 +131,19 @@ async fn a_transaction_takes_its_isolation_level_and_is_committed() {
 async fn r1_of_racing_callers_one_creates_the_row_and_all_get_it() {
     const ROUNDS: i64 = 50;
     let (db, pool) = fixture(8).await;
-    let start = Arc::new(tokio::sync::Barrier::new(8));
-    let mut callers = tokio::task::JoinSet::new();
-    for caller in 0..8 {
-        let (pool, start) = (pool.clone(), Arc::clone(&start));
-        callers.spawn(async move {
-            let mut created = 0;
-            for round in 0..ROUNDS {
-                start.wait().await;
-                created += if (round + caller) % 2 == 0 {
-                    u64::from(Retweet::get_or_create(&pool, retweet(round, 1)).await.unwrap().created)
-                } else {
-                    Retweet::bulk_create_new(&pool, [retweet(round, 1)]).await.unwrap().created
-                };
-            }
-            created
-        });
-    }
-    assert_eq!(callers.join_all().await.into_iter().sum::<u64>(), ROUNDS.cast_unsigned());
+    let done = race(&pool, 0..8, move |caller, pool, start| async move {
+        let mut created = 0;
+        for round in 0..ROUNDS {
+            start.wait().await;
+            created += if (round + caller) % 2 == 0 {
+                u64::from(Retweet::get_or_create(&pool, retweet(round, 1)).await.unwrap().created)
+            } else {
+                Retweet::bulk_create_new(&pool, [retweet(round, 1)]).await.unwrap().created
+            };
+        }
+        created
+    })
+    .await;
+    assert_eq!(done.into_iter().sum::<u64>(), ROUNDS.cast_unsigned());
     assert_eq!(db.count("retweets").await, ROUNDS);
 }

@@ -2,98 +2,22 @@
 //!
 //! The calls give right answers, or an error that names the setting.
 
-use std::fmt::Write as _;
-
 use sqlx::{
-    AssertSqlSafe, Executor as _, SqlitePool,
+    Executor as _,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tempfile::TempDir;
-use upsertable::{Error, Outcome, Upsertable};
+use upsertable::Error;
+use upsertable_tests::{
+    OnSqlite,
+    settings::{ITEMS, every_call, pool_set_to},
+};
 
 use crate::number;
 
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
-#[upsertable(table = "items")]
-#[unique(code, kind)]
-struct Item {
-    #[upsertable(generated)]
-    id: i64,
-    code: String,
-    kind: i64,
-    weight: f64,
-    note: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Upsertable)]
-#[upsertable(table = "counted")]
-#[unique(k)]
-struct Counted {
-    k: i64,
-    parent: Option<i64>,
-}
-
-fn item(number: i64, weight: f64) -> NewItem {
-    NewItem {
-        code: format!("Code_%{number}"),
-        kind: number % 3,
-        weight,
-        note: (number % 2 == 0).then(|| format!("n {number}")),
-    }
-}
-
-fn items(numbers: std::ops::Range<i64>, weight: f64) -> Vec<NewItem> {
-    numbers.map(|number| item(number, weight)).collect()
-}
-
-fn counted(numbers: std::ops::Range<i64>) -> impl Iterator<Item = Counted> + Clone {
-    numbers.map(|k| Counted { k, parent: (k > 0).then_some(k - 1) })
-}
-
-/// Makes every kind of call, with few and many rows.
-///
-/// The rows are known and new.
-async fn work(pool: &SqlitePool, told: &mut String) -> Result<(), Error> {
-    let outcome = |outcome: Outcome<Item>| (outcome.row.code, outcome.row.weight, outcome.row.note, outcome.created);
-    for number in [1, 1] {
-        let _ = writeln!(told, "{:?}", outcome(Item::get_or_create(pool, item(number, 0.1)).await?));
-    }
-    let made =
-        Item::get_or_create_with(pool, ItemKey { code: "with".into(), kind: 1 }, async || Ok::<_, Error>(item(7, 1.0)));
-    let _ = writeln!(told, "{:?}", outcome(made.await?));
-    let _ = writeln!(told, "{:?}", outcome(Item::upsert(pool, item(1, 0.25)).await?));
-    let _ = writeln!(told, "{:?}", outcome(Item::upsert(pool, item(2, 0.25)).await?));
-    let _ = writeln!(told, "{:?}", Item::bulk_create_new(pool, items(0..60, 1.5)).await?);
-    let all = Item::bulk_get_or_create(pool, items(40..100, 2.5)).await?;
-    let _ = writeln!(told, "{:?}", all.into_iter().map(outcome).collect::<Vec<_>>());
-    let _ = writeln!(told, "{:?}", Item::bulk_upsert(pool, items(80..140, 3.5)).await?);
-    let found =
-        Item::find_all(pool, items(0..160, 0.0).into_iter().map(|one| ItemKey { code: one.code, kind: one.kind }))
-            .await?;
-    let _ = writeln!(told, "{:?}", found.iter().map(|row| row.as_ref().map(|row| row.weight)).collect::<Vec<_>>());
-    let _ = writeln!(told, "{:?}", Counted::bulk_create_new(pool, counted(0..2_000)).await?);
-    let _ = writeln!(told, "{:?}", Counted::bulk_create_new(pool, counted(1_500..3_000)).await?);
-    let _ = writeln!(told, "{:?}", Counted::bulk_create_new(pool, counted(2_990..2_999)).await?);
-    let mut tx = upsertable::begin(pool).await?;
-    let _ = writeln!(told, "{:?}", Item::bulk_upsert(&mut tx, items(120..160, 4.5)).await?);
-    let _ = writeln!(told, "{:?}", outcome(Item::get_or_create(&mut tx, item(900, 4.5)).await?));
-    tx.commit().await?;
-    let done = Item::batches(pool)
-        .filter("weight < ?")
-        .bind(2.0)
-        .size(7)
-        .run(async |tx, item: Item| {
-            sqlx::query("UPDATE items SET weight = 9 WHERE id = $1").bind(item.id).execute(&mut **tx).await.map(drop)
-        })
-        .await?;
-    let _ = writeln!(told, "{} {} {}", done.done, done.failed, done.left);
-    let _ = writeln!(told, "{:?}", Item::verify(pool).await?);
-    Ok(())
-}
-
 const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT NOT NULL, kind INTEGER NOT NULL, weight REAL NOT NULL CHECK (weight > 0), \
                       note TEXT, UNIQUE (code, kind)); \
-                      CREATE TABLE counted (k INTEGER NOT NULL UNIQUE, parent INTEGER REFERENCES counted (k)); \
+                      CREATE TABLE numbers (k INTEGER NOT NULL UNIQUE, parent INTEGER REFERENCES numbers (k)); \
                       CREATE TABLE log (code TEXT PRIMARY KEY); \
                       CREATE TRIGGER noted AFTER INSERT ON log BEGIN SELECT 1; END";
 const ROWS: &str = "SELECT code || ' ' || kind || ' ' || weight || ' ' || coalesce(note, '') FROM items ORDER BY code";
@@ -111,23 +35,10 @@ async fn tried(setting: Option<(&str, &str)>, triggers: bool) -> (String, Vec<St
         plain.execute(noted).await.unwrap();
     }
     plain.close().await;
-    let set = setting.map(|(name, value)| format!("PRAGMA {name} = {value}"));
-    let pool = SqlitePoolOptions::new()
-        .max_connections(2)
-        .after_connect(move |conn, _| {
-            let set = set.clone();
-            Box::pin(async move {
-                if let Some(set) = set {
-                    conn.execute(AssertSqlSafe(set)).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect_with(options.clone())
-        .await
-        .unwrap();
+    let set = setting.map_or("SELECT 1".to_owned(), |(name, value)| format!("PRAGMA {name} = {value}"));
+    let pool = pool_set_to(&options, 2, &set).await.unwrap();
     let mut told = String::new();
-    let error = work(&pool, &mut told).await.err();
+    let error = every_call::<OnSqlite>(&pool, str::to_owned, &mut told).await.err();
     let left = number(&pool, "SELECT count(*) FROM temp.sqlite_schema").await;
     assert_eq!(left, 0, "{setting:?}");
     pool.close().await;
@@ -220,7 +131,7 @@ async fn b9_no_setting_of_a_connection_changes_what_a_call_does() {
     let mut wrong = Vec::new();
     for triggers in [false, true] {
         let (told, rows, error) = tried(None, triggers).await;
-        assert!(error.is_none() && rows.len() == 162, "{error:?} {} {told}", rows.len());
+        assert!(error.is_none() && rows.len() == ITEMS, "{error:?} {} {told}", rows.len());
         for (name, values) in SETTINGS {
             for value in *values {
                 let (now_told, now_rows, error) = tried(Some((name, value)), triggers).await;

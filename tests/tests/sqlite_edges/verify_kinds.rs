@@ -6,13 +6,9 @@
 //! <https://www.sqlite.org/stricttables.html>, <https://www.sqlite.org/gencol.html>, <https://www.sqlite.org/vtab.html>
 
 use upsertable::Upsertable;
-use upsertable_tests::kinds::{Kind, Mended, Parcel, Refused, Specimen, Warned, Works, try_kind};
+use upsertable_tests::kinds::{Kind, Mended, Parcel, Refused, Specimen, Warned, Works, assert_none, kind, try_kind};
 
 use crate::{in_memory, run};
-
-const fn kind(name: &'static str, ddl: &'static [&'static str], expect: upsertable_tests::kinds::Expect) -> Kind {
-    Kind { name, ddl, expect }
-}
 
 const TABLES: [Kind; 33] = [
     kind(
@@ -360,7 +356,7 @@ async fn verify_says_of_the_row_id_what_the_calls_do() {
     for kind in &NUMBERED {
         wrong.extend(try_kind::<_, Numbered>(&in_memory(&[]).await, kind).await);
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
+    assert_none(&wrong);
 }
 
 /// Types that sqlx has names of its own for.
@@ -397,7 +393,7 @@ async fn verify_says_of_every_kind_of_table_what_the_calls_do() {
         let pool = in_memory(&[]).await;
         wrong.extend(try_kind::<_, Parcel>(&pool, kind).await);
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
+    assert_none(&wrong);
 }
 
 /// Types of columns, in an ordinary table and a STRICT one.
