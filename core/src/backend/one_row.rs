@@ -8,7 +8,6 @@ use crate::{
     driver::encoding::Encoding,
     outcome::SqlFuture,
     sql::row_statements::RowStatements,
-    sql::statement::Statement,
     sql::table::{Key, Table},
     sql::text::Sql,
 };
@@ -133,7 +132,7 @@ pub enum InsertOutcome<DB: Database> {
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) async fn fetch_padded<DB: Encoding>(
     link: &mut Link<'_, DB>,
-    find: Statement<DB>,
+    find: crate::sql::statement::Statement<DB>,
     keys: usize,
     padded: usize,
 ) -> Result<Vec<DB::Row>, sqlx::Error> {

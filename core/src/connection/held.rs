@@ -105,18 +105,4 @@ impl Held {
         *self = Self::Nothing;
         Ok(())
     }
-
-    /// Queues the rollback of what a dropped call has begun, `self` around `inner`.
-    ///
-    /// A transaction of ours needs none: left marked as unfinished, it refuses its next statement.
-    pub(super) fn queue_undo<DB: Driver>(self, inner: Self, link: &mut Link<'_, DB>) {
-        let levels = [self, inner].iter().filter(|held| matches!(held, Self::Savepoint | Self::Transaction)).count();
-        match (self, link) {
-            (_, Link::Inside(_)) => {}
-            (Self::Savepoint, link) => DB::TransactionManager::start_rollback(link.raw()),
-            (Self::PlainSavepoint(name), link) => DB::queue_rollback_to(link.raw(), name),
-            (Self::Nothing | Self::Transaction, link) if levels > 0 => DB::queue_rollback(link.raw(), levels),
-            _ => {}
-        }
-    }
 }

@@ -196,22 +196,13 @@ impl<DB: Driver> Link<'_, DB> {
 /// A guard for a statement that runs.
 ///
 /// Given up half-way, the statement may break the connection.
-struct Running<'l, 'c, DB: Driver> {
-    link: &'l mut Link<'c, DB>,
-    done: bool,
+pub(super) struct Running<'l, 'c, DB: Driver> {
+    pub(super) link: &'l mut Link<'c, DB>,
+    pub(super) done: bool,
 }
 
 impl<DB: Driver> Running<'_, '_, DB> {
     fn done(mut self) {
         self.done = true;
-    }
-}
-
-impl<DB: Driver> Drop for Running<'_, '_, DB> {
-    fn drop(&mut self) {
-        if self.done || !DB::SESSIONS.broken_when_given_up {
-            return;
-        }
-        self.link.give_up();
     }
 }

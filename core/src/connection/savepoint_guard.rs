@@ -25,7 +25,7 @@ pub(crate) enum Guarding {
 /// Dropped half-way, they are undone.
 pub(crate) struct SavepointGuard<'l, 'c, DB: Driver> {
     pub(crate) link: &'l mut Link<'c, DB>,
-    held: Held,
+    pub(super) held: Held,
 }
 
 const SAVEPOINT: &str = "upsertable_hold";
@@ -53,6 +53,10 @@ impl<'l, 'c, DB: Driver> SavepointGuard<'l, 'c, DB> {
     }
 
     /// Keeps what succeeded or undoes what failed, and passes on the outcome.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        allow(dead_code, reason = "SQLite keeps what was made only")
+    )]
     pub(crate) async fn end<T>(self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         let keep = outcome.is_ok();
         self.end_as(keep, outcome).await
@@ -68,19 +72,5 @@ impl<'l, 'c, DB: Driver> SavepointGuard<'l, 'c, DB> {
             self.link.set_unfinished(false);
         }
         outcome.and_then(|value| ended.map(|()| value))
-    }
-}
-
-impl<DB: Driver> Drop for SavepointGuard<'_, '_, DB> {
-    fn drop(&mut self) {
-        if self.held == Held::Nothing {
-            return;
-        }
-        if DB::SESSIONS.close_unfinished {
-            self.link.give_up();
-        }
-        if !(DB::SESSIONS.close_unfinished && matches!(self.link, Link::Pooled(..))) {
-            self.held.queue_undo(Held::Nothing, self.link);
-        }
     }
 }

@@ -12,13 +12,13 @@ use crate::{
 /// All that runs between [`begin`](Self::begin) and [`commit`](Self::commit) is kept whole or not at all. Dropped before, it leaves nothing
 /// behind: see [`Drop`].
 pub struct CallScope<'c, DB: Driver> {
-    link: Option<Link<'c, DB>>,
+    pub(super) link: Option<Link<'c, DB>>,
     /// What is around all that the call does.
-    whole: Held,
+    pub(super) whole: Held,
     /// What is around the merge alone.
-    merge: Held,
+    pub(super) merge: Held,
     /// True if dropping the call drops the staging table.
-    stages: bool,
+    pub(super) stages: bool,
 }
 
 /// A call's savepoint in a transaction begun with plain SQL.
@@ -178,39 +178,5 @@ impl<'c, DB: Driver> CallScope<'c, DB> {
             link.set_unfinished(false);
         }
         self.link = None;
-    }
-}
-
-/// Undoes a scope that was neither committed nor rolled back.
-///
-/// The call failed, or was cancelled.
-impl<DB: Driver> Drop for CallScope<'_, DB> {
-    fn drop(&mut self) {
-        let Some(mut link) = self.link.take() else { return };
-        if self.whole == Held::Nothing && !self.stages {
-            return;
-        }
-        let queue_drop_stage = |link: &mut Link<'_, DB>| {
-            if let Some(drop_stage) = DB::SESSIONS.drop_stage {
-                DB::queue(link.raw(), &drop_stage.into());
-            }
-        };
-        match link {
-            // Left marked as unfinished, a transaction of ours refuses its next statement.
-            Link::Inside(_) => {}
-            Link::Pooled(conn, _) if DB::SESSIONS.close_unfinished => drop(conn.detach()),
-            Link::Pooled(..) | Link::Bare(_) => {
-                if self.whole != Held::Nothing && DB::SESSIONS.drop_stage_first {
-                    queue_drop_stage(&mut link);
-                }
-                if DB::SESSIONS.close_unfinished {
-                    link.give_up();
-                }
-                self.whole.queue_undo(self.merge, &mut link);
-                if self.whole == Held::Nothing {
-                    queue_drop_stage(&mut link);
-                }
-            }
-        }
     }
 }

@@ -14,6 +14,20 @@ use crate::error::postgres;
 use crate::error::sqlite;
 use crate::{error::finding::Finding, error::meaning::Meaning};
 
+/// Asks the database whose error it is.
+macro_rules! ask {
+    ($question:ident($error:ident)) => {{
+        let answer = None;
+        #[cfg(feature = "mysql")]
+        let answer = answer.or_else(|| $error.try_downcast_ref().map(mysql::$question));
+        #[cfg(feature = "postgres")]
+        let answer = answer.or_else(|| $error.try_downcast_ref().map(postgres::$question));
+        #[cfg(feature = "sqlite")]
+        let answer = answer.or_else(|| $error.try_downcast_ref().map(sqlite::$question));
+        answer
+    }};
+}
+
 impl Meaning {
     /// Asks the error's database.
     pub(crate) fn of(error: &sqlx::Error) -> Self {
@@ -33,19 +47,8 @@ impl Meaning {
     }
 
     fn of_database(error: &dyn DatabaseError) -> Self {
-        #[cfg(feature = "mysql")]
-        if let Some(error) = error.try_downcast_ref() {
-            return mysql::meaning(error);
-        }
-        #[cfg(feature = "postgres")]
-        if let Some(error) = error.try_downcast_ref() {
-            return postgres::meaning(error);
-        }
-        #[cfg(feature = "sqlite")]
-        if let Some(error) = error.try_downcast_ref() {
-            return sqlite::meaning(error);
-        }
-        Self { unique_violation: error.is_unique_violation(), ..Self::default() }
+        ask!(meaning(error))
+            .unwrap_or_else(|| Self { unique_violation: error.is_unique_violation(), ..Self::default() })
     }
 }
 
@@ -68,17 +71,6 @@ pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
 ///
 /// The database may have put such values into its words.
 pub(crate) fn without_values(error: &dyn DatabaseError) -> Cow<'_, str> {
-    #[cfg(feature = "mysql")]
-    if let Some(error) = error.try_downcast_ref() {
-        return mysql::without_values(error);
-    }
-    #[cfg(feature = "postgres")]
-    if let Some(error) = error.try_downcast_ref() {
-        return postgres::without_values(error);
-    }
-    #[cfg(feature = "sqlite")]
-    if let Some(error) = error.try_downcast_ref() {
-        return sqlite::without_values(error);
-    }
-    error.code().map_or("an error".into(), |code| format!("an error with code {code}").into())
+    ask!(without_values(error))
+        .unwrap_or_else(|| error.code().map_or("an error".into(), |code| format!("an error with code {code}").into()))
 }

@@ -2,66 +2,40 @@
 
 use std::fmt;
 
-use crate::{error::Error, error::redact::Redacted};
+use crate::error::{Error, redact::Redacted};
+
+/// Shows a variant by its fields, of which those behind `;` are errors of sqlx.
+macro_rules! show {
+    ($f:ident, $name:literal $(, $field:ident)* $(; $source:ident)?) => {
+        $f.debug_struct($name)
+            $(.field(stringify!($field), $field))*
+            $(.field(stringify!($source), &$source.as_deref().map(Redacted)))?
+            .finish()
+    };
+}
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherUnique { model, operation, key, source } => f
-                .debug_struct("OtherUnique")
-                .field("model", model)
-                .field("operation", operation)
-                .field("key", key)
-                .field("source", &source.as_deref().map(Redacted))
-                .finish(),
-            Self::MissingUniqueIndex { model, operation, key, create, why, source } => f
-                .debug_struct("MissingUniqueIndex")
-                .field("model", model)
-                .field("operation", operation)
-                .field("key", key)
-                .field("create", create)
-                .field("why", why)
-                .field("source", &source.as_deref().map(Redacted))
-                .finish(),
-            Self::Schema { model, problems } => {
-                f.debug_struct("Schema").field("model", model).field("problems", problems).finish()
+            Self::OtherUnique { model, operation, key, source } => {
+                show!(f, "OtherUnique", model, operation, key; source)
             }
-            Self::ManyRows { model, operation, key } => f
-                .debug_struct("ManyRows")
-                .field("model", model)
-                .field("operation", operation)
-                .field("key", key)
-                .finish(),
-            Self::KeyMismatch { model, operation, key, cause } => f
-                .debug_struct("KeyMismatch")
-                .field("model", model)
-                .field("operation", operation)
-                .field("key", key)
-                .field("cause", cause)
-                .finish(),
-            Self::Vanished { model, operation } => {
-                f.debug_struct("Vanished").field("model", model).field("operation", operation).finish()
+            Self::MissingUniqueIndex { model, operation, key, create, why, source } => {
+                show!(f, "MissingUniqueIndex", model, operation, key, create, why; source)
             }
-            Self::Ended { reason } => f.debug_struct("Ended").field("reason", reason).finish(),
-            Self::RolledBack { source } => {
-                f.debug_struct("RolledBack").field("source", &source.as_deref().map(Redacted)).finish()
-            }
+            Self::Schema { model, problems } => show!(f, "Schema", model, problems),
+            Self::ManyRows { model, operation, key } => show!(f, "ManyRows", model, operation, key),
+            Self::KeyMismatch { model, operation, key, cause } => show!(f, "KeyMismatch", model, operation, key, cause),
+            Self::Vanished { model, operation } => show!(f, "Vanished", model, operation),
+            Self::Ended { reason } => show!(f, "Ended", reason),
+            Self::RolledBack { source } => show!(f, "RolledBack"; source),
             Self::CommitUnknown { source } => {
                 f.debug_struct("CommitUnknown").field("source", &Redacted(source)).finish()
             }
-            Self::Partly { model, operation, committed, source } => f
-                .debug_struct("Partly")
-                .field("model", model)
-                .field("operation", operation)
-                .field("committed", committed)
-                .field("source", source)
-                .finish(),
-            Self::Unsupported { model, operation, what } => f
-                .debug_struct("Unsupported")
-                .field("model", model)
-                .field("operation", operation)
-                .field("what", what)
-                .finish(),
+            Self::Partly { model, operation, committed, source } => {
+                show!(f, "Partly", model, operation, committed, source)
+            }
+            Self::Unsupported { model, operation, what } => show!(f, "Unsupported", model, operation, what),
             Self::Sql(error) => f.debug_tuple("Sql").field(&Redacted(error)).finish(),
         }
     }

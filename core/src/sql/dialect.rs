@@ -135,16 +135,10 @@ impl Dialect {
         let columns = self.columns(table, key.columns.iter().copied(), "");
         format!("({columns}) {} {}", bound.last(), self.placeholders(1, key.columns.len(), first))
     }
-
-    /// The statement that makes the unique index which a key needs.
-    pub(crate) fn create_unique_index(self, table: &Table, key: &Key) -> String {
-        let index = self.name(&index_name(table, key));
-        let columns = self.columns(table, key.columns.iter().copied(), "");
-        format!("CREATE UNIQUE INDEX {index} ON {} ({columns})", self.table(table))
-    }
 }
 
 /// Name that this crate gives to a key's unique index.
+#[cfg_attr(not(any(feature = "mysql", feature = "sqlite")), allow(dead_code, reason = "PostgreSQL finds a name"))]
 pub(crate) fn index_name(table: &Table, key: &Key) -> String {
     let columns: Vec<&str> = key.columns.iter().map(|&column| table.columns[column].name).collect();
     format!("{}_{}_key", table.name, columns.join("_"))

@@ -372,7 +372,8 @@ const NAME_LENGTH: usize = 64;
 /// A name that is too long is left to the server to choose.
 pub(super) fn create_unique_index(table: &Table, key: &Key) -> String {
     if index_name(table, key).chars().count() <= NAME_LENGTH {
-        return DIALECT.create_unique_index(table, key);
+        let (index, columns) = (index_name(table, key), DIALECT.columns(table, key.columns.iter().copied(), ""));
+        return format!("CREATE UNIQUE INDEX {} ON {} ({columns})", DIALECT.name(&index), DIALECT.table(table));
     }
     format!("ALTER TABLE {} ADD {}", DIALECT.table(table), unnamed(table, key))
 }

@@ -14,7 +14,7 @@ use sqlx::{
 
 use crate::{
     backend::postgres::dialect::StagingPlan,
-    backend::postgres::merge::{COLLISIONS, counted},
+    backend::postgres::merge::COLLISIONS,
     backend::postgres::stage_statements::{self, Arrays, Late},
     backend::postgres::{encoding, load, session, text_columns},
     connection::link::Link,
@@ -141,7 +141,7 @@ async fn create(
     };
     if way != Way::Plain {
         // A sharded server counts wrongly what goes in past a conflict clause, and gives the right rows.
-        return counted(&link.fetch(statement).await?);
+        return link.count(statement).await;
     }
     let created = link.execute(statement).await?;
     Known::of(pool, stage, |known| known.none_is_late = true);

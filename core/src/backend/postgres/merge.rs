@@ -1,6 +1,6 @@
 //! The merge from the staging table, also beside another writer.
 
-use sqlx::{Postgres, Row as _, postgres::PgRow};
+use sqlx::{Postgres, Row as _};
 
 use crate::{
     backend::postgres::dialect::StagingPlan,
@@ -61,14 +61,14 @@ async fn analyze_marks(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Re
 
 async fn colliding(link: &mut Link<'_, Postgres>, merge: &Sql) -> Result<u64, sqlx::Error> {
     for _ in 1..COLLISIONS {
-        match count(link, merge).await {
+        match link.count(Statement::plain(merge)).await {
             Err(error) if is_unique_violation(&error) => {
                 link.execute(Statement::plain(&stage_statements::undo())).await?;
             }
             outcome => return outcome,
         }
     }
-    count(link, merge).await
+    link.count(Statement::plain(merge)).await
 }
 
 /// Updates the rows that were there, and counts them.
@@ -82,7 +82,7 @@ pub(super) async fn update_existing(link: &mut Link<'_, Postgres>, stage: &Stagi
 }
 
 async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
-    let wanted = count(link, &stage_statements::mark_last(stage)).await?;
+    let wanted = link.count(Statement::plain(&stage_statements::mark_last(stage))).await?;
     analyze_marks(link, stage).await?;
     let Some(update) = stage_statements::update_marked(stage) else { return Ok(wanted) };
     // A row that was deleted since its key was found taken.
@@ -98,7 +98,7 @@ async fn update_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Re
 /// A sharded server counts and locks at once in none of its tables; those of one node it locks where the rows are given, and others cannot
 /// be locked so. Then a deadlock can end the merge, which is done again on a pool.
 async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Result<u64, sqlx::Error> {
-    match count(link, &stage_statements::lock_marked(stage)).await {
+    match link.count(Statement::plain(&stage_statements::lock_marked(stage))).await {
         Err(error) if is_refused_sharded(&error) => {}
         outcome => return outcome,
     }
@@ -108,7 +108,7 @@ async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Resu
         outcome => return outcome.map(|rows| rows.len() as u64),
     }
     link.execute(Statement::plain(&stage_statements::undo())).await?;
-    count(link, &stage_statements::count_marked(stage)).await
+    link.count(Statement::plain(&stage_statements::count_marked(stage))).await
 }
 
 /// Returns true if a sharded server refuses a form of statement.
@@ -116,14 +116,4 @@ async fn lock_marked(link: &mut Link<'_, Postgres>, stage: &StagingPlan) -> Resu
 /// It says so, or fails on the value of a count.
 fn is_refused_sharded(error: &sqlx::Error) -> bool {
     database_error(error).is_some_and(|error| matches!(error.code(), "0A000" | "22P02"))
-}
-
-/// Runs a statement and returns the number that it gives.
-async fn count(link: &mut Link<'_, Postgres>, sql: &Sql) -> Result<u64, sqlx::Error> {
-    counted(&link.fetch(Statement::plain(sql)).await?)
-}
-
-pub(super) fn counted(rows: &[PgRow]) -> Result<u64, sqlx::Error> {
-    let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    Ok(u64::try_from(count).unwrap_or_default())
 }
