@@ -381,7 +381,7 @@ async fn c2_a_savepoint_dropped_half_way_ends_the_transaction() {
             Retweet::get_or_create(&mut *tx, retweet(1, 1)).await?;
             tx.savepoint(async |tx| Retweet::get_or_create(tx, retweet(2, 2)).await).await
         });
-        let done = cut.short(savepoint).await.map(|done| drop(done.unwrap()));
+        let done = cut.short(savepoint).await.map(|done| assert!(done.unwrap().created, "{cut}"));
         assert_undone_or_ended(&db, tx, done, &format!("savepoint {cut}")).await
     })
     .await;

@@ -390,7 +390,10 @@ async fn b7_begin_commit_and_rollback_dropped_leave_a_connection_whose_next_tran
             let done = match end {
                 "commit" => cut.short(tx.commit()).await.map(|outcome| drop(outcome.unwrap())),
                 "rollback" => cut.short(tx.rollback()).await.map(Result::unwrap),
-                _ => Some(drop(tx)),
+                _ => {
+                    drop(tx);
+                    Some(())
+                }
             };
             assert_next_transaction_is_real(&db, &when).await;
             // A commit that has been asked for is not called back by dropping its future.
