@@ -56,14 +56,10 @@ impl Held {
     }
 
     /// Begins a transaction.
-    pub(super) async fn begin<DB: Driver>(
-        &mut self,
-        conn: &mut DB::Connection,
-        begin: &Sql,
-    ) -> Result<(), sqlx::Error> {
-        statement_log::record(begin.as_str().split(';').next().unwrap_or_default());
+    pub(super) async fn begin<DB: Driver>(&mut self, conn: &mut DB::Connection, text: &Sql) -> Result<(), sqlx::Error> {
+        statement_log::record(text.as_str().split(';').next().unwrap_or_default());
         *self = Self::Transaction;
-        let begun = DB::TransactionManager::begin(conn, Some(begin.text())).await;
+        let begun = DB::TransactionManager::begin(conn, Some(text.text())).await;
         if begun.is_err() && !DB::SESSIONS.close_unfinished {
             *self = Self::Nothing;
         }

@@ -58,8 +58,8 @@ impl<'c, DB: Driver> CallScope<'c, DB> {
         let (true, Held::Nothing, Some(link)) = (DB::SESSIONS.stages_in_transaction, self.whole, &mut self.link) else {
             return Ok(());
         };
-        let begin = DB::SESSIONS.begin_staging.into();
-        match self.whole.begin::<DB>(link.raw(), &begin).await {
+        let text = DB::SESSIONS.begin_staging.into();
+        match self.whole.begin::<DB>(link.raw(), &text).await {
             // Somebody has given the connection back in the middle of a transaction of plain SQL. It is closed, which undoes that.
             Err(error) if Meaning::of(&error).begun_already => {
                 if let Link::Pooled(conn, pool) = link {
@@ -68,7 +68,7 @@ impl<'c, DB: Driver> CallScope<'c, DB> {
                     self.whole = Held::Nothing;
                     self.link = None;
                     let link = self.link.insert(Link::Pooled(pool.acquire().await?, pool));
-                    self.whole.begin::<DB>(link.raw(), &begin).await?;
+                    self.whole.begin::<DB>(link.raw(), &text).await?;
                 }
                 Ok(())
             }

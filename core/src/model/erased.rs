@@ -11,6 +11,9 @@ use crate::{
     sql::table::{Key, Table},
 };
 
+/// Takes a row as an `Option` of its model.
+type Receiver<'r> = &'r mut dyn FnMut(&mut dyn Any);
+
 /// A model with its type erased.
 ///
 /// What is given this and not the type is compiled once a database, not once a model.
@@ -19,7 +22,7 @@ pub(crate) struct ModelVTable<DB: Encoding> {
     pub(crate) id: ModelId,
     pub(crate) types: fn() -> Vec<DB::TypeInfo>,
     /// Reads a row and hands it on as an `Option` of the model.
-    pub(crate) read: fn(&DB::Row, &mut dyn FnMut(&mut dyn Any)) -> Result<(), sqlx::Error>,
+    pub(crate) read: fn(&DB::Row, Receiver<'_>) -> Result<(), sqlx::Error>,
 }
 
 impl<DB: Encoding> ModelVTable<DB> {

@@ -97,11 +97,9 @@ pub(super) async fn find<'s>(
         let Some(row) = index.first() else { return Ok(None) };
         let packet: i64 = row.try_get(1)?;
         link.note_session(row, row.len() - 4);
-        if let Link::Pooled(..) = link {
-            if row.try_get(5)? {
-                let why = "this session has completion_type = RELEASE, with which each COMMIT ends the connection and with it the staged rows; set it to NO_CHAIN";
-                return Err(Finding::Refused(why).into());
-            }
+        if matches!(link, Link::Pooled(..)) && row.try_get(5)? {
+            let why = "this session has completion_type = RELEASE, with which each COMMIT ends the connection and with it the staged rows; set it to NO_CHAIN";
+            return Err(Finding::Refused(why).into());
         }
         let (steady, lenient): (String, String) = (row.try_get(6)?, row.try_get(7)?);
         let triggers: bool = row.try_get(9).unwrap_or_default();

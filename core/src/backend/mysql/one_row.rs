@@ -177,7 +177,7 @@ async fn create_and_read(
         let made = insert_and_read(guard.link, texts, write).await;
         // A pool's transaction is rolled back as a whole.
         if matches!(&made, Err(error) if Meaning::of(error).mismatch.is_some()) && !is_pool {
-            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {}", ROW_SAVEPOINT));
+            let undo = Sql::from(format!("ROLLBACK TO SAVEPOINT {ROW_SAVEPOINT}"));
             guard.link.execute_written(Statement::plain(&undo)).await?;
         }
         made

@@ -1,6 +1,6 @@
 //! The merge from the staging table, also beside another writer.
 
-use sqlx::{Postgres, Row as _};
+use sqlx::Postgres;
 
 use crate::{
     backend::postgres::dialect::StagingPlan,
