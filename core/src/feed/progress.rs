@@ -10,6 +10,6 @@ pub struct Progress {
     pub received: u64,
     /// Of these, the rows that are kept already.
     ///
-    /// None before the call is done, unless it [commits meanwhile](super::Bulk::commit_every).
+    /// None before the call is done, unless it [commits meanwhile](crate::Bulk::commit_every).
     pub committed: u64,
 }

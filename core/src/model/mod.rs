@@ -65,7 +65,7 @@ impl Table {
 /// ```
 /// use upsertable::{Backend, Error, On, Upsertable};
 ///
-/// async fn import<DB: Encoding, M: On<DB>>(db: &sqlx::Pool<DB>, rows: Vec<M::New>) -> Result<u64, Error> {
+/// async fn import<DB: Backend, M: On<DB>>(db: &sqlx::Pool<DB>, rows: Vec<M::New>) -> Result<u64, Error> {
 ///     Ok(M::bulk_create_new(db, rows).await?.created)
 /// }
 /// ```

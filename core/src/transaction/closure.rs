@@ -66,7 +66,7 @@ where
 impl TransactionOptions {
     /// Runs `work` in a transaction with these options.
     ///
-    /// All else is as for [`transaction`](crate::transaction).
+    /// All else is as for [`transaction`](fn@crate::transaction).
     #[allow(clippy::manual_async_fn, reason = "an `async fn` would not promise that its future is `Send`")]
     pub fn run<'a, DB, R, E, F>(self, pool: &'a Pool<DB>, mut work: F) -> impl Future<Output = Result<R, E>> + Send + 'a
     where

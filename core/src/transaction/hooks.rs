@@ -45,7 +45,7 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// A registry of hooks: a [`Transaction`], or [`Hooks`] for many.
+/// A registry of hooks: a [`Transaction`](crate::Transaction), or [`Hooks`] for many.
 #[diagnostic::on_unimplemented(
     message = "hooks cannot be registered on `{Self}`",
     label = "expected an upsertable `Transaction` or `Hooks`"

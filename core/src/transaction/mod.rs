@@ -38,7 +38,7 @@ use crate::{
 ///
 /// # Statements
 ///
-/// [`begin`] runs one (`BEGIN IMMEDIATE` on SQLite), [`commit`](Self::commit) and [`rollback`](Self::rollback) one each.
+/// [`begin`](crate::begin) runs one (`BEGIN IMMEDIATE` on SQLite), [`commit`](Self::commit) and [`rollback`](Self::rollback) one each.
 ///
 /// # Example
 ///

@@ -29,7 +29,7 @@ pub(super) const STATEMENT_OVERHEAD: usize = 1_024;
 /// `sql_select_limit` cuts every SELECT that has no limit of its own.
 pub(super) const NO_LIMIT: &str = "LIMIT 18446744073709551615";
 
-/// The columns of a [`Mark`], after those of the model.
+/// The columns of a mark, after those of the model.
 ///
 /// The names are none that a model would give, for sqlx reads columns by name.
 pub(super) const NUMBER: &str = "`upsertable_number`";

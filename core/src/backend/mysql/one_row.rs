@@ -31,7 +31,7 @@ use crate::{
     sql::text::Sql,
 };
 
-/// Keys of one [`Engine::find_many`].
+/// The most keys that one statement looks for.
 const FIND_KEYS: usize = 10_000;
 
 /// The most keys whose statement is kept prepared.

@@ -64,7 +64,7 @@ impl StageState {
 pub(super) struct Sizes {
     /// True if the table is not far larger than its staging.
     ///
-    /// It is up to [`TIMES_LARGER`] times as large as what is staged.
+    /// It is up to `TIMES_LARGER` times as large as what is staged.
     pub(super) similar: bool,
     pub(super) far_larger: bool,
     /// True if the server greatly underestimates the table's rows.

@@ -9,7 +9,7 @@ use crate::error::BoxError;
 /// Memory has to stay flat when every row of a large table fails.
 const MOST_FAILURES: usize = 1_000;
 
-/// Report of a run of [`Batches`](super::Batches).
+/// Report of a run of [`Batches`](crate::Batches).
 ///
 /// `K` is the model's key. Its `Display` is `98 rows done, 2 failed, 2 left`.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct BatchReport<K> {
     /// Those are the rows that failed, those that the closure has left so, those that were not reached, and those that others have in hand. A
     /// row that was added or moved meanwhile is among them too where the run did not come by.
     pub left: u64,
-    /// True if the run was [told to stop](super::Batches::stop_on) early.
+    /// True if the run was [told to stop](crate::Batches::stop_on) early.
     ///
     /// It had not seen every row then.
     pub stopped: bool,
