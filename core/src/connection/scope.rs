@@ -3,8 +3,8 @@
 use sqlx::{Connection as _, Pool};
 
 use crate::{
-    connection::handle::Session, connection::held::Held, connection::link::Link, driver::Driver,
-    driver::session::Begin, error::Error, error::meaning::Meaning,
+    connection::handle::Session, connection::held::Held, connection::link::Link, driver::Driver, error::Error,
+    error::meaning::Meaning,
 };
 
 /// A bulk call's hold on its connection.
@@ -95,7 +95,7 @@ impl<'c, DB: Driver> CallScope<'c, DB> {
         match self.whole {
             Held::Transaction if DB::SESSIONS.stages_in_transaction => self.merge.set_savepoint(link).await?,
             Held::Nothing if self.stages => {
-                let Begin { before, begin } = DB::SESSIONS.begin_with(DB::SESSIONS.merge_isolation, false);
+                let (before, begin) = DB::SESSIONS.begin_with(DB::SESSIONS.merge_isolation, false);
                 if let Some(before) = before {
                     link.prepare_begin(&before).await?;
                 }

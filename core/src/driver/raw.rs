@@ -4,10 +4,10 @@
 //! would make the compiler look for it without end wherever a function that is generic over the database has the same bound, also in a
 //! program that only depends on this crate.
 
-use crate::outcome::SqlFuture;
 use futures_core::stream::BoxStream;
-
 use sqlx::{Database, Decode, Describe, Either, Execute, Row as _, SqlStr, Type};
+
+use crate::outcome::SqlFuture;
 
 /// A statement's rows and results.
 pub(crate) type Fetched<'e, DB> =

@@ -52,26 +52,21 @@ pub struct Sessions {
     pub(crate) drop_stage_first: bool,
 }
 
-/// The statements that begin a transaction.
-pub(crate) struct Begin {
-    /// Runs first, where BEGIN cannot say all.
-    pub(crate) before: Option<Sql>,
-    pub(crate) begin: Sql,
-}
-
 impl Sessions {
-    /// Returns the statements that begin a transaction.
-    pub(crate) fn begin_with(&self, isolation: Option<Isolation>, read_only: bool) -> Begin {
+    /// Returns the statement that begins a transaction.
+    ///
+    /// Before it comes the one that has to run first, where BEGIN cannot say all.
+    pub(crate) fn begin_with(&self, isolation: Option<Isolation>, read_only: bool) -> (Option<Sql>, Sql) {
         let begin = if read_only { self.begin_read_only } else { self.begin };
-        match isolation.map(Isolation::name) {
-            Some(level) if self.isolation == IsolationClause::BeforeBegin => {
-                Begin { before: Some(format!("SET TRANSACTION ISOLATION LEVEL {level}").into()), begin: begin.into() }
+        match (self.isolation, isolation.map(Isolation::name)) {
+            (IsolationClause::BeforeBegin, Some(level)) => {
+                (Some(format!("SET TRANSACTION ISOLATION LEVEL {level}").into()), begin.into())
             }
-            Some(level) if self.isolation == IsolationClause::InBegin => {
-                let begin = begin.replacen(self.begin, &format!("{} ISOLATION LEVEL {level}", self.begin), 1);
-                Begin { before: None, begin: begin.into() }
+            (IsolationClause::InBegin, Some(level)) => {
+                let with_level = format!("{} ISOLATION LEVEL {level}", self.begin);
+                (None, begin.replacen(self.begin, &with_level, 1).into())
             }
-            _ => Begin { before: None, begin: begin.into() },
+            _ => (None, begin.into()),
         }
     }
 }

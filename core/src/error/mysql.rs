@@ -27,7 +27,7 @@ const RECORD_CHANGED: u16 = 1020;
 /// "Failed to read auto-increment value".
 ///
 /// It is a deadlock on the lock of the table's counter, which ends the transaction, or a counter that is used up, which does not.
-const NO_AUTO_INCREMENT: u16 = 1467;
+pub(crate) const NO_AUTO_INCREMENT: u16 = 1467;
 /// "Got error 149 .. during COMMIT".
 const ERROR_DURING_COMMIT: u16 = 1180;
 /// The engine's number of a deadlock.
@@ -38,13 +38,13 @@ const DEFINITION_CHANGED: u16 = 1412;
 const NEEDS_REPREPARE: u16 = 1615;
 /// A Galera node that is not part of the cluster now.
 const NODE_NOT_READY: u16 = 1047;
-const SYNTAX: u16 = 1064;
+pub(crate) const SYNTAX: u16 = 1064;
 const NO_SUCH_TABLE: u16 = 1146;
 const NO_SUCH_DATABASE: u16 = 1049;
 const NO_SUCH_SAVEPOINT: u16 = 1305;
 const TRANSACTION_IS_OPEN: u16 = 1568;
-const NO_SUCH_INDEX: u16 = 1176;
-const DATA_OUT_OF_RANGE: u16 = 1690;
+pub(crate) const NO_SUCH_INDEX: u16 = 1176;
+pub(crate) const DATA_OUT_OF_RANGE: u16 = 1690;
 /// A row-based engine, or isolation level, and a log of statements.
 const STATEMENT_FORMAT: u16 = 1665;
 /// A temporary table in a transaction, and a log of statements.
@@ -53,7 +53,7 @@ const STATEMENT_FORMAT: u16 = 1665;
 const STATEMENT_FORMAT_CREATES: u16 = 3748;
 const NO_PRIMARY_KEY: u16 = 3750;
 /// "Cannot add or update a child row: a foreign key constraint fails".
-const NO_PARENT: u16 = 1452;
+pub(crate) const NO_PARENT: u16 = 1452;
 /// A statement that writes, in a transaction that is READ ONLY.
 const READ_ONLY: u16 = 1792;
 /// Errors of a server that ends the connection.
@@ -120,40 +120,25 @@ fn refusal(number: u16) -> Option<&'static str> {
     }
 }
 
-fn number(error: &sqlx::Error) -> Option<u16> {
-    error.as_database_error()?.try_downcast_ref().map(MySqlDatabaseError::number)
+/// Tests if an error has this number.
+pub(crate) fn has_number(error: &sqlx::Error, wanted: u16) -> bool {
+    number(error) == Some(wanted)
 }
 
-pub(crate) fn is_syntax_error(error: &sqlx::Error) -> bool {
-    number(error) == Some(SYNTAX)
+fn number(error: &sqlx::Error) -> Option<u16> {
+    error.as_database_error()?.try_downcast_ref().map(MySqlDatabaseError::number)
 }
 
 pub(crate) fn is_no_table(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(NO_SUCH_TABLE | NO_SUCH_DATABASE))
 }
 
-pub(crate) fn is_no_index(error: &sqlx::Error) -> bool {
-    number(error) == Some(NO_SUCH_INDEX)
-}
-
-pub(crate) fn is_out_of_range(error: &sqlx::Error) -> bool {
-    number(error) == Some(DATA_OUT_OF_RANGE)
-}
-
 /// Tests if a row has another key than asked for.
 ///
 /// The error has the words of [`OTHER_KEY`].
 pub(crate) fn is_other_key(error: &sqlx::Error) -> bool {
-    is_out_of_range(error) && error.as_database_error().is_some_and(|error| error.message().contains(OTHER_KEY))
-}
-
-/// Tests if a row refers to one that does not exist.
-pub(crate) fn is_no_parent(error: &sqlx::Error) -> bool {
-    matches!(number(error), Some(NO_PARENT))
-}
-
-pub(crate) fn is_no_auto_increment(error: &sqlx::Error) -> bool {
-    number(error) == Some(NO_AUTO_INCREMENT)
+    has_number(error, DATA_OUT_OF_RANGE)
+        && error.as_database_error().is_some_and(|error| error.message().contains(OTHER_KEY))
 }
 
 /// The error of a table whose `AUTO_INCREMENT` is used up.

@@ -6,7 +6,6 @@ use sqlx::{Connection as _, Pool, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{
-    driver::session::Begin,
     driver::{Driver, run},
     error::Error,
     error::classify::is_connection_lost,
@@ -68,7 +67,7 @@ impl<DB: Driver> Conn<DB> {
         if outdated {
             conn.inner.clear_cached_statements().await?;
         }
-        let Begin { before, begin } = DB::SESSIONS.begin_with(options.isolation, options.read_only);
+        let (before, begin) = DB::SESSIONS.begin_with(options.isolation, options.read_only);
         if let Some(before) = before {
             run::prepare_begin::<DB>(&mut conn.inner, &before).await?;
         }

@@ -1,9 +1,11 @@
 //! An open savepoint.
 
-use futures_util::FutureExt as _;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, resume_unwind},
+};
 
-use std::future::Future;
+use futures_util::FutureExt as _;
 
 use crate::{driver::Driver, error::Error, transaction::Transaction, transaction::queue::Mark};
 

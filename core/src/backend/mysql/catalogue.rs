@@ -1,8 +1,9 @@
 //! Questions to the server's catalogue about a table.
 
-use sqlx::mysql::MySqlTypeInfo;
-
-use sqlx::{Arguments as _, Column as _, MySql, Row as _, TypeInfo as _, mysql::MySqlArguments};
+use sqlx::{
+    Arguments as _, Column as _, MySql, Row as _, TypeInfo as _,
+    mysql::{MySqlArguments, MySqlTypeInfo},
+};
 
 use crate::{
     backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Catalogue, Fit, Mend},

@@ -20,7 +20,7 @@ use crate::{
     connection::scope::CallScope,
     error::Error,
     error::classify::{is_retryable, is_unique_violation},
-    error::mysql::{is_no_index, is_no_parent, is_out_of_range},
+    error::mysql::{DATA_OUT_OF_RANGE, NO_PARENT, NO_SUCH_INDEX, has_number},
     feed::source::Failure,
     feed::{Chunk, RowFeed},
     sql::statement::Statement,
@@ -65,7 +65,7 @@ pub(super) async fn insert_few(
         return Ok(None);
     };
     let absent = match find_absent(scope.link()?, stage, &chunk, seen.index.as_deref()).await {
-        Err(error) if is_no_index(&error) => {
+        Err(error) if has_number(&error, NO_SUCH_INDEX) => {
             forget(stage);
             feed.take_back(chunk);
             return Ok(None);
@@ -75,21 +75,36 @@ pub(super) async fn insert_few(
     feed.note_way("values");
     // Before the rows are kept, for a listener can panic.
     feed.note_sent(chunk.rows);
-    match create(scope, stage, &chunk, &absent).await {
+    let created = create_absent(scope, stage, &chunk, &absent).await?;
+    if created.is_none() {
+        feed.take_back_sent(chunk);
+    }
+    Ok(created)
+}
+
+/// Creates the rows that are absent.
+///
+/// `None` if the rows have to be staged: another writer was there, or what was seen holds no longer.
+async fn create_absent(
+    scope: &mut CallScope<'_, MySql>,
+    stage: &StagingPlan,
+    chunk: &Chunk<MySql>,
+    absent: &[usize],
+) -> Result<Option<u64>, Error> {
+    match create(scope, stage, chunk, absent).await {
         Ok(()) => Ok(Some(absent.len() as u64)),
         Err(Error::Sql(error))
             if is_unique_violation(&error)
-                || is_out_of_range(&error)
-                || is_no_parent(&error)
+                || has_number(&error, DATA_OUT_OF_RANGE)
+                || has_number(&error, NO_PARENT)
                 || (scope.is_own() && is_retryable(&error)) =>
         {
             forget(stage);
             scope.rollback_merge().await?;
-            feed.take_back_sent(chunk);
             Ok(None)
         }
-        Err(Error::Sql(error)) => Err(Error::Sql(one_row::explained(scope.link()?, error).await).into()),
-        Err(error) => Err(error.into()),
+        Err(Error::Sql(error)) => Err(Error::Sql(one_row::explained(scope.link()?, error).await)),
+        Err(error) => Err(error),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     connection::link::Link,
     error::classify::is_unique_violation,
     error::finding::{account_for, other_key},
-    error::mysql::{is_no_parent, names_index},
+    error::mysql::{NO_PARENT, has_number, names_index},
     sql::statement::Statement,
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn merge_new(link: Linked<'_, '_>, stage: &StagingPlan) -> Resu
                 progress.check(stage, left, error)?;
             }
             // A row may refer to another of the same call: those are made as they came.
-            Err(error) if is_no_parent(&error) => return merge_marked(link, stage).await,
+            Err(error) if has_number(&error, NO_PARENT) => return merge_marked(link, stage).await,
             Err(error) => return Err(one_row::explained(link, error).await),
             outcome => return outcome,
         }
@@ -57,7 +57,7 @@ fn has_triggers(stage: &StagingPlan) -> bool {
 /// It fails where one of them is not found by its key then.
 async fn insert_made(link: Linked<'_, '_>, stage: &StagingPlan, marked: u64) -> Result<u64, sqlx::Error> {
     let made = match link.execute(Statement::plain(&stage_statements::insert_made(stage, Sorted::ByKey))).await {
-        Err(error) if is_no_parent(&error) => {
+        Err(error) if has_number(&error, NO_PARENT) => {
             link.execute(Statement::plain(&stage_statements::insert_made(stage, Sorted::AsTheyCame))).await
         }
         made => made,

@@ -23,7 +23,7 @@ use crate::{
     error::classify::is_unique_violation,
     error::finding::{Finding, other_key},
     error::meaning::Meaning,
-    error::mysql::{is_no_auto_increment, is_other_key, is_out_of_range, is_syntax_error, used_up},
+    error::mysql::{DATA_OUT_OF_RANGE, NO_AUTO_INCREMENT, SYNTAX, has_number, is_other_key, used_up},
     outcome::SqlFuture,
     sql::row_statements::RowStatements,
     sql::statement::Statement,
@@ -58,7 +58,7 @@ impl OneRow for MySql {
         Box::pin(async move {
             if !NO_RETURNING.load(Ordering::Relaxed) {
                 match create_returning(link, texts, &mut *write).await {
-                    Err(error) if is_syntax_error(&error) => NO_RETURNING.store(true, Ordering::Relaxed),
+                    Err(error) if has_number(&error, SYNTAX) => NO_RETURNING.store(true, Ordering::Relaxed),
                     outcome => return outcome,
                 }
             }
@@ -139,7 +139,7 @@ async fn create_returning(
         }
         Err(error) if is_unique_violation(&error) => Ok(InsertOutcome::SomethingExists(error)),
         Err(error) if is_other_key(&error) => Err(cause(link, texts).await),
-        Err(error) if is_out_of_range(&error) => {
+        Err(error) if has_number(&error, DATA_OUT_OF_RANGE) => {
             check_index(link, texts, ASK_INDEX).await?;
             Err(error)
         }
@@ -252,7 +252,7 @@ async fn in_one(
 ///
 /// The deadlock ends the transaction.
 pub(super) async fn explained(link: &mut Link<'_, MySql>, error: sqlx::Error) -> sqlx::Error {
-    if is_no_auto_increment(&error) && matches!(MySql::is_open(link.raw()).await, Ok(true)) {
+    if has_number(&error, NO_AUTO_INCREMENT) && matches!(MySql::is_open(link.raw()).await, Ok(true)) {
         return used_up();
     }
     error

@@ -3,9 +3,10 @@
 //! The values are those that the server has sent, bound again as they came: what Rust reads from them can be written otherwise. ENUM and
 //! SET are sorted by a number and sent as text, so of them the number is asked for.
 
-use std::{fmt::Write as _, sync::atomic::Ordering};
-
-use std::sync::Arc;
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::Ordering},
+};
 
 use sqlx::{
     Decode, MySql, Row as _, Type, TypeInfo as _, ValueRef as _,
@@ -18,7 +19,7 @@ use crate::{
     backend::mysql::server::NO_SKIP_LOCKED,
     backend::mysql::stage_statements,
     backend::paging::Paging,
-    error::mysql::is_syntax_error,
+    error::mysql::{SYNTAX, has_number},
     sql::dialect::Bound,
     sql::table::{Key, Table},
 };
@@ -34,7 +35,7 @@ impl Paging for MySql {
     }
 
     fn cannot_skip(error: &sqlx::Error) -> bool {
-        is_syntax_error(error) && !NO_SKIP_LOCKED.swap(true, Ordering::Relaxed)
+        has_number(error, SYNTAX) && !NO_SKIP_LOCKED.swap(true, Ordering::Relaxed)
     }
 
     fn bound(table: &Table, key: &Key, _: Option<&KeyFacts>, _: usize, bound: Bound) -> String {

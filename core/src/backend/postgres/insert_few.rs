@@ -80,7 +80,21 @@ pub(super) async fn insert_few(
         // It is not kept prepared, so it has no name, and behind a pooler its two messages reach one server in a transaction only.
         scope.begin_transaction().await?;
     }
-    let link = scope.link()?;
+    let created = create_somehow(scope.link()?, stage, &chunk).await?;
+    if created.is_none() {
+        feed.take_back_sent(chunk);
+    }
+    Ok(created)
+}
+
+/// Creates the rows in the first way that the server takes.
+///
+/// `None` if there is none: a sharded server may know the statements of a staging table only.
+async fn create_somehow(
+    link: &mut Link<'_, Postgres>,
+    stage: &StagingPlan,
+    chunk: &Chunk<Postgres>,
+) -> Result<Option<u64>, sqlx::Error> {
     let pool = match link {
         Link::Pooled(_, pool) => Some(*pool),
         Link::Bare(_) | Link::Inside(_) => None,
@@ -96,21 +110,19 @@ pub(super) async fn insert_few(
     let mut retry = Retry::new(Postgres::ATTEMPTS);
     let mut collisions = 0;
     loop {
-        match create(link, pool, stage, &chunk, way).await {
+        match create(link, pool, stage, chunk, way).await {
             Err(error) if way == Way::Plain && is_for_conflict_clause(&error) => way = Way::OnConflict,
             Err(error) if way == Way::OnConflict && is_unsupported(&error) => {
                 Known::of(pool, stage, |known| known.is_sharded = true);
                 way = Way::Joined;
             }
-            // A sharded server may know the statements of a staging table only.
             Err(error) if is_unsupported(&error) => {
                 undo(link).await?;
-                feed.take_back_sent(chunk);
                 return Ok(None);
             }
             Err(error) if is_own && is_retryable(&error) && retry.again(Some(&error)).await => {}
             Err(error) if is_unique_violation(&error) && collisions + 1 < COLLISIONS => collisions += 1,
-            outcome => return Ok(Some(outcome?)),
+            outcome => return outcome.map(Some),
         }
         undo(link).await?;
     }

@@ -9,9 +9,9 @@
 
 use sqlx::{Postgres, Row as _};
 
-use crate::backend::postgres::stage_state::{JoinStrategy, Sizes};
 use crate::{
     backend::postgres::dialect::{DIALECT, StagingPlan, table_name},
+    backend::postgres::stage_state::{JoinStrategy, Sizes},
     backend::postgres::stage_statements,
     connection::link::Link,
     sql::statement::Statement,

@@ -5,12 +5,10 @@
 //! The driver undoes what a dropped future has begun by its count, which is not yet raised then: a dropped BEGIN stays open, and a dropped
 //! SAVEPOINT rolls back the whole transaction around it.
 
-use sqlx::postgres::PgDatabaseError;
-
 use std::mem::ManuallyDrop;
 
 use futures_util::FutureExt as _;
-use sqlx::{Connection as _, Database, Executor as _, PgConnection, Postgres, Row as _};
+use sqlx::{Connection as _, Database, Executor as _, PgConnection, Postgres, Row as _, postgres::PgDatabaseError};
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{
@@ -115,7 +113,12 @@ impl Driver for Postgres {
     }
 
     fn queue(conn: &mut PgConnection, sql: &Sql) {
-        queue(conn, sql);
+        // The first poll writes it, and a BEGIN that is dropped then is not counted.
+        drop(Transactions::begin(conn, Some(sql.text())).now_or_never());
+        if conn.is_in_transaction() {
+            // Answered within the poll all the same. A count that is wrong would meet the connection's next user, so what is open ends.
+            Transactions::start_rollback(conn);
+        }
     }
 
     fn queue_rollback_to(conn: &mut PgConnection, savepoint: &'static str) {
@@ -179,7 +182,7 @@ pub(super) fn undo_call(conn: &PgConnection) -> Sql {
 fn undo_counted(conn: &mut PgConnection, levels: usize) {
     if !conn.is_in_transaction() {
         // A BEGIN may be on its way that the driver has not counted.
-        queue(conn, &"ROLLBACK".into());
+        Postgres::queue(conn, &"ROLLBACK".into());
     }
     for _ in 0..levels {
         Transactions::start_rollback(conn);
@@ -193,18 +196,5 @@ fn undo_plain(conn: &mut PgConnection, savepoint: &str) {
     // The pause is for an answer not to come within the poll that asks for it: the driver would count a transaction then.
     let undo =
         format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; SELECT pg_catalog.pg_sleep(0.05)");
-    queue(conn, &undo.into());
-}
-
-/// Queues a statement where the driver counts no transaction.
-///
-/// It runs before whatever the connection does next.
-///
-/// The driver can do so with the statement that begins a transaction: the first poll writes it, and dropped then it is not counted.
-fn queue(conn: &mut PgConnection, sql: &Sql) {
-    drop(Transactions::begin(conn, Some(sql.text())).now_or_never());
-    if conn.is_in_transaction() {
-        // Answered within the poll all the same. A count that is wrong would meet the connection's next user, so what is open ends.
-        Transactions::start_rollback(conn);
-    }
+    Postgres::queue(conn, &undo.into());
 }

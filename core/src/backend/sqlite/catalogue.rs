@@ -1,10 +1,11 @@
 //! Questions to SQLite's schema about a table.
 
-use sqlx::{TypeInfo as _, sqlite::SqliteTypeInfo};
-
 use std::collections::HashSet;
 
-use sqlx::{Arguments as _, Row as _, Sqlite, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments as _, Row as _, Sqlite, TypeInfo as _,
+    sqlite::{SqliteArguments, SqliteTypeInfo},
+};
 
 use crate::{
     backend::catalogue::{CatalogColumn, CatalogIndex, CatalogTable, Catalogue, Fit, Mend},

@@ -3,13 +3,11 @@
 //! The values are those that are stored, bound again as they came: what Rust reads from them can be written otherwise, as a time can. The
 //! rows are sorted as the unique index compares them, so that no two are in one place.
 
-use sqlx::sqlite::SqliteTypeInfo;
-
 use std::sync::Arc;
 
 use sqlx::{
     Arguments as _, Decode, Row as _, Sqlite, TypeInfo as _, ValueRef as _,
-    sqlite::{SqliteArguments, SqliteRow},
+    sqlite::{SqliteArguments, SqliteRow, SqliteTypeInfo},
 };
 
 use crate::{
