@@ -158,4 +158,10 @@ mod tests {
         let keys: Vec<_> = table.keys.iter().map(|key| (key.columns.as_slice(), key.nulls_not_distinct)).collect();
         assert_eq!(keys, [(&[1, 2][..], false), (&[0], true)]);
     }
+
+    #[test]
+    #[should_panic(expected = "not known here")]
+    fn a_word_that_is_not_known_fails_loudly() {
+        Table::read("model Song\0column id generted", &[]);
+    }
 }
