@@ -22,7 +22,7 @@ use crate::{errors::Errors, expand::expand, model::Model, stubs::stubs, validate
 ///
 /// A model is a table that `upsertable` finds, creates and merges rows in.
 ///
-#[doc = include_str!("example.md")]
+#[cfg_attr(not(doctest), doc = include_str!("example.md"))]
 ///
 /// # What it writes
 ///

@@ -70,12 +70,12 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __up::Upsertable for Retweet {
+    impl __up::Model for Retweet {
         type New = NewRetweet;
         type Key = RetweetKey;
         const TABLE: &'static ::core::primitive::str = "model Retweet\0table retweets\0column id generated\0column tweet\0column retweeter\0column original_author create_only nullable\0column tags\0column place nullable\0key 1 2\0key 0";
         #[inline]
-        fn key(&self) -> RetweetKey {
+        fn unique_key(&self) -> RetweetKey {
             RetweetKey {
                 tweet: self.tweet,
                 retweeter: self.retweeter,
