@@ -16,7 +16,10 @@ use sqlx::{
 };
 use upsertable::Transaction;
 
-use crate::db::{Plan, Server, TestDb};
+use crate::{
+    db::{Plan, Server, TestDb},
+    tools::clean_up,
+};
 
 /// A database of its own on the server.
 pub struct OnMySql;
@@ -263,15 +266,11 @@ fn skip() -> ! {
 impl Drop for MySqlHome {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), std::mem::take(&mut self.name));
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut conn = server.connect().await.unwrap();
-                conn.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
-            });
+        clean_up("database", async move {
+            let mut conn = server.connect().await.unwrap();
+            // A connection that a test has left open must not hold up the others.
+            conn.execute("SET lock_wait_timeout = 5").await.unwrap();
+            conn.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
         });
-        if dropping.join().is_err() {
-            eprintln!("a test's database is left on the server");
-        }
     }
 }

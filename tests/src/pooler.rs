@@ -27,6 +27,7 @@ use upsertable::Transaction;
 use crate::{
     db::{Plan, Server, TestDb},
     postgres::OnPostgres,
+    tools::clean_up,
 };
 
 /// A database behind the pooler.
@@ -228,16 +229,10 @@ fn skip() -> ! {
 impl Drop for PoolerHome {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), std::mem::take(&mut self.name));
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut conn = server.connect().await.unwrap();
-                // The pooler keeps connections to it open.
-                conn.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
-            });
+        clean_up("database", async move {
+            let mut conn = server.connect().await.unwrap();
+            // The pooler keeps connections to it open.
+            conn.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
         });
-        if dropping.join().is_err() {
-            eprintln!("a test's database is left on the server");
-        }
     }
 }

@@ -14,7 +14,10 @@ use sqlx::{
 };
 use upsertable::Transaction;
 
-use crate::db::{Plan, Server, TestDb};
+use crate::{
+    db::{Plan, Server, TestDb},
+    tools::clean_up,
+};
 
 /// A schema of its own on the server.
 pub struct OnPostgres;
@@ -210,18 +213,12 @@ fn skip() -> ! {
 impl Drop for PostgresHome {
     fn drop(&mut self) {
         let (server, schema) = (self.server.clone(), std::mem::take(&mut self.schema));
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut conn = server.connect().await.unwrap();
-                // A connection that a test has left open must not hold up the others.
-                let drop =
-                    format!("SET lock_timeout = '5s'; SET client_min_messages = error; DROP SCHEMA {schema} CASCADE");
-                conn.execute(AssertSqlSafe(drop)).await.unwrap();
-            });
+        clean_up("schema", async move {
+            let mut conn = server.connect().await.unwrap();
+            // A connection that a test has left open must not hold up the others.
+            let drop =
+                format!("SET lock_timeout = '5s'; SET client_min_messages = error; DROP SCHEMA {schema} CASCADE");
+            conn.execute(AssertSqlSafe(drop)).await.unwrap();
         });
-        if dropping.join().is_err() {
-            eprintln!("a test's schema is left on the server");
-        }
     }
 }

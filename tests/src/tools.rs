@@ -13,7 +13,11 @@ use std::{
 };
 
 use sqlx::{Database, Decode, Encode, Pool, Type, encode::IsNull, error::BoxDynError};
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Barrier,
+    task::JoinSet,
+};
 
 /// Place at which a future is dropped: at which of its polls, and when.
 #[derive(Debug, Clone, Copy)]
@@ -179,5 +183,19 @@ where
 {
     fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
         i64::decode(value).map(Self::new)
+    }
+}
+
+/// Cleans up after a test, in a runtime of its own.
+///
+/// The test's runtime goes on meanwhile: a connection that it still has to close may hold what is cleaned up.
+pub(crate) fn clean_up(left: &str, work: impl Future<Output = ()> + Send + 'static) {
+    let cleaning = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+    });
+    let is_shared = Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let cleaned = if is_shared { tokio::task::block_in_place(|| cleaning.join()) } else { cleaning.join() };
+    if cleaned.is_err() {
+        eprintln!("a test's {left} is left on the server");
     }
 }
