@@ -15,6 +15,11 @@ use crate::{
 /// Where many write one row and others delete it, InnoDB finds a deadlock in a good part of the attempts.
 pub(crate) const MYSQL_ATTEMPTS: u32 = 20;
 
+/// The attempts that a wait for a lock in vain uses up: five such waits end a call.
+///
+/// Each has taken 50 seconds, unless the server is told otherwise.
+const LOCK_WAIT_ATTEMPTS: u32 = MYSQL_ATTEMPTS / 5;
+
 /// Words of the error that a row with another key than asked for makes.
 pub(crate) const OTHER_KEY: &str = "+ 2";
 
@@ -81,8 +86,7 @@ pub(super) fn meaning(error: &MySqlDatabaseError) -> Meaning {
     let lost_at_commit = number == ERROR_DURING_COMMIT && error.message().contains(LOCK_DEADLOCK);
     Meaning {
         retryable: RETRYABLE.contains(&number) || lost_at_commit,
-        // Who has waited for a lock in vain has waited for long: 50 seconds, unless the server is told otherwise.
-        attempts: if number == LOCK_WAIT_TIMEOUT { MYSQL_ATTEMPTS / 5 } else { 1 },
+        attempts: if number == LOCK_WAIT_TIMEOUT { LOCK_WAIT_ATTEMPTS } else { 1 },
         unique_violation: error.is_unique_violation(),
         connection_lost: GOODBYES.contains(&number) || error.code().is_some_and(|state| state.starts_with("08")),
         farewell: number == IDLE_TOO_LONG,
